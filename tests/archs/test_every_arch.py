@@ -1,0 +1,132 @@
+"""What holds for every registered backbone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+import torch
+from arch_configs import ARCH_CONFIGS
+from torch import Tensor, nn
+
+from uir.components import build
+from uir.layers.features import FeatureTap
+from uir.registry import ARCH_REGISTRY
+
+BACKBONES = [name for name, cls in ARCH_REGISTRY if cls.__module__.startswith("uir.archs.")]
+ODD_HEIGHT, ODD_WIDTH = 37, 51
+
+
+def build_small(name: str, seed: int = 0) -> nn.Module:
+    """A backbone of its small configuration; weights drawn so that no branch starts switched off."""
+    if name not in ARCH_CONFIGS:
+        pytest.fail(f"{name} has no configuration in tests/arch_configs.py")
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        network = build("archs", {"type": f"uir:{name}", **ARCH_CONFIGS[name]})
+        for parameter in network.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.1)
+    return network.eval()
+
+
+def odd_image(batch: int = 2) -> Tensor:
+    return torch.rand(batch, 3, ODD_HEIGHT, ODD_WIDTH, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(params=BACKBONES)
+def name(request) -> str:
+    return request.param
+
+
+@pytest.fixture
+def network(name) -> nn.Module:
+    return build_small(name)
+
+
+@torch.no_grad()
+def test_restores_an_odd_sized_image_at_its_scale(network):
+    lq = odd_image()
+    before = lq.clone()
+    restored = network(lq)
+    assert restored.shape == (2, 3, ODD_HEIGHT * network.scale, ODD_WIDTH * network.scale)
+    assert restored.dtype == torch.float32
+    assert restored.isfinite().all()
+    assert torch.equal(lq, before), "the input was changed in place"
+
+
+def test_every_parameter_gets_a_gradient(network):
+    parameters = dict(network.named_parameters())
+    if not parameters:
+        pytest.skip("it has no parameters")
+    network.train()(odd_image()).square().mean().backward()
+    without = [key for key, parameter in parameters.items() if parameter.grad is None or not parameter.grad.any()]
+    assert not without
+
+
+@torch.no_grad()
+def test_bf16_stays_near_fp32(network):
+    lq = odd_image()
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = network(lq)
+    exact = network(lq)
+    assert (rough.float() - exact).norm() < 0.03 * exact.norm()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_memory_order_does_not_matter(network, memory_format):
+    lq = odd_image().transpose(2, 3)
+    expected = network(lq.contiguous())
+    torch.testing.assert_close(network(lq), expected, atol=1e-5, rtol=1e-5)
+    network.to(memory_format=memory_format)
+    torch.testing.assert_close(network(lq.contiguous(memory_format=memory_format)), expected, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_an_image_does_not_depend_on_its_batch(network):
+    lq = odd_image(3)
+    torch.testing.assert_close(network(lq)[1:2], network(lq[1:2]), atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_state_dict_round_trip(name, network):
+    other = build_small(name, seed=1)
+    other.load_state_dict(network.state_dict(), strict=True)
+    assert torch.equal(other(odd_image()), network(odd_image()))
+
+
+def test_declares_its_multiple_and_scale(network):
+    assert isinstance(network.pad_multiple, int)
+    assert network.pad_multiple >= 1
+    assert isinstance(network.scale, int)
+    assert network.scale >= 1
+
+
+@torch.no_grad()
+def test_feature_points_are_as_declared(network):
+    points = network.feature_points()
+    if not points:
+        pytest.skip("it declares no feature points")
+    height, width = (-(-side // network.pad_multiple) * network.pad_multiple for side in (ODD_HEIGHT, ODD_WIDTH))
+    _, features = FeatureTap(network)(odd_image())
+    for point, feature in zip(points, features, strict=True):
+        rows, columns = height // point.stride, width // point.stride
+        as_declared = (
+            (2, point.channels, rows, columns) if point.layout == "nchw" else (2, rows * columns, point.channels)
+        )
+        assert feature.shape == as_declared, point.name
+
+
+@torch.no_grad()
+def test_compiles_whole():
+    if not any(shutil.which(compiler) for compiler in (os.environ.get("CXX", "g++"), "clang++")):
+        reason = "torch.compile needs a C++ compiler: install g++ or name one in CXX"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    network = build("archs", {"type": "uir:NAFNet", "width": 2, "enc_blk_nums": [1], "dec_blk_nums": [1]})
+    for parameter in network.parameters():
+        parameter.add_(0.1)
+    lq = torch.rand(1, 3, 6, 6)
+    torch.testing.assert_close(torch.compile(network, fullgraph=True)(lq), network(lq), atol=1e-5, rtol=1e-5)

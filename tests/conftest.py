@@ -1,0 +1,86 @@
+"""What many tests share: small real photographs, and option files made of them."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+import torch
+import yaml
+from small_options import SMALL_NET, sr_options
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _threads() -> None:
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_log() -> Iterator[None]:
+    """Runs send the log `uir` to their own files; afterwards it is as it was."""
+    logger = logging.getLogger("uir")
+    kept = list(logger.handlers), logger.propagate, logger.level
+    yield
+    for handler in [h for h in logger.handlers if h not in kept[0]]:
+        logger.removeHandler(handler)
+        handler.close()
+    logger.propagate, logger.level = kept[1], kept[2]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of fixtures and real images that lies beside a developer's checkout."""
+    if not SHARED.is_dir():
+        pytest.skip("the folder ../shared with fixtures and test images is absent")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def photographs() -> list[Path]:
+    """The photographs of datasets/demo."""
+    return sorted(p for p in (ROOT / "datasets" / "demo").rglob("*") if p.suffix in (".png", ".jpg"))
+
+
+@pytest.fixture(scope="session")
+def pair_folders(photographs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with gt (64×72 crops of photographs) and lq (the same at half size)."""
+    folder = tmp_path_factory.mktemp("pairs")
+    for index, path in enumerate(photographs[:6]):
+        crop = cv2.imread(str(path))[40:104, 60:132]
+        for name, image in (("gt", crop), ("lq", cv2.resize(crop, (36, 32), interpolation=cv2.INTER_AREA))):
+            (folder / name).mkdir(exist_ok=True)
+            cv2.imwrite(str(folder / name / f"{index}.png"), image)
+    return folder
+
+
+@pytest.fixture
+def write_options(tmp_path: Path, pair_folders: Path) -> Callable[..., Path]:
+    """Writes the small option file with changes given as `dotted.key=value` pairs (None deletes); returns its path."""
+
+    def write(changes: dict[str, Any] | None = None, name: str = "run.yml") -> Path:
+        options = sr_options(pair_folders)
+        for dotted, value in (changes or {}).items():
+            target = options
+            *parents, leaf = dotted.split(".")
+            for key in parents:
+                target = target.setdefault(key, {})
+            if value is None:
+                target.pop(leaf, None)
+            else:
+                target[leaf] = copy.deepcopy(value)
+        folder = tmp_path / "project" / "options"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "small_net.py").write_text(SMALL_NET)
+        file = folder / name
+        file.write_text(yaml.safe_dump(options, sort_keys=False))
+        return file
+
+    return write

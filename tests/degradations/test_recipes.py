@@ -1,0 +1,179 @@
+"""Recipes by name and by file, and degrading folders."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from uir.data.images import read_rgb, to_tensor, write_image
+from uir.degradations.base import replay
+from uir.degradations.haze_degradation import Haze
+from uir.degradations.noise_degradation import GaussianNoise
+from uir.degradations.pipeline_degradation import Sequence
+from uir.degradations.recipes import degrade_files, load_recipe
+from uir.degradations.record import DegradationRecord
+from uir.seeds import derive_seed
+
+RECIPES = Path(__file__).resolve().parents[2] / "options" / "degradation"
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "photos"
+    for index, name in enumerate(("a.png", "b.jpg", "trip/c.png")):
+        generator = torch.Generator().manual_seed(index)
+        write_image(folder / name, torch.rand(3, 12, 14, generator=generator))
+    return folder
+
+
+def written_recipe(tmp_path, text):
+    path = tmp_path / "recipe.yml"
+    path.write_text(text)
+    return path
+
+
+# loading ----------------------------------------------------------------------------------------------------------
+
+
+def test_op_by_its_name_has_its_defaults():
+    assert load_recipe("Haze").sample(1, (8, 8)) == Haze().sample(1, (8, 8))
+
+
+def test_file_holds_what_it_says(tmp_path):
+    path = written_recipe(tmp_path, "type: Sequence\nsteps:\n  - {type: Haze}\n  - {type: GaussianNoise, sigma: 1e1}\n")
+    recipe = load_recipe(path)
+    assert isinstance(recipe, Sequence)
+    assert recipe.draw(3, (8, 8))[1]["sigma_255"] == 10.0
+    assert load_recipe(str(path)).draw(3, (8, 8)) == recipe.draw(3, (8, 8))
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yml")), ids=lambda path: path.stem)
+def test_every_recipe_of_the_project_works(path):
+    result, record = load_recipe(path)(torch.rand(3, 20, 24, generator=torch.Generator().manual_seed(0)), 0)
+    assert result.shape == (3, 20, 24)
+    assert record.is_known
+
+
+def test_the_project_has_recipes():
+    assert list(RECIPES.glob("*.yml"))
+
+
+def test_unknown_name_shows_the_nearest():
+    with pytest.raises(ValueError, match=r"recipe 'Gausiannoise': neither a degradation \(nearest: GaussianNoise\)"):
+        load_recipe("Gausiannoise")
+    with pytest.raises(ValueError, match=r"ops: GaussianNoise, Haze"):
+        load_recipe("zzz")
+
+
+def test_pipeline_by_name_says_that_it_needs_a_file():
+    with pytest.raises(ValueError, match=r"recipe Sequence: .*'steps'.*\.yml file"):
+        load_recipe("Sequence")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("type: Hase\n", r"recipe\.yml: .*nearest: Haze"),
+        ("type: Haze\nbeta: [2, 1]\n", r"recipe\.yml: Haze\.beta: the range"),
+        ("type: Sequence\nsteps: [{type: Haze}, {type: Rain}]\n", r"recipe\.yml: Sequence\.steps\[1\]: .*'Rain'"),
+        ("- {type: Haze}\n", r"recipe\.yml: expected a mapping with `type` at the top, got list"),
+        ("beta: 1\n", r"recipe\.yml: .*`type` is missing"),
+        ("type: [\n", r"recipe\.yml"),
+        ("", r"recipe\.yml: expected a mapping"),
+    ],
+)
+def test_mistakes_in_a_file_name_the_file(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        load_recipe(written_recipe(tmp_path, text))
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"nothing\.yml"):
+        load_recipe(tmp_path / "nothing.yml")
+
+
+# degrading files --------------------------------------------------------------------------------------------------
+
+
+def test_files_keep_their_relative_names(photos, tmp_path):
+    done = degrade_files([photos], tmp_path / "out", "GaussianNoise", seed=1)
+    assert sorted(file.name for file in done) == ["a.png", "b.png", "trip/c.png"]
+    assert sorted(p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.*")) == [
+        "a.png",
+        "b.png",
+        "trip/c.png",
+    ]
+
+
+def test_written_pixels_are_the_degraded_image(photos, tmp_path):
+    op = GaussianNoise(sigma=20)
+    degrade_files([photos], tmp_path / "out", op, seed=5)
+    expected, _ = op(to_tensor(read_rgb(photos / "trip" / "c.png")), derive_seed(5, "trip/c.png"))
+    np.testing.assert_allclose(
+        read_rgb(tmp_path / "out" / "trip" / "c.png"), expected.permute(1, 2, 0).numpy(), atol=0.5 / 255 + 1e-6
+    )
+
+
+def test_what_else_is_there_does_not_matter(photos, tmp_path):
+    everything = degrade_files([photos], tmp_path / "all", "Haze", seed=2)
+    alone = degrade_files([photos / "b.jpg"], tmp_path / "one", "Haze", seed=2)
+    assert alone[0].sha256 == next(file.sha256 for file in everything if file.name == "b.png")
+
+
+def test_manifest_lets_everything_be_checked_and_replayed(photos, tmp_path):
+    out = tmp_path / "out"
+    degrade_files([photos], out, "RainStreaks", seed=3, records=True, label="rain")
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["seed"] == 3
+    assert len(manifest["files"]) == 3
+    for entry in manifest["files"]:
+        assert hashlib.sha256((out / entry["file"]).read_bytes()).hexdigest() == entry["sha256"]
+        record = DegradationRecord.from_dict(entry["record"])
+        assert record.label == "rain"
+        again = replay(record, to_tensor(read_rgb(entry["source"])))
+        np.testing.assert_allclose(read_rgb(out / entry["file"]), again.permute(1, 2, 0).numpy(), atol=0.5 / 255 + 1e-6)
+
+
+def test_no_manifest_unless_asked(photos, tmp_path):
+    degrade_files([photos], tmp_path / "out", "Haze")
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_no_images_is_an_error(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"no image found in .*empty"):
+        degrade_files([tmp_path / "empty"], tmp_path / "out", "Haze")
+    with pytest.raises(ValueError, match="there is no file or folder"):
+        degrade_files([tmp_path / "nothing"], tmp_path / "out", "Haze")
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(ValueError, match=r"notes\.txt' is no image"):
+        degrade_files([tmp_path / "notes.txt"], tmp_path / "out", "Haze")
+
+
+@pytest.mark.parametrize("output", [".", "out"])
+def test_output_inside_the_input_is_refused(photos, output):
+    before = {path: path.read_bytes() for path in photos.rglob("*.*")}
+    with pytest.raises(ValueError, match="lies in the input folder"):
+        degrade_files([photos], photos / output, "Haze")
+    assert {path: path.read_bytes() for path in photos.rglob("*.*")} == before
+
+
+def test_inputs_are_never_overwritten(photos):
+    before = (photos / "a.png").read_bytes()
+    with pytest.raises(ValueError, match=r"a\.png' is an input and would be overwritten"):
+        degrade_files([photos / "a.png"], photos, "Haze")
+    assert (photos / "a.png").read_bytes() == before
+
+
+def test_two_images_for_one_name_are_refused(photos, tmp_path):
+    write_image(photos / "b.png", torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(9)))
+    with pytest.raises(ValueError, match=r"b\.jpg' and .*b\.png' would both be written"):
+        degrade_files([photos], tmp_path / "out", "Haze")
+    assert not (tmp_path / "out").exists()
+
+
+def test_same_file_named_twice_is_done_once(photos, tmp_path):
+    assert len(degrade_files([photos / "a.png", photos / "a.png"], tmp_path / "out", "Haze")) == 1

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from uir.cli import main
+from uir.engine.dry_run import dry_run, macs
+from uir.options import load_options
+
+Write = Callable[..., Path]
+
+
+def test_macs_of_a_convolution_are_its_closed_form() -> None:
+    network = nn.Conv2d(3, 8, 5, padding=2)
+    assert macs(network, torch.zeros(1, 3, 20, 30)) == 3 * 8 * 5 * 5 * 20 * 30
+
+
+def test_everything_is_told_and_nothing_is_written(write_options: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_options()
+    described = dry_run(load_options(file), as_json=True)[0]
+    assert json.loads(capsys.readouterr().out)[0] == described
+    network = described["networks"]["network_g"]
+    assert network["parameters"] == 3 * 6 * 9 + 6 + 12 + 6 * 12 * 9 + 12
+    assert network["macs"] == (3 * 6 + 6 * 12) * 9 * 16 * 16
+    assert set(described["losses"]) == {"l_pix"}
+    assert described["training"]["images_per_epoch"] == 6
+    assert described["training"]["epochs"] == 2
+    assert described["validation"] == {"val": 6}
+    assert "experiments/small/models" in described["writes"]["networks"]
+    assert described["peak_memory_mib"] > 0
+    assert not (file.parents[1] / "experiments").exists()
+
+
+def test_an_earlier_run_is_mentioned_and_left_alone(write_options: Write) -> None:
+    file = write_options()
+    folder = file.parents[1] / "experiments" / "small"
+    folder.mkdir(parents=True)
+    (folder / "x").write_text("")
+    assert "archived" in dry_run(load_options(file), as_json=True)[0]["writes"]["an earlier run"]
+    assert [p.name for p in folder.iterdir()] == ["x"]
+
+
+def test_shares_of_tasks_and_every_stage_are_told(write_options: Write, pair_folders: Path) -> None:
+    clean = {"type": "DegradedImageDataset", "dataroot_gt": str(pair_folders / "gt")}
+    tasks = {
+        "noise": {**clean, "degradation": {"type": "GaussianNoise"}},
+        "haze": {**clean, "degradation": {"type": "Haze"}},
+    }
+    data = {"type": "MultiTaskDataset", "tasks": tasks, "gt_size": 32, "batch_size_per_gpu": 2}
+    stages = [{"name": "a", "iterations": 3}, {"name": "b", "iterations": 4}]
+    changes = {"scale": 1, "network_g.scale": 1, "datasets": {"train": data}, "val": None}
+    changes |= {"train.stages": stages, "train.total_iter": None}
+    found = dry_run(load_options(write_options(changes)), as_json=True)
+    assert [item["stage"] for item in found] == ["a", "b"]
+    assert found[0]["training"]["shares"] == {"noise": 0.5, "haze": 0.5}
+
+
+def test_the_command_prints_a_table(write_options: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "-opt", str(write_options()), "--dry_run"])
+    assert not stop.value.code
+    out = capsys.readouterr().out
+    assert "PixelShuffleSR" in out
+    assert "would write" in out

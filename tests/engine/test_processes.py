@@ -1,0 +1,188 @@
+"""Two processes (torchrun, gloo) do what one does with the doubled batch; a failing one is named."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from uir.checkpoint import read_file
+from uir.distributed import first_host, launcher_of, slurm_environment
+
+Write = Callable[..., Path]
+
+NET = '''
+from torch import nn
+from uir.registry import ARCH_REGISTRY
+
+@ARCH_REGISTRY.register()
+class PlainSR(nn.Sequential):
+    """Without batch statistics, which differ between one batch of four and two of two."""
+    def __init__(self):
+        super().__init__(nn.Conv2d(3, 6, 3, padding=1), nn.GELU(), nn.Conv2d(6, 12, 3, padding=1), nn.PixelShuffle(2))
+'''
+CHANGES: dict[str, Any] = {
+    "plugins": ["./plain.py"],
+    "network_g": {"type": "PlainSR"},
+    "train.total_iter": 20,
+    "train.ema_decay": 0.9,
+    "train.scheduler": None,
+    "train.optim_g": {"type": "Adam", "lr": 2e-4},
+    "train.pixel_opt": {"type": "MSELoss"},  # smooth: L1 counts signs, and Adam makes a whole step of a rounded one
+    "val.val_freq": 20,
+    "logger.save_checkpoint_freq": 10,
+}
+
+
+def launch(file: Path, processes: int, *more: str) -> subprocess.CompletedProcess[str]:
+    (file.parent / "plain.py").write_text(NET)
+    command = [sys.executable, "-m", "uir", "train", "-opt", str(file), *more]
+    if processes > 1:
+        run = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            f"--nproc_per_node={processes}",
+            "--standalone",
+            "-m",
+        ]
+        command = [*run, "uir", "train", "--launcher", "pytorch", "-opt", str(file), *more]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
+
+
+def run_of(file: Path, processes: int, *more: str) -> Path:
+    done = launch(file, processes, *more)
+    assert done.returncode == 0, done.stdout + done.stderr
+    name = next((text.removeprefix("name=") for text in more if text.startswith("name=")), "small")
+    return file.parents[1] / "experiments" / name
+
+
+@pytest.fixture(scope="module")
+def two_runs(tmp_path_factory: pytest.TempPathFactory, pair_folders: Path) -> tuple[Path, Path]:
+    """The folders of a run of one process with batches of four, and of two processes with batches of two."""
+    import yaml
+    from small_options import sr_options
+
+    options = sr_options(pair_folders)
+    for dotted, value in CHANGES.items():
+        *parents, leaf = dotted.split(".")
+        target = options
+        for key in parents:
+            target = target[key]
+        target[leaf] = value
+    file = tmp_path_factory.mktemp("processes") / "options" / "run.yml"
+    file.parent.mkdir()
+    file.write_text(yaml.safe_dump(options))
+    one = run_of(
+        file,
+        1,
+        "--force_yml",
+        "datasets:train:batch_size_per_gpu=4",
+        "datasets:train:dataset_enlarge_ratio=4",
+        "name=one",
+    )
+    two = run_of(file, 2, "--force_yml", "datasets:train:dataset_enlarge_ratio=4", "name=two")
+    return one, two
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_weights_and_averages_agree_after_twenty_steps(two_runs: tuple[Path, Path]) -> None:
+    one, two = (read_file(folder / "models" / "net_g_20.pth") for folder in two_runs)
+    for kind in ("params", "params_ema"):
+        for key, value in one[kind].items():
+            torch.testing.assert_close(value, two[kind][key], atol=1e-5, rtol=0)
+
+
+def test_losses_are_the_mean_over_the_processes(two_runs: tuple[Path, Path]) -> None:
+    one, two = ([row["l_pix"] for row in rows(folder) if "l_pix" in row] for folder in two_runs)
+    assert len(one) == len(two) == 20
+    assert one == pytest.approx(two, abs=1e-5)
+
+
+def test_a_sharded_validation_counts_every_image_once(two_runs: tuple[Path, Path]) -> None:
+    one, two = ([row["metrics"]["psnr"] for row in rows(folder) if "metrics" in row] for folder in two_runs)
+    assert one == pytest.approx(two, abs=1e-3)
+
+
+def test_one_process_writes(two_runs: tuple[Path, Path]) -> None:
+    names = [sorted(p.name for p in (folder / "models").iterdir()) for folder in two_runs]
+    assert names[0] == names[1] == ["net_g_10.pth", "net_g_20.pth", "net_g_latest.pth"]
+    assert len(list(two_runs[1].glob("*.log"))) == 1
+
+
+def test_a_resumed_run_of_two_processes_equals_an_uninterrupted_one(two_runs: tuple[Path, Path]) -> None:
+    file = two_runs[1].parents[1] / "options" / "run.yml"
+    force = ["--force_yml", "datasets:train:dataset_enlarge_ratio=4", "name=parts"]
+    run_of(file, 2, *force, "train:total_iter=10")
+    parts = run_of(file, 2, *force[:-1], "name=parts", "--auto_resume")
+    one, other = (read_file(folder / "models" / "net_g_20.pth")["params"] for folder in (two_runs[1], parts))
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_a_drawn_seed_is_the_same_in_all_processes(write_options: Write) -> None:
+    """Else their shares of the data would overlap."""
+    file = write_options({**CHANGES, "manual_seed": None, "plugins": ["./plain.py", "./telling.py"]})
+    (file.parent / "telling.py").write_text(
+        "import os\nfrom uir.data import building\n"
+        "was = building.BatchStream.next\n"
+        "def told(self):\n"
+        "    print('seed of', os.environ['RANK'], self.sampler.seed, flush=True)\n"
+        "    return was(self)\n"
+        "building.BatchStream.next = told\n"
+    )
+    done = launch(file, 2, "--force_yml", "train:total_iter=1", "val=~")
+    seeds = {line.split()[2]: line.split()[3] for line in done.stdout.splitlines() if line.startswith("seed of")}
+    assert set(seeds) == {"0", "1"}
+    assert seeds["0"] == seeds["1"]
+
+
+def test_a_rank_that_fails_ends_the_job_and_is_named(write_options: Write) -> None:
+    file = write_options({**CHANGES, "plugins": ["./plain.py", "./failing.py"], "train.broken_opt": {"type": "Broken"}})
+    (file.parent / "failing.py").write_text(
+        "import os\nfrom torch import nn\nfrom uir.registry import LOSS_REGISTRY\n"
+        "@LOSS_REGISTRY.register()\n"
+        "class Broken(nn.Module):\n"
+        "    def forward(self, restored, gt):\n"
+        "        if os.environ.get('RANK') == '1':\n"
+        "            raise ValueError('the disk of this node is full')\n"
+        "        return (restored - gt).mean()\n"
+    )
+    done = launch(file, 2)
+    assert done.returncode != 0
+    assert "rank 1 of 2 failed" in done.stderr
+    assert "the disk of this node is full" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("nodes", "host"),
+    [("gpu7", "gpu7"), ("gpu[03-05,9],cpu1", "gpu03"), ("a1,a2", "a1"), ("n[1,4]-ib", "n1-ib")],
+)
+def test_slurm_s_first_host(nodes: str, host: str) -> None:
+    assert first_host(nodes) == host
+
+
+def test_slurm_s_variables_are_understood() -> None:
+    slurm = {"SLURM_PROCID": "3", "SLURM_NTASKS": "8", "SLURM_LOCALID": "1", "SLURM_NODELIST": "gpu[03-04]"}
+    assert slurm_environment(slurm) == {
+        "RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1", "MASTER_ADDR": "gpu03", "MASTER_PORT": "29500",
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="lacks SLURM_PROCID"):
+        slurm_environment({})
+
+
+def test_torchrun_is_recognised_without_a_flag(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    assert launcher_of("none") == "none"
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    assert launcher_of("none") == "pytorch"

@@ -1,0 +1,67 @@
+"""What every registered metric must do, whatever it measures."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from uir.metrics import build_metric
+from uir.registry import METRIC_REGISTRY
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from metric_configs import METRICS
+
+OWN = [name for name in METRIC_REGISTRY.keys() if METRIC_REGISTRY.get(name).__module__.startswith("uir.")]  # noqa: SIM118
+
+
+@pytest.fixture(params=OWN)
+def metric(request):
+    if request.param not in METRICS:
+        pytest.fail(f"{request.param} has no small configuration; add one to tests/metric_configs.py")
+    return build_metric({"type": request.param, **METRICS[request.param]})
+
+
+@pytest.fixture
+def pair():
+    generator = torch.Generator().manual_seed(0)
+    gt = torch.rand(2, 3, 25, 19, generator=generator)
+    return (gt + 0.1 * torch.randn(gt.shape, generator=generator)).clamp(0, 1), gt
+
+
+def test_is_a_finite_number_that_names_its_metric(metric, pair):
+    assert isinstance(metric(*pair), float)
+    assert abs(metric(*pair)) < float("inf")
+    assert any(label in metric.describe() for label in ("PSNR", "SSIM", metric.name))
+
+
+def test_less_noise_is_better(metric, pair):
+    noisy, gt = pair
+    cleaner, worse = metric((noisy + gt) / 2, gt), metric(noisy, gt)
+    assert cleaner > worse if metric.better == "higher" else cleaner < worse
+
+
+def test_of_a_batch_is_the_mean_over_its_images(metric, pair):
+    one_by_one = [metric(restored, gt) for restored, gt in zip(*pair, strict=True)]
+    assert metric(*pair) == pytest.approx(sum(one_by_one) / 2)
+
+
+def test_leaves_the_images_alone(metric, pair):
+    before = [image.clone() for image in pair]
+    metric(*pair)
+    torch.testing.assert_close(list(pair), before, rtol=0, atol=0)
+
+
+def test_memory_layout_does_not_matter(metric, pair):
+    channels_last = [image.to(memory_format=torch.channels_last) for image in pair]
+    assert metric(*channels_last) == pytest.approx(metric(*pair))
+
+
+def test_bfloat16_is_measured_in_full_precision(metric, pair):
+    rounded = pair[0].to(torch.bfloat16)
+    assert metric(rounded, pair[1]) == pytest.approx(metric(rounded.float(), pair[1]))
+
+
+def test_shapes_that_differ_are_refused(metric, pair):
+    with pytest.raises(ValueError, match=r"\[2, 3, 25, 19\] .* \[2, 3, 25, 18\]"):
+        metric(pair[0], pair[1][..., :-1])

@@ -1,0 +1,5 @@
+"""`python -m uir` is the command `uir`."""
+
+from uir.cli import main
+
+main()

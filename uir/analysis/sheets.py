@@ -1,0 +1,79 @@
+"""Sheets of pictures: rows of photographs side by side, under titles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+_MARGIN, _TITLE, _WHITE = 6, 30, 255
+
+
+def picture_sheet(
+    rows: Sequence[tuple[str, Sequence[np.ndarray]]], titles: Sequence[str], width: int = 320
+) -> np.ndarray:
+    """Lay pictures out in rows.
+
+    Args:
+        rows: each row's label and its pictures, float [H, W, 3] RGB in [0, 1], of one shape within a row.
+        titles: title of each column.
+        width: pixels of a picture's width on the sheet.
+
+    Returns:
+        The sheet, float [H, W, 3] RGB in [0, 1].
+
+    Raises:
+        ValueError: a row has another number of pictures than there are titles.
+    """
+    for label, pictures in rows:
+        if len(pictures) != len(titles):
+            raise ValueError(
+                f"row '{label}' has {len(pictures)} pictures, expected {len(titles)} ({', '.join(titles)})"
+            )
+    label_width = 16 + max(_text_width(label) for label, _ in rows)
+    head = [_text_cell("", label_width, _TITLE), *(_text_cell(title, width, _TITLE) for title in titles)]
+    lines = [_join(head)]
+    for label, pictures in rows:
+        shown = [_resized(picture, width) for picture in pictures]
+        lines.append(_join([_text_cell(label, label_width, shown[0].shape[0]), *shown]))
+    sheet = cv2.copyMakeBorder(
+        np.concatenate(lines), _MARGIN, _MARGIN, _MARGIN, _MARGIN, cv2.BORDER_CONSTANT, value=(_WHITE,) * 3
+    )
+    return sheet.astype(np.float32) / 255.0
+
+
+def write_sheet(
+    path: Path, rows: Sequence[tuple[str, Sequence[np.ndarray]]], titles: Sequence[str], width: int = 320
+) -> Path:
+    """Write a sheet to an image file; see `picture_sheet`."""
+    from uir.data.images import write_image
+
+    write_image(path, picture_sheet(rows, titles, width))
+    return path
+
+
+def _resized(picture: np.ndarray, width: int) -> np.ndarray:
+    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
+    small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    return (np.clip(small, 0, 1) * 255).round().astype(np.uint8)
+
+
+def _join(cells: Sequence[np.ndarray]) -> np.ndarray:
+    gap = np.full((cells[0].shape[0], _MARGIN, 3), _WHITE, np.uint8)
+    line = [part for cell in cells for part in (gap, cell)][1:]
+    joined = np.concatenate(line, axis=1)
+    below = np.full((_MARGIN, joined.shape[1], 3), _WHITE, np.uint8)
+    return np.concatenate([joined, below])
+
+
+def _text_width(text: str) -> int:
+    return int(cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.55, 1)[0][0])
+
+
+def _text_cell(text: str, width: int, height: int) -> np.ndarray:
+    cell = np.full((height, width, 3), _WHITE, np.uint8)
+    place = (max(2, (width - _text_width(text)) // 2), height // 2 + 6)
+    cv2.putText(cell, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.55, (0, 0, 0), 1, cv2.LINE_AA)
+    return cell

@@ -1,0 +1,110 @@
+"""The commands `uir prepare lmdb|subimages|meta`. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+prepare_app = typer.Typer(
+    name="prepare",
+    help="Prepare folders of images for training: lmdb stores, sub-images, lists.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+SourceArgument = Annotated[Path, typer.Argument(help="Folder of images; those in folders below it count.")]
+WorkersArgument = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--workers", min=1, help="Threads; default one for each core, eight at most."),
+]
+JsonArgument = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@prepare_app.command("lmdb")
+def lmdb(
+    source: SourceArgument,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The store to write, a name ending in .lmdb.")],
+    compress_level: Annotated[int, typer.Option("--compress_level", min=0, max=9, help="PNG compression.")] = 1,
+    keep_png: Annotated[
+        bool, typer.Option("--keep_png", help="Store PNG files as they are; compress the other kinds with level 1.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin again, instead of going on with a store that is there.")
+    ] = False,
+    workers: WorkersArgument = None,
+    as_json: JsonArgument = False,
+) -> int:
+    """Write a folder of images as an lmdb store in BasicSR's layout. An interrupted one is continued.
+
+    Example: uir prepare lmdb datasets/DIV2K/train_HR_sub -o datasets/DIV2K/train_HR_sub.lmdb
+    """
+    from uir.data.lmdb_writing import write_lmdb
+
+    level = None if keep_png else compress_level
+    count = write_lmdb(source, output, compress_level=level, workers=workers, resume=not overwrite)
+    return _report(count, "in", output, as_json)
+
+
+@prepare_app.command("subimages")
+def subimages(
+    source: SourceArgument,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write to.")],
+    crop_size: Annotated[int, typer.Option("--crop_size", min=1, help="Side of the squares, in pixels.")] = 480,
+    step: Annotated[int, typer.Option("--step", min=1, help="Distance of neighbouring windows, in pixels.")] = 240,
+    thresh_size: Annotated[
+        int, typer.Option("--thresh_size", min=0, help="How many pixels at the border may be left out.")
+    ] = 0,
+    compression_level: Annotated[int, typer.Option("--compression_level", min=0, max=9, help="PNG compression.")] = 3,
+    keep_scale: Annotated[
+        bool, typer.Option("--keep_scale", help="Keep the x2, x3, x4 or x8 at the end of names such as 0001x4.png.")
+    ] = False,
+    workers: WorkersArgument = None,
+    as_json: JsonArgument = False,
+) -> int:
+    """Cut large images into overlapping squares, name_s001.png and so on. An interrupted run is continued.
+
+    Example: uir prepare subimages datasets/DIV2K/train_LR_x4 -o datasets/DIV2K/train_LR_x4_sub --crop_size 120
+        --step 60
+    """
+    from uir.data.preparing import extract_subimages
+
+    count = extract_subimages(
+        source,
+        output,
+        crop_size=crop_size,
+        step=step,
+        thresh_size=thresh_size,
+        compression_level=compression_level,
+        workers=workers,
+        drop_scale=not keep_scale,
+    )
+    return _report(count, "in", output, as_json)
+
+
+@prepare_app.command("meta")
+def meta(
+    source: SourceArgument,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Text file to write.")],
+    workers: WorkersArgument = None,
+    as_json: JsonArgument = False,
+) -> int:
+    """List a folder's images with their sizes, as a `meta_info_file` of an option file. Finds damaged images too.
+
+    Example: uir prepare meta datasets/DIV2K/train_HR_sub -o datasets/meta_info_DIV2K_sub.txt
+    """
+    from uir.data.preparing import write_meta_info
+
+    return _report(write_meta_info(source, output, workers=workers), "listed in", output, as_json)
+
+
+def _report(count: int, where: str, output: Path, as_json: bool) -> int:
+    """Print how many images there are now; 0, the exit code."""
+    if as_json:
+        print(json.dumps({"images": count, "output": str(output)}))
+    else:
+        print(f"{count} image{'s' * (count != 1)} {where} {output}")
+    return 0

@@ -1,0 +1,103 @@
+"""The bridge to basicsr 1.4.2: import it, lend it uir's archs and losses, and take its log lines."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+import warnings
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+
+from uir.compat.imports import prepare
+from uir.registry import ARCH_REGISTRY, LOSS_REGISTRY, Registry, UnknownNameError
+
+_INSTALL = (
+    "after torch, numpy, cython, setuptools and wheel: `pip install --no-build-isolation basicsr==1.4.2` "
+    "(it can be built on Python 3.10 to 3.12 only)"
+)
+_REGISTRIES = "basicsr.utils.registry"
+_entered = False
+
+
+class BasicSRMissingError(ImportError):
+    """basicsr is asked for and is not installed, or cannot be imported; the message says how to install it."""
+
+
+def load_basicsr() -> ModuleType:
+    """Import basicsr and, the first time, lend it uir's archs and losses and take over its logger.
+
+    Raises:
+        BasicSRMissingError: it is not installed, or importing it failed.
+    """
+    global _entered
+    if _entered:
+        return sys.modules["basicsr"]
+    prepare()
+    if "basicsr" not in sys.modules and find_spec("basicsr") is None:
+        raise BasicSRMissingError(f"basicsr is not installed; install it {_INSTALL}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", DeprecationWarning
+            )  # of scipy and distutils, for code that nobody maintains
+            basicsr = importlib.import_module("basicsr")
+            registries = importlib.import_module(_REGISTRIES)
+    except Exception as error:
+        raise BasicSRMissingError(
+            f"basicsr is installed but cannot be imported ({type(error).__name__}: {error}); "
+            f"install it again, {_INSTALL}"
+        ) from error
+    _entered = True
+    _take_log_lines()
+    _lend(ARCH_REGISTRY, registries.ARCH_REGISTRY)
+    _lend(LOSS_REGISTRY, registries.LOSS_REGISTRY)
+    return basicsr
+
+
+def basicsr_registry(name: str) -> dict[str, Any]:
+    """What one of basicsr's registries (`"ARCH_REGISTRY"`) holds, as `{name: object}`; enters the bridge.
+
+    Raises:
+        BasicSRMissingError: see `load_basicsr`.
+    """
+    load_basicsr()
+    return loaded_basicsr_registry(name)
+
+
+def loaded_basicsr_registry(name: str) -> dict[str, Any]:
+    """The same as `basicsr_registry`, but never imports basicsr: empty as long as nobody else has."""
+    registries = sys.modules.get(_REGISTRIES)
+    return {key: obj for key, obj in getattr(registries, name, ())}  # noqa: C416  (a registry with `keys`, not a mapping)
+
+
+def _lend(ours: Registry, theirs: Any) -> None:
+    """Mirror uir's own classes into one of basicsr's registries, under names that basicsr leaves free."""
+    for name in ours.keys():  # noqa: SIM118
+        if name in theirs or f"{name}_basicsr" in theirs:
+            continue
+        try:
+            theirs.register(ours.get(f"uir:{name}"))
+        except UnknownNameError:  # a plugin's name
+            continue
+
+
+class _ToUIR(logging.Handler):
+    """Hands basicsr's log lines to the handlers of the logger `uir`."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        logger = logging.getLogger("uir")
+        if logger.isEnabledFor(record.levelno):
+            logger.handle(record)
+
+
+def _take_log_lines() -> None:
+    """Make basicsr's `get_root_logger()` return a logger whose lines come out where uir's do, and nowhere else."""
+    logger = logging.getLogger("basicsr")
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+    logger.addHandler(_ToUIR())
+    logger.propagate = False
+    logger.setLevel(logging.INFO)
+    importlib.import_module("basicsr.utils.logger").initialized_logger["basicsr"] = True

@@ -1,0 +1,100 @@
+"""Running a model that is written against basicsr's BaseModel, unchanged, under the interface of uir's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+class ForeignModel:
+    """Wraps a dictionary-built model.
+
+    It does its whole step inside `optimize_parameters`, validates with its own loop, and writes its files to the
+    folders of its dictionary; only what the training loop calls differently is translated here.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.device = getattr(model, "device", "cpu")
+        model.save_training_state = lambda *_: None  # the training loop writes the state, whole, after the networks
+
+    def roles(self) -> list[str]:
+        """Roles of the networks it has."""
+        return [key.removeprefix("network_") for key in self.model.opt if key.startswith("network_")]
+
+    def feed_data(self, data: Mapping[str, Any]) -> None:
+        """Take a batch."""
+        with naming_cuda(type(self.model).__name__):
+            self.model.feed_data(data)
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        """One step."""
+        with naming_cuda(type(self.model).__name__):
+            self.model.optimize_parameters(current_iter)
+
+    def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
+        """Set the learning rates of an iteration."""
+        self.model.update_learning_rate(current_iter, warmup_iter=warmup_iter)
+
+    def get_current_learning_rate(self) -> list[float]:
+        """Learning rates of the first optimizer's groups."""
+        return list(self.model.get_current_learning_rate())
+
+    def get_current_log(self) -> dict[str, float]:
+        """The losses of the last batch."""
+        return dict(self.model.get_current_log())
+
+    def save(self, models: Path, tag: int | str) -> None:
+        """Write the networks to the `models` folder of the model's dictionary, which is this run's."""
+        iteration = -1 if tag == "latest" else int(tag)
+        self.model.save(-1 if tag == "latest" else 0, iteration)
+
+    def training_state(self) -> dict[str, Any]:
+        """Optimizers and schedulers, as basicsr's own state files hold them."""
+        return {
+            "optimizers": [optimizer.state_dict() for optimizer in self.model.optimizers],
+            "schedulers": [scheduler.state_dict() for scheduler in self.model.schedulers],
+        }
+
+    def resume_training(self, state: Mapping[str, Any], models: Path) -> None:
+        """Go on from a state; the networks were loaded when the model was built (see `resume_paths`)."""
+        self.model.resume_training(state)
+
+    def evaluate(self, loader: Any, current_iter: int | str, tb_logger: Any, save_img: bool) -> dict[str, float]:
+        """The model's own validation; the metrics it measured."""
+        self.model.validation(loader, current_iter, tb_logger, save_img)
+        return {name: float(value) for name, value in getattr(self.model, "metric_results", {}).items()}
+
+
+@contextmanager
+def naming_cuda(name: str) -> Iterator[None]:
+    """Say so where a class hard-codes CUDA and there is none.
+
+    Raises:
+        ValueError: it does.
+    """
+    try:
+        yield
+    except (AssertionError, RuntimeError) as error:
+        import torch
+
+        no_cuda = ("Torch not compiled with CUDA", "No CUDA GPUs", "Found no NVIDIA driver", "CUDA driver")
+        if torch.cuda.is_available() or not any(text in str(error) for text in no_cuda):
+            raise
+        raise ValueError(
+            f"{name} hard-codes CUDA and cannot run on this machine, which has no GPU ({error}); a model of uir can"
+        ) from error
+
+
+def resume_paths(opt: dict[str, Any], iteration: int) -> None:
+    """Make a dictionary start from the networks saved at an iteration, as basicsr does when it resumes."""
+    path = opt["path"]
+    ignored = path.get("ignore_resume_networks") or ()
+    for key in [name for name in opt if name.startswith("network_")]:
+        role = key.removeprefix("network_")
+        if key not in ignored:
+            path[f"pretrain_network_{role}"] = str(Path(path["models"]) / f"net_{role}_{iteration}.pth")
+            path[f"param_key_{role}"] = "params"
+            path[f"strict_load_{role}"] = True

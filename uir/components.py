@@ -1,0 +1,119 @@
+"""Building registered classes from the mappings of an option file.
+
+A mapping names its class with `type` and gives the constructor's arguments beside it. A class whose first parameter is
+`opt` is written in BasicSR's manner and receives one dictionary; every other class receives keyword arguments.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from uir.registry import REGISTRIES, Registry
+
+
+@dataclass(frozen=True)
+class Nested:
+    """Marks a constructor argument that is itself a `{type: ..., ...}` mapping of a registry (key of `REGISTRIES`)."""
+
+    registry: str
+
+
+DatasetSpec = Annotated[dict[str, Any], Nested("datasets")]
+DegradationSpec = Annotated[dict[str, Any], Nested("degradations")]
+LossSpec = Annotated[dict[str, Any], Nested("losses")]
+ArchSpec = Annotated[dict[str, Any], Nested("archs")]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a constructor (or a metric function) takes.
+
+    Attributes:
+        takes_opt: the first parameter is `opt`, BasicSR's dictionary.
+        parameters: the named parameters, `self` and `opt` left out.
+        open: it also takes `**kwargs`.
+    """
+
+    takes_opt: bool
+    parameters: dict[str, inspect.Parameter]
+    open: bool
+
+    @property
+    def required(self) -> list[str]:
+        """Parameters without a default."""
+        return [name for name, p in self.parameters.items() if p.default is inspect.Parameter.empty]
+
+
+def signature_of(target: Any) -> Signature:
+    """The signature of a class's constructor or of a function, annotations resolved."""
+    function = target.__init__ if inspect.isclass(target) else target
+    if function is object.__init__:  # its (*args, **kwargs) would look open
+        return Signature(False, {}, False)
+    parameters = list(inspect.signature(function, eval_str=_resolvable(function)).parameters.values())
+    if inspect.isclass(target):
+        parameters = parameters[1:]
+    named_kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    named = {p.name: p for p in parameters if p.kind in named_kinds}
+    is_open = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
+    takes_opt = bool(parameters) and parameters[0].name == "opt"
+    if takes_opt:
+        named.pop("opt")
+    return Signature(takes_opt, named, is_open)
+
+
+def _resolvable(function: Any) -> bool:
+    """Whether the annotations can be evaluated (a name imported only for type checking cannot)."""
+    try:
+        inspect.signature(function, eval_str=True)
+    except (NameError, TypeError, SyntaxError, AttributeError):
+        return False
+    return True
+
+
+def nested_registry(annotation: Any) -> tuple[str | None, str]:
+    """The registry of a `Nested` argument and how it is wrapped: `one`, `list` or `dict` of mappings."""
+    for item in getattr(annotation, "__metadata__", ()):
+        if isinstance(item, Nested):
+            return item.registry, "one"
+    for inner in getattr(annotation, "__args__", ()):
+        name, wrapping = nested_registry(inner)
+        if name:
+            wrappings: dict[Any, str] = {list: "list", dict: "dict"}
+            return name, wrappings.get(getattr(annotation, "__origin__", None), wrapping)
+    return None, "one"
+
+
+def build(registry: Registry | str, spec: Mapping[str, Any], context: Mapping[str, Any] | None = None) -> Any:
+    """Build the object that `spec` describes.
+
+    Args:
+        registry: a registry, or its name in `REGISTRIES` ("archs").
+        spec: `{type: Name, argument: value, ...}`; it is copied, never changed.
+        context: values that an option file gives once for many objects (`scale`, `phase`); passed on only to a
+            constructor that has the parameter, and only where `spec` does not say otherwise. A class in BasicSR's
+            manner finds them in `opt`.
+
+    Raises:
+        ValueError: `type` is missing, or the arguments do not fit the constructor.
+    """
+    held = REGISTRIES[registry] if isinstance(registry, str) else registry
+    if "type" not in spec:
+        raise ValueError(f"{held.kind}: `type` is missing from {dict(spec)}; it names the class to build")
+    arguments = copy.deepcopy({key: value for key, value in spec.items() if key != "type"})
+    target = held.get(spec["type"])
+    signature = signature_of(target)
+    context = dict(context or {})
+    if signature.takes_opt:
+        return target({"type": spec["type"], **copy.deepcopy(context), **arguments})
+    for key, value in context.items():
+        if key in signature.parameters:
+            arguments.setdefault(key, value)
+    try:
+        inspect.signature(target).bind(**arguments)
+    except TypeError as error:
+        raise ValueError(f"{held.kind} {spec['type']}: {error}") from None
+    return target(**arguments)

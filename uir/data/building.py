@@ -1,0 +1,82 @@
+"""From the dataset sections of an option file to datasets and loaders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch.utils.data import DataLoader, Dataset
+
+from uir.components import build, signature_of
+from uir.data.loading import EpochBatchSampler, build_eval_loader, build_train_loader
+from uir.data.pair_pool import PairPool
+from uir.data.stream import BatchStream
+from uir.distributed import rank_and_world
+from uir.options import OptionFile, dataset_dictionary
+from uir.registry import DATASET_REGISTRY, MODEL_REGISTRY
+
+
+def build_dataset(loaded: OptionFile, key: str) -> Dataset[Any]:
+    """The dataset of section `datasets.<key>`."""
+    section = loaded.options.datasets[key]
+    if signature_of(DATASET_REGISTRY.get(section.type)).takes_opt:
+        return DATASET_REGISTRY.get(section.type)(dataset_dictionary(loaded, key))
+    context = {"scale": loaded.options.scale, "phase": key.split("_")[0], "name": section.name or key}
+    spec = {"type": section.type, **section.arguments}
+    try:
+        return build(DATASET_REGISTRY, spec, context)
+    except (ValueError, OSError) as error:
+        raise type(error)(f"datasets.{key}: {error}") from error
+
+
+def training_stream(loaded: OptionFile) -> BatchStream:
+    """The endless batches of `datasets.train`, mixed by its pool where it has one."""
+    loader, sampler = training_loader(loaded)
+    size = loaded.options.datasets["train"].pair_pool
+    if size is not None and size < sampler.batch_size:
+        raise ValueError(f"datasets.train.pair_pool: {size} samples are fewer than a batch of {sampler.batch_size}")
+    return BatchStream(loader, sampler, PairPool(size, loaded.seed) if size is not None else None)
+
+
+def training_loader(loaded: OptionFile) -> tuple[DataLoader[Any], EpochBatchSampler]:
+    """The loader of `datasets.train` and its sampler."""
+    section = loaded.options.datasets["train"]
+    if section.batch_size_per_gpu is None:
+        raise ValueError("datasets.train.batch_size_per_gpu is missing; it is required for training")
+    rank, world_size = rank_and_world()
+    try:
+        return build_train_loader(
+            build_dataset(loaded, "train"),
+            batch_size=section.batch_size_per_gpu,
+            workers=section.num_worker_per_gpu,
+            seed=loaded.seed,
+            ratio=section.dataset_enlarge_ratio,
+            shuffle=section.use_shuffle,
+            pin_memory=section.pin_memory or section.prefetch_mode == "cuda",
+            persistent_workers=section.persistent_workers,
+            prefetch_factor=section.num_prefetch_queue,
+            rank=rank,
+            world_size=world_size,
+        )
+    except ValueError as error:
+        text = str(error)
+        raise ValueError(text if text.startswith("datasets.") else f"datasets.train: {text}") from error
+
+
+def evaluation_loaders(loaded: OptionFile) -> dict[str, DataLoader[Any]]:
+    """Loaders to validate or test on, by the datasets' names, in the order of their keys; batches of one image.
+
+    Each of several processes gets its share of the images; a model in basicsr's manner validates on all of them.
+    """
+    loaders: dict[str, DataLoader[Any]] = {}
+    whole = signature_of(MODEL_REGISTRY.get(loaded.options.model_type)).takes_opt
+    for key in sorted(loaded.options.datasets):
+        if key.split("_")[0] == "train":
+            continue
+        section = loaded.options.datasets[key]
+        dataset = build_dataset(loaded, key)
+        if not hasattr(dataset, "opt"):
+            dataset.opt = dataset_dictionary(loaded, key)  # type: ignore[attr-defined]  # basicsr's models read its name there
+        rank, world_size = rank_and_world()
+        share = None if whole or world_size == 1 else range(rank, len(dataset), world_size)  # type: ignore[arg-type]
+        loaders[section.name or key] = build_eval_loader(dataset, section.num_worker_per_gpu, share)
+    return loaders

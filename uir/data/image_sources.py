@@ -1,0 +1,149 @@
+"""Where a dataset's images come from: a folder (and all below it), or an LMDB store in BasicSR's layout."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+
+from uir.data.images import IMAGE_EXTENSIONS, UnreadableImageError, decode_image, list_image_names, read_image
+
+
+class ImageSource(Protocol):
+    """Named images that are read one at a time.
+
+    Attributes:
+        root: the folder or store, for messages.
+        names: what can be read, in an order that does not change; a name is a path relative to the root with `/`
+            between folders.
+    """
+
+    root: Path
+    names: list[str]
+
+    def read(self, name: str) -> np.ndarray:
+        """The image as stored, HWC (see `uir.data.images.read_image`)."""
+
+    def path(self, name: str) -> str:
+        """What a batch calls the image (`lq_path`, `gt_path`)."""
+
+
+class FolderImages:
+    """The image files in a folder and below it, sorted."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.names = list_image_names(root)
+        self._prefix = str(root)  # joining text is many times faster than joining paths
+
+    def read(self, name: str) -> np.ndarray:
+        return read_image(self.path(name))
+
+    def path(self, name: str) -> str:
+        return os.path.join(self._prefix, name)
+
+
+class LmdbImages:
+    """The images of an LMDB store in BasicSR's layout: a folder `x.lmdb` with `data.mdb` and `meta_info.txt`.
+
+    Each line of `meta_info.txt` is `key.png (h,w,c) compression`. The key is the name without its extension; dots
+    within it are kept (BasicSR's reader cuts the key at the first one). The order is that of the lines, which is the
+    order of the folder that was stored: disk and store give the same batches.
+
+    Raises:
+        ValueError: the name does not end in `.lmdb`, or `meta_info.txt` is missing.
+    """
+
+    def __init__(self, root: Path) -> None:
+        listing = root / "meta_info.txt"
+        if root.suffix != ".lmdb":
+            raise ValueError(f"{root}: with `io_backend: {{type: lmdb}}` the folder's name must end in '.lmdb'")
+        if not listing.is_file():
+            raise ValueError(f"{root}: no LMDB store: {listing} is missing")
+        self.root = root
+        self._store = root.resolve()
+        lines = listing.read_text(encoding="utf-8").splitlines()
+        self.names = [without_extension(first_column(line)) for line in lines if line.strip()]
+
+    def read(self, name: str) -> np.ndarray:
+        with _open_store(self._store).begin() as transaction:
+            content = transaction.get(name.encode("utf-8"))
+        if content is None:
+            raise UnreadableImageError(f"{self.root}:{name}", "is named in meta_info.txt but not in the store")
+        return decode_image(content, f"{self.root}:{name}")
+
+    def path(self, name: str) -> str:
+        return name
+
+
+_open_stores: dict[Path, Any] = {}  # lmdb refuses a second handle of a store within a process
+
+
+def _open_store(root: Path) -> Any:
+    if root not in _open_stores:
+        _open_stores[root] = load_lmdb(root).open(str(root), readonly=True, lock=False, readahead=False)
+    return _open_stores[root]
+
+
+def load_lmdb(root: Path) -> ModuleType:
+    """The package lmdb.
+
+    Raises:
+        ValueError: it is not installed; `root` is the store that needs it.
+    """
+    try:
+        import lmdb
+    except ImportError:
+        raise ValueError(f"{root}: an lmdb store needs the package lmdb; `pip install lmdb`") from None
+    return lmdb
+
+
+def close_stores() -> None:
+    """Close every store that this process reads; the next reading opens it again."""
+    while _open_stores:
+        _open_stores.popitem()[1].close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=close_stores)  # a handle must not cross a fork
+
+
+def open_images(key: str, root: str | Path, io_backend: Mapping[str, Any] | None = None) -> ImageSource:
+    """The images under `root`.
+
+    Args:
+        key: the option that named the root (`dataroot_gt`), for messages.
+        root: a folder, or a store `x.lmdb`.
+        io_backend: `{type: disk}` (the default) or `{type: lmdb}`.
+
+    Raises:
+        ValueError: there is no such folder, it holds no image, or the backend is unknown.
+    """
+    backend = dict(io_backend or {"type": "disk"})
+    kind = backend.pop("type", None)
+    if kind not in ("disk", "lmdb") or backend:
+        raise ValueError(f"io_backend: got {dict(io_backend or {})}; expected {{type: disk}} or {{type: lmdb}}")
+    folder = Path(root).expanduser()
+    if not folder.is_dir():
+        raise ValueError(f"{key}: there is no folder {folder}")
+    source: ImageSource = FolderImages(folder) if kind == "disk" else LmdbImages(folder)
+    if not source.names:
+        raise ValueError(f"{key}: there is no image in {folder} or below it (png, jpg, jpeg, bmp, tif, tiff, webp)")
+    return source
+
+
+def first_column(line: str) -> str:
+    """The name in a line of a `meta_info` file: what stands before ` (h,w,c)`, else the first word."""
+    match = re.match(r"(.+)\s+\(\d+,\s*\d+(,\s*\d+)?\)", line.strip())
+    return match.group(1) if match else line.split()[0]
+
+
+def without_extension(name: str) -> str:
+    """An image's name without the extension, as stores use it for a key; other dots stay: `a/b.c` of `a/b.c.png`."""
+    stem, dot, extension = name.rpartition(".")
+    return stem if dot and f".{extension.lower()}" in IMAGE_EXTENSIONS else name

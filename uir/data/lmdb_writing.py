@@ -1,0 +1,230 @@
+"""A folder of images as an LMDB store in BasicSR's layout, read by BasicSR and by `uir.data.image_sources`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from uir.data.image_sources import close_stores, first_column, load_lmdb, without_extension
+from uir.data.images import UnreadableImageError, decode_image
+from uir.data.journal import Entry, Journal
+from uir.data.source_files import (
+    Fingerprint,
+    SourceFile,
+    check_level,
+    encode_png,
+    list_sources,
+    map_ahead,
+    raise_unreadable,
+)
+from uir.files import write_text
+from uir.progress import progress_bar
+
+JOURNAL = "written.jsonl"
+RESTART = "write to another folder, or begin again with resume=False (--overwrite)"
+KEPT_LEVEL = -1  # the compression that meta_info.txt names for a PNG file stored as it was
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+
+def write_lmdb(
+    source: Path,
+    target: Path,
+    *,
+    compress_level: int | None = 1,
+    workers: int | None = None,
+    resume: bool = True,
+    map_size: int = 64 << 20,
+    commit_bytes: int = 32 << 20,
+) -> int:
+    """Write the images in `source` and below it to the store `target`: PNG bytes under the name without extension.
+
+    The store holds `data.mdb`, `lock.mdb`, `meta_info.txt` (lines `key.png (h,w,c) compression`, written last and
+    whole) and a journal. An interrupted store is continued; a finished one of the same images is left as it is, and
+    images that the folder has gained are added. Images are read as `PairedImageDataset` reads them from disk (upright),
+    a few at a time, so memory does not grow with their number.
+
+    Args:
+        source: folder of images; a key of a nested one has `/` in it.
+        target: a folder named `*.lmdb`.
+        compress_level: PNG compression, 0 to 9; every image is encoded anew with it, as BasicSR does. None stores the
+            bytes of PNG files as they are, which is faster to write and often smaller (`meta_info.txt` then says -1);
+            other kinds are encoded with 1. The pixels are the same in any case.
+        workers: encoding threads; None takes one for each core, eight at most.
+        resume: False deletes a store that is there and begins again.
+        map_size: bytes to begin the store's map with; it doubles as often as needed.
+        commit_bytes: how much is written in one transaction, and held in memory until then.
+
+    Returns:
+        The number of images in the store.
+
+    Raises:
+        ValueError: two images share a key, a key cannot be stored, `target` is a store of something else, or images
+            cannot be read (the others are stored first; `meta_info.txt` is not written).
+    """
+    if target.suffix != ".lmdb":
+        raise ValueError(f"{target}: the name of an lmdb store must end in '.lmdb'")
+    if compress_level is not None:
+        check_level(compress_level, "compress_level")
+    if min(map_size, commit_bytes) < 1:
+        raise ValueError(f"map_size {map_size}, commit_bytes {commit_bytes}: expected numbers of bytes above 0")
+    target = target.expanduser()
+    sources = list_sources(source)
+    keys = _keys(sources)
+    if not resume:
+        _delete_store(target)
+    journal = _open_journal(target, compress_level)
+    journal.check(sources)
+    if _is_finished(target) and all(item.name in journal.entries for item in sources):
+        return len(sources)
+
+    close_stores()  # lmdb refuses a second handle of a store within a process
+    store = _GrowingStore(target, map_size)
+    with closing(store):
+        too_long = [item.name for item in sources if len(keys[item.name]) > store.longest_key]
+        if too_long:
+            raise ValueError(f"{source}: the name {too_long[0]} is too long: lmdb takes {store.longest_key} bytes")
+        done = {name for name in journal.entries if store.holds(keys[name])}
+        if len(done) < len(journal.entries):  # the store was damaged from outside: what it lists is not all there
+            (target / "meta_info.txt").unlink(missing_ok=True)
+        missing = [item for item in sources if item.name not in done]
+        failed = _store_images(store, journal, keys, missing, len(sources), compress_level, workers, commit_bytes)
+    raise_unreadable(
+        failed, len(sources), f"The others are stored in {target}; mend or remove these and run it again: it goes on."
+    )
+    lines = [_meta_line(journal.entries[item.name], compress_level) for item in sources]
+    write_text(target / "meta_info.txt", "".join(line + "\n" for line in lines))
+    return len(sources)
+
+
+def _store_images(
+    store: _GrowingStore,
+    journal: Journal,
+    keys: dict[str, bytes],
+    missing: Sequence[SourceFile],
+    total: int,
+    compress_level: int | None,
+    workers: int | None,
+    commit_bytes: int,
+) -> list[UnreadableImageError]:
+    """Encode and store what is missing, a transaction at a time; the errors of those that cannot be read."""
+    failed: list[UnreadableImageError] = []
+    batch: list[tuple[bytes, bytes]] = []
+    entries: list[Entry] = []
+    size = 0
+
+    def commit() -> None:
+        nonlocal size
+        store.put(batch)
+        journal.add(entries)
+        batch.clear()
+        entries.clear()
+        size = 0
+
+    with progress_bar() as progress, closing(map_ahead(_encoder(compress_level), missing, workers)) as results:
+        task = progress.add_task("Storing", total=total, completed=total - len(missing), note="")
+        try:
+            for item, result in results:
+                try:
+                    entry, content = result.result()
+                except UnreadableImageError as error:
+                    failed.append(error)
+                else:
+                    batch.append((keys[item.name], content))
+                    entries.append(entry)
+                    size += len(content)
+                    if size >= commit_bytes:
+                        commit()
+                progress.advance(task)
+        finally:  # what was encoded before an interruption is kept
+            commit()
+    return failed
+
+
+def _encoder(compress_level: int | None) -> Callable[[SourceFile], tuple[Entry, bytes]]:
+    """The function that turns a source into its journal entry and the bytes to store."""
+
+    def encode(source: SourceFile) -> tuple[Entry, bytes]:
+        content = source.read_bytes()
+        image = decode_image(content, str(source.path))
+        height, width, channels = image.shape
+        entry = Entry(source.name, Fingerprint.of(source, content), (height, width, channels))
+        if compress_level is None and content.startswith(PNG_SIGNATURE):
+            return entry, content
+        return entry, encode_png(image, 1 if compress_level is None else compress_level, str(source.path))
+
+    return encode
+
+
+class _GrowingStore:
+    """An LMDB environment whose map doubles whenever it is full."""
+
+    def __init__(self, folder: Path, map_size: int) -> None:
+        self._lmdb = load_lmdb(folder)
+        self.folder = folder
+        try:
+            self._environment = self._lmdb.open(str(folder), map_size=map_size)
+        except self._lmdb.Error as error:
+            raise ValueError(f"{folder}: the store cannot be opened for writing ({error})") from error
+        self.longest_key: int = self._environment.max_key_size()
+
+    def holds(self, key: bytes) -> bool:
+        with self._environment.begin() as transaction:
+            return transaction.cursor().set_key(key)
+
+    def put(self, items: Sequence[tuple[bytes, bytes]]) -> None:
+        """Store all items or none; on return they are on the disk."""
+        while items:
+            try:
+                with self._environment.begin(write=True) as transaction:
+                    for key, value in items:
+                        transaction.put(key, value)
+                return
+            except self._lmdb.MapFullError:
+                self._environment.set_mapsize(2 * self._environment.info()["map_size"])
+            except self._lmdb.Error as error:
+                raise ValueError(f"{self.folder}: writing to the store failed ({error})") from error
+
+    def close(self) -> None:
+        self._environment.close()
+
+
+def _keys(sources: Sequence[SourceFile]) -> dict[str, bytes]:
+    """The key of each source, by its name."""
+    owners: dict[str, str] = {}
+    for item in sources:
+        key = without_extension(item.name)
+        if key in owners:
+            raise ValueError(
+                f"{item.path} and {item.path.parent / Path(owners[key]).name} would both be stored as '{key}'; keep one"
+            )
+        owners[key] = item.name
+        line = f"{key}.png (1,1,3) 1"
+        if len(line.splitlines()) != 1 or without_extension(first_column(line)) != key:
+            raise ValueError(f"{item.path}: meta_info.txt cannot hold this name (line breaks, blanks at its start)")
+    return {name: key.encode("utf-8") for key, name in owners.items()}
+
+
+def _meta_line(entry: Entry, compress_level: int | None) -> str:
+    level = 1 if compress_level is None else compress_level
+    if compress_level is None and entry.name.lower().endswith(".png"):
+        level = KEPT_LEVEL
+    height, width, channels = entry.shape
+    return f"{without_extension(entry.name)}.png ({height},{width},{channels}) {level}"
+
+
+def _open_journal(target: Path, compress_level: int | None) -> Journal:
+    if (target / "data.mdb").exists() and not (target / JOURNAL).exists():
+        raise ValueError(f"{target} is a store that uir did not write, so it cannot be continued; {RESTART}")
+    return Journal(target / JOURNAL, {"kind": "lmdb", "compress_level": compress_level}, RESTART)
+
+
+def _is_finished(target: Path) -> bool:
+    return (target / "meta_info.txt").is_file() and (target / "data.mdb").is_file()
+
+
+def _delete_store(target: Path) -> None:
+    """Delete the files of a store, the list first, so that what is left is never taken for a finished one."""
+    close_stores()
+    for name in ("meta_info.txt", JOURNAL, "data.mdb", "lock.mdb"):
+        (target / name).unlink(missing_ok=True)

@@ -1,0 +1,138 @@
+"""Several datasets as one, each with the name of its task, mixed by a stated rule."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Mapping
+from itertools import accumulate
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from uir.components import DatasetSpec, build
+from uir.data.seeded import draw_sample
+from uir.degradations.record import DegradationRecord
+from uir.registry import DATASET_REGISTRY, UnknownNameError
+from uir.seeds import derive_seed
+
+SAMPLINGS = ("size", "uniform", "temperature")
+
+
+@DATASET_REGISTRY.register()
+class MultiTaskDataset(Dataset[dict[str, Any]]):
+    """Named datasets, one behind the other; an epoch mixes them by `sampling`.
+
+    A sample is the task's own, its record labelled with the task's name unless the task's dataset has its own `label`.
+
+    Args:
+        tasks: the dataset of each task under its name, `{haze: {type: DegradedImageDataset, ...}, ...}`.
+        sampling: how often a task is drawn. With n images in the task: `size` in proportion to n, `uniform` all tasks
+            alike, `temperature` in proportion to n^(1/temperature).
+        temperature: 1 is `size`, a large one nears `uniform`.
+        gt_size, scale, phase, use_hflip, use_rot, io_backend: handed down to each task that takes them and does not set
+            them itself.
+        name: what tables and logs call the set.
+
+    Raises:
+        ValueError: no task, an unknown `sampling`, or a task that cannot be built (the message names it).
+    """
+
+    def __init__(
+        self,
+        tasks: dict[str, DatasetSpec],
+        sampling: str = "size",
+        temperature: float = 2.0,
+        gt_size: int | None = None,
+        scale: int | None = None,
+        phase: str = "train",
+        use_hflip: bool | None = None,
+        use_rot: bool | None = None,
+        io_backend: dict[str, Any] | None = None,
+        name: str = "",
+    ) -> None:
+        if sampling not in SAMPLINGS:
+            raise ValueError(f"sampling: got '{sampling}'; expected one of {', '.join(SAMPLINGS)}")
+        if not temperature > 0:
+            raise ValueError(f"temperature: got {temperature}; expected a number above 0")
+        if not isinstance(tasks, Mapping) or not tasks:
+            raise ValueError(f"tasks: got {tasks!r}; expected at least one `name: {{type: ...}}`")
+        given = {
+            "gt_size": gt_size,
+            "scale": scale,
+            "use_hflip": use_hflip,
+            "use_rot": use_rot,
+            "io_backend": io_backend,
+        }
+        shared = {"phase": phase, **{key: value for key, value in given.items() if value is not None}}
+        self.sampling = sampling
+        self.temperature = temperature
+        self.name = name
+        self.datasets = {task: _build_task(task, spec, shared) for task, spec in tasks.items()}
+        self._tasks = list(self.datasets)
+        self._sizes = [len(dataset) for dataset in self.datasets.values()]
+        self._ends = list(accumulate(self._sizes))
+        self.labels = tuple(dict.fromkeys(label for task in self._tasks for label in self._labels_of(task)))
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.sample(index, derive_seed(0, index))
+
+    def sample(self, index: int, seed: int) -> dict[str, Any]:
+        """The sample `index`, counted through all tasks in their order."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index {index} is outside a dataset of {len(self)}")
+        index %= len(self)
+        position = bisect.bisect_right(self._ends, index)
+        task = self._tasks[position]
+        item = dict(draw_sample(self.datasets[task], index - self._ends[position] + self._sizes[position], seed))
+        record = item.get("degradation") or DegradationRecord(steps=None)
+        item["degradation"] = record if record.label is not None else record.with_label(task)
+        return item
+
+    def shares(self) -> dict[str, float]:
+        """How large a part of an epoch each task is; they sum to 1."""
+        exponent = {"size": 1.0, "uniform": 0.0, "temperature": 1.0 / self.temperature}[self.sampling]
+        weights = [size**exponent for size in self._sizes]
+        return {task: weight / sum(weights) for task, weight in zip(self._tasks, weights, strict=True)}
+
+    def epoch_order(self, generator: torch.Generator, length: int) -> Tensor:
+        """The indices of one epoch, int64 [length].
+
+        Each task has its share of the places to within one, and that one by chance, so that shares are exact in the
+        mean. No image of a task comes again before all of that task have come.
+        """
+        bounds = torch.tensor([0.0, *accumulate(self.shares().values())], dtype=torch.float64) * length
+        start = torch.rand(1, generator=generator, dtype=torch.float64)
+        # rounded, lest a bound that is a whole number but for the last bit falls to the wrong side
+        places = (bounds.mul(1e6).round().div(1e6) + start).floor().long()
+        places[-1] = length
+        counts = places.diff().tolist()
+        task_of_place = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+        task_of_place = task_of_place[torch.randperm(length, generator=generator)]
+        order = torch.empty(length, dtype=torch.long)
+        for position, (count, size, end) in enumerate(zip(counts, self._sizes, self._ends, strict=True)):
+            rounds = [torch.randperm(size, generator=generator) for _ in range(-(-count // size))]
+            if rounds:
+                order[task_of_place == position] = torch.cat(rounds)[:count] + (end - size)
+        return order
+
+    def _labels_of(self, task: str) -> tuple[str, ...]:
+        return tuple(getattr(self.datasets[task], "labels", ())) or (task,)
+
+
+def _build_task(task: str, spec: Mapping[str, Any], shared: Mapping[str, Any]) -> Any:
+    if not isinstance(spec, Mapping):
+        raise ValueError(f"tasks.{task}: got {spec!r}; expected a mapping with `type`")
+    try:
+        dataset = build("datasets", spec, context={**shared, "label": task, "name": task})
+    except UnknownNameError as error:
+        raise UnknownNameError(f"tasks.{task}: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"tasks.{task}: {error}") from error
+    if len(dataset) == 0:
+        raise ValueError(f"tasks.{task}: the dataset is empty")
+    return dataset

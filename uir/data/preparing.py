@@ -1,0 +1,212 @@
+"""Before training: large photographs cut into sub-images, and the list of a folder's images with their sizes."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from uir.data.image_sources import without_extension
+from uir.data.images import IMAGE_EXTENSIONS, UnreadableImageError, decode_image
+from uir.data.journal import Entry, Journal
+from uir.data.source_files import (
+    Fingerprint,
+    SourceFile,
+    check_level,
+    encode_png,
+    list_sources,
+    map_ahead,
+    raise_unreadable,
+)
+from uir.files import write_text
+from uir.progress import progress_bar
+
+JOURNAL = "written.jsonl"
+RESTART = "write to another folder, or delete this one"
+SCALE_SUFFIX = re.compile(r"(?<=\d)x[2348]$")  # of DIV2K's and Flickr2K's small images: 0001x4.png
+
+
+def extract_subimages(
+    source: Path,
+    target: Path,
+    *,
+    crop_size: int,
+    step: int,
+    thresh_size: int = 0,
+    compression_level: int = 3,
+    workers: int | None = None,
+    drop_scale: bool = True,
+) -> int:
+    """Cut the images in `source` and below it into overlapping squares, written as `stem_s001.png`, `stem_s002.png`, …
+
+    Windows slide by `step` from the top left corner, row by row. Where more than `thresh_size` pixels remain at the
+    right or the bottom, one more window lies at that border. Depth and channels are kept; folders are kept. An
+    interrupted run goes on where it stopped: `target` keeps a journal, and each file is written whole or not at all.
+
+    For a paired set of scale s run it twice: on the small images with `crop_size / s`, `step / s`, `thresh_size / s`.
+
+    Args:
+        source: folder of images.
+        target: folder to write to: a new one, or one that this function began with the same arguments.
+        crop_size: side of the squares, in pixels.
+        step: distance of neighbouring windows, in pixels.
+        thresh_size: how many pixels at the border may be left out.
+        compression_level: PNG compression, 0 to 9.
+        workers: threads; None takes one for each core, eight at most.
+        drop_scale: leave out the `x2`, `x3`, `x4` or `x8` that follows a digit at a stem's end, as BasicSR does for
+            DIV2K: the pieces of `0001x4.png` then have the names of those of `0001.png`.
+
+    Returns:
+        The number of sub-images that `target` holds, earlier ones included.
+
+    Raises:
+        ValueError: an argument is out of range, two images would give the same names, `target` holds something else,
+            or images cannot be read or are smaller than `crop_size` (the others are cut first).
+    """
+    windows = Windows(crop_size, step, thresh_size)
+    check_level(compression_level, "compression_level")
+    source, target = source.expanduser(), target.expanduser()
+    if source.resolve() in (target.resolve(), *target.resolve().parents):
+        raise ValueError(f"{target}: lies in the source {source}; a second run would cut the pieces; write elsewhere")
+    sources = list_sources(source)
+    stems = {name: target / stem for name, stem in _stems(sources, drop_scale).items()}
+    journal = _open_journal(target, {"kind": "subimages", **asdict(windows), "drop_scale": drop_scale})
+    journal.check(sources)
+
+    def cut(item: SourceFile) -> Entry:
+        return _cut(item, stems[item.name], windows, compression_level)
+
+    def is_done(item: SourceFile) -> bool:
+        entry = journal.entries.get(item.name)
+        return entry is not None and all(map(_is_complete, _piece_paths(stems[item.name], windows, entry.shape)))
+
+    missing = [item for item in sources if not is_done(item)]
+    failed: list[UnreadableImageError] = []
+    with progress_bar() as progress, closing(map_ahead(cut, missing, workers)) as results:
+        task = progress.add_task("Cutting", total=len(sources), completed=len(sources) - len(missing), note="")
+        for _, result in results:
+            try:
+                journal.add([result.result()])
+            except UnreadableImageError as error:
+                failed.append(error)
+            progress.advance(task)
+    raise_unreadable(
+        failed, len(sources), f"The others are cut into {target}; mend or remove these and run it again: it goes on."
+    )
+    return sum(len(windows.corners(journal.entries[item.name].shape)) for item in sources)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Where the squares lie in an image; see `extract_subimages`."""
+
+    crop_size: int
+    step: int
+    thresh_size: int = 0
+
+    def __post_init__(self) -> None:
+        for key, least in (("crop_size", 1), ("step", 1), ("thresh_size", 0)):
+            if getattr(self, key) < least:
+                raise ValueError(f"{key}: got {getattr(self, key)}; expected at least {least}")
+
+    def corners(self, shape: Sequence[int]) -> list[tuple[int, int]]:
+        """The (top, left) corners in an image of shape (h, w, …), row by row."""
+        return [(top, left) for top in self.starts(shape[0]) for left in self.starts(shape[1])]
+
+    def starts(self, length: int) -> list[int]:
+        """Where they begin along a side of `length` pixels, at least `crop_size`."""
+        starts = list(range(0, length - self.crop_size + 1, self.step))
+        last = length - self.crop_size
+        return [*starts, last] if last - starts[-1] > self.thresh_size else starts
+
+
+def write_meta_info(source: Path, target_file: Path, *, workers: int | None = None) -> int:
+    """List the images in `source` and below it: lines `name.png (h,w,c)`, sorted, as a `meta_info_file` has them.
+
+    Every image is decoded, which also shows that none is damaged; the sizes are those a dataset will see (upright).
+
+    Args:
+        source: folder of images.
+        target_file: the text file to write, whole or not at all; folders are made.
+        workers: threads; None takes one for each core, eight at most.
+
+    Returns:
+        The number of images listed.
+
+    Raises:
+        ValueError: no image, or images that cannot be read; then nothing is written.
+    """
+    if target_file.suffix.lower() in IMAGE_EXTENSIONS or target_file.is_dir():
+        raise ValueError(f"{target_file}: expected the name of a text file")
+    sources = list_sources(source)
+    lines, failed = [], []
+    with progress_bar() as progress, closing(map_ahead(_shape, sources, workers)) as results:
+        task = progress.add_task("Listing", total=len(sources), note="")
+        for item, result in results:
+            try:
+                lines.append(f"{item.name} ({','.join(map(str, result.result()))})\n")
+            except UnreadableImageError as error:
+                failed.append(error)
+            progress.advance(task)
+    raise_unreadable(failed, len(sources), f"{target_file} is not written; mend or remove these and run it again.")
+    write_text(target_file.expanduser(), "".join(lines))
+    return len(lines)
+
+
+def _cut(source: SourceFile, stem: Path, windows: Windows, compression_level: int) -> Entry:
+    """Write the pieces of one image."""
+    content = source.read_bytes()
+    image = decode_image(content, str(source.path))
+    height, width, channels = image.shape
+    size = windows.crop_size
+    if min(height, width) < size:
+        raise UnreadableImageError(str(source.path), f"is {height}x{width}, smaller than crop_size {size}")
+    for path, (top, left) in zip(_piece_paths(stem, windows, image.shape), windows.corners(image.shape), strict=True):
+        piece = image[top : top + size, left : left + size]
+        _write_whole(path, encode_png(piece, compression_level, str(source.path)))
+    return Entry(source.name, Fingerprint.of(source, content), (height, width, channels))
+
+
+def _shape(source: SourceFile) -> tuple[int, ...]:
+    return decode_image(source.read_bytes(), str(source.path)).shape
+
+
+def _stems(sources: Sequence[SourceFile], drop_scale: bool) -> dict[str, str]:
+    """What the names of a source's pieces begin with, by its name."""
+    owners: dict[str, SourceFile] = {}
+    for item in sources:
+        stem = without_extension(item.name)
+        stem = SCALE_SUFFIX.sub("", stem) if drop_scale else stem
+        if stem in owners:
+            raise ValueError(
+                f"{owners[stem].path} and {item.path} would both be cut into {stem}_s001.png and so on; keep one"
+            )
+        owners[stem] = item
+    return {item.name: stem for stem, item in owners.items()}
+
+
+def _piece_paths(stem: Path, windows: Windows, shape: Sequence[int]) -> list[Path]:
+    return [stem.with_name(f"{stem.name}_s{index + 1:03d}.png") for index in range(len(windows.corners(shape)))]
+
+
+def _open_journal(target: Path, settings: dict[str, object]) -> Journal:
+    if target.is_dir() and not (target / JOURNAL).exists() and any(target.iterdir()):
+        raise ValueError(f"{target} is not empty, and was not begun by this command; {RESTART}")
+    return Journal(target / JOURNAL, settings, RESTART)
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")  # the same name each time: the next run replaces a crash's rest
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
+
+
+def _is_complete(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:
+        return False

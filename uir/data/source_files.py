@@ -1,0 +1,150 @@
+"""The images that a preparation works through: read a few ahead by threads, encoded as PNG, the bad ones named."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+
+from uir.data.images import IMAGE_EXTENSIONS, UnreadableImageError, list_images
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+SHOWN = 10  # how many unreadable images a message names
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """An image file: `name` is its path below the folder it was found in, with `/`."""
+
+    name: str
+    path: Path
+
+    def read_bytes(self) -> bytes:
+        """The file's content.
+
+        Raises:
+            UnreadableImageError: it cannot be read.
+        """
+        try:
+            return self.path.read_bytes()
+        except OSError as error:
+            raise UnreadableImageError(str(self.path), error.strerror or str(error)) from error
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Which file was read: its size in bytes, its time of change in ns, and the CRC-32 of its content."""
+
+    size: int
+    mtime_ns: int
+    crc: int
+
+    @classmethod
+    def of(cls, source: SourceFile, content: bytes) -> Fingerprint:
+        """The fingerprint of a file that was just read."""
+        return cls(len(content), source.path.stat().st_mtime_ns, zlib.crc32(content))
+
+    def matches(self, source: SourceFile) -> bool:
+        """Whether the file still is what was read; its content is looked at only where the time differs (a copy)."""
+        stat = source.path.stat()
+        if stat.st_size != self.size:
+            return False
+        return stat.st_mtime_ns == self.mtime_ns or zlib.crc32(source.path.read_bytes()) == self.crc
+
+
+def list_sources(folder: Path) -> list[SourceFile]:
+    """The images of a folder and all below it, sorted by name.
+
+    Raises:
+        ValueError: there is no such folder, or no image in it.
+    """
+    root = folder.expanduser()
+    found = [SourceFile(path.relative_to(root).as_posix(), path) for path in list_images(root)]
+    if not found:
+        raise ValueError(f"{folder}: no image in it or below it; known kinds: {', '.join(sorted(IMAGE_EXTENSIONS))}")
+    return found
+
+
+def map_ahead(
+    work: Callable[[T], R], items: Iterable[T], workers: int | None
+) -> Generator[tuple[T, Future[R]], None, None]:
+    """`work` done on every item by threads, in order, at most `2 * workers` items ahead: memory stays bounded.
+
+    Threads are enough for images, for OpenCV lets others run while it decodes and encodes.
+
+    Args:
+        work: what to do; its result or error is in the future.
+        items: what to do it on.
+        workers: number of threads; None takes one for each core this process may use, but eight at most.
+    """
+    count = min(_cores(), 8) if workers is None else workers
+    if count < 1:
+        raise ValueError(f"workers: got {workers}; expected at least 1")
+    waiting: deque[tuple[T, Future[R]]] = deque()
+    pool = ThreadPoolExecutor(count)
+    try:
+        for item in items:
+            waiting.append((item, pool.submit(work, item)))
+            if len(waiting) >= 2 * count:
+                yield waiting.popleft()
+        while waiting:
+            yield waiting.popleft()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def encode_png(image: np.ndarray, level: int, name: str) -> bytes:
+    """An RGB image HWC, uint8 or uint16 with 1, 3 or 4 channels, as the bytes of a PNG file.
+
+    Args:
+        image: as `uir.data.images.read_image` gives it.
+        level: compression from 0 (none) to 9 (most); the pixels are the same.
+        name: what to call it in messages.
+
+    Raises:
+        UnreadableImageError: its pixels are floats, which PNG cannot hold.
+    """
+    if image.dtype not in (np.uint8, np.uint16):
+        raise UnreadableImageError(name, f"has pixels of type {image.dtype}; a PNG holds 8 or 16 bits per channel")
+    swap = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}.get(image.shape[2])
+    pixels = np.ascontiguousarray(image)
+    done, encoded = cv2.imencode(
+        ".png", pixels if swap is None else cv2.cvtColor(pixels, swap), [cv2.IMWRITE_PNG_COMPRESSION, level]
+    )
+    if not done:
+        raise UnreadableImageError(name, f"could not be encoded as PNG (shape {image.shape})")
+    return encoded.tobytes()
+
+
+def check_level(level: int, key: str) -> None:
+    """Raise a ValueError unless `level` is a PNG compression level; `key` is what it was called."""
+    if not 0 <= level <= 9:
+        raise ValueError(f"{key}: got {level}; expected 0 (fast, large) to 9 (slow, small)")
+
+
+def raise_unreadable(failed: Sequence[UnreadableImageError], total: int, rest: str) -> None:
+    """Raise one error that names the images that could not be used, if there are any.
+
+    Args:
+        failed: what went wrong, in order.
+        total: how many images there were.
+        rest: what became of the others, and how to go on.
+    """
+    if failed:
+        shown = "; ".join(str(error) for error in failed[:SHOWN])
+        more = f"; and {len(failed) - SHOWN} more" if len(failed) > SHOWN else ""
+        raise ValueError(f"{len(failed)} of {total} images cannot be used: {shown}{more}. {rest}")
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

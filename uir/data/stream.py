@@ -1,0 +1,71 @@
+"""The endless stream of training batches, which knows where it is."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from uir.data.pair_pool import PairPool
+from uir.data.sampling import EpochBatchSampler
+from uir.distributed import gathered
+
+logger = logging.getLogger("uir")
+
+
+class BatchStream:
+    """Batches, epoch after epoch.
+
+    At the end of an epoch it names the files that could not be read.
+
+    Args:
+        loader, sampler: of the training set.
+        pool: mixes each batch with earlier samples, if given.
+    """
+
+    def __init__(self, loader: DataLoader[Any], sampler: EpochBatchSampler, pool: PairPool | None = None) -> None:
+        self.loader, self.sampler, self.pool = loader, sampler, pool
+        self.epoch, self.batch = 0, 0
+        self._skipped: list[str] = []
+        self._batches: Iterator[Any] | None = None
+
+    def next(self) -> Mapping[str, Any]:
+        """The next batch."""
+        if self.batch >= len(self.sampler):
+            self._end_epoch()
+        if self._batches is None:
+            self.sampler.set_epoch(self.epoch, self.batch)
+            self._batches = iter(self.loader)
+        batch: Mapping[str, Any] = next(self._batches)
+        self.batch += 1
+        self._skipped.extend(batch.get("skipped", ()))
+        return self.pool.exchange(batch) if self.pool is not None else batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where to go on from."""
+        return {"epoch": self.epoch, "batch": self.batch, "pool": self.pool.state_dict() if self.pool else None}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self.epoch, self.batch = state["epoch"], state["batch"]
+        if self.pool is not None and state.get("pool"):
+            self.pool.load_state_dict(state["pool"])
+
+    def _end_epoch(self) -> None:
+        self.report_skipped()
+        self.epoch, self.batch = self.epoch + 1, 0
+        self._batches = None
+
+    def report_skipped(self) -> None:
+        """Name the files that could not be read since the last report."""
+        skipped = [path for share in gathered(self._skipped) for path in share]
+        if skipped:
+            names = sorted(set(skipped))
+            shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+            logger.warning(
+                "epoch %d: %d unreadable files were replaced by their neighbours %d times: %s",
+                self.epoch, len(names), len(skipped), shown,
+            )  # fmt: skip
+        self._skipped = []

@@ -1,0 +1,80 @@
+"""The checkpoints of a run: written whole, the old ones cleared away, the best one kept."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from uir.distributed import is_main, rank_and_world
+from uir.engine.evaluation import Evaluation
+from uir.engine.state import write_state
+
+logger = logging.getLogger("uir")
+
+
+class Checkpoints:
+    """Writes the networks and states of a run.
+
+    Args:
+        folder: the run's folder.
+        keep_last: how many numbered checkpoints to keep; None keeps all.
+        keep_best: the metric whose best networks are kept as `net_<role>_best_<metric>.pth`.
+    """
+
+    def __init__(self, folder: Path, keep_last: int | None = None, keep_best: str | None = None) -> None:
+        self.models, self.states = folder / "models", folder / "training_states"
+        self.keep_last, self.keep_best = keep_last, keep_best
+
+    def save(self, model: Any, iteration: int, epoch: int, own: Mapping[str, Any]) -> None:
+        """Write networks first, then the state that refers to them; `own` is what uir adds to basicsr's state."""
+        rank = rank_and_world()[0]
+        if is_main():
+            model.save(self.models, iteration)
+            write_state(self.states / f"{iteration}.state", iteration, epoch, model.training_state(), own)
+            self._clear()
+        else:  # what differs from process to process: random states and pools
+            write_state(self.states / f"rank{rank}" / f"{iteration}.state", iteration, epoch, {"optimizers": []}, own)
+
+    def save_latest(self, model: Any) -> None:
+        """Write the networks as `net_<role>_latest.pth`."""
+        if is_main():
+            model.save(self.models, "latest")
+
+    def save_best(self, model: Any, found: list[Evaluation], best: dict[str, Any], better: str, iteration: int) -> None:
+        """Keep the networks if the metric's mean over the validation sets is the best so far."""
+        values = [item.results[self.keep_best] for item in found if self.keep_best in item.results]
+        if self.keep_best is None or not values:
+            return
+        mean = sum(values) / len(values)
+        held = best.get("best_checkpoint")
+        if math.isnan(mean):
+            return
+        if held is not None and held["metric"] != self.keep_best:
+            held = None
+        if held is not None and (mean <= held["val"] if better == "higher" else mean >= held["val"]):
+            return
+        best["best_checkpoint"] = {"better": better, "val": mean, "iter": iteration, "metric": self.keep_best}
+        logger.info("Best %s so far: %.4f @ %d iter; kept as best_%s", self.keep_best, mean, iteration, self.keep_best)
+        if is_main():
+            model.save(self.models, f"best_{self.keep_best}")
+
+    def forget_after(self, iteration: int) -> None:
+        """Remove the checkpoints of iterations that a resumed run will reach anew: none may be taken for its newest."""
+        for number in self._numbers():
+            if number > iteration:
+                self._remove(number)
+
+    def _clear(self) -> None:
+        if self.keep_last is not None:
+            for number in self._numbers()[: -self.keep_last]:
+                self._remove(number)
+
+    def _numbers(self) -> list[int]:
+        return sorted(int(p.stem) for p in self.states.glob("*.state") if p.stem.isdigit())
+
+    def _remove(self, number: int) -> None:
+        for old in [*self.models.glob(f"net_*_{number}.pth"), *self.states.glob(f"**/{number}.state")]:
+            old.unlink()

@@ -1,0 +1,74 @@
+"""What a run is told about before it starts, and how long its iterations take."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from torch.utils.data import DataLoader
+
+from uir.data.stream import BatchStream
+from uir.distributed import rank_and_world
+from uir.options import Stage
+
+logger = logging.getLogger("uir")
+Value = TypeVar("Value")
+
+
+def describe_training(stage: Stage, stream: BatchStream, validation: Mapping[str, DataLoader]) -> None:
+    """Log what will be trained on, and how much of it is what."""
+    loaded, sampler = stage.file, stream.sampler
+    section = loaded.options.datasets["train"]
+    total = loaded.options.train.total_iter if loaded.options.train else 0
+    accumulate = loaded.options.train.accumulate if loaded.options.train else 1
+    if stage.name:
+        logger.info("Stage %s", stage.name)
+    logger.info(
+        "Training statistics:\n\tNumber of train images: %d\n\tDataset enlarge ratio: %s\n\tBatch size per gpu: %s\n"
+        "\tWorld size (gpu number): %d\n\tRequire iter number per epoch: %d\n\tTotal epochs: %d; iters: %d.",
+        len(sampler.dataset),  # type: ignore[arg-type]
+        section.dataset_enlarge_ratio,
+        section.batch_size_per_gpu,
+        rank_and_world()[1],
+        len(sampler),
+        -(-total * accumulate // len(sampler)),
+        total,
+    )
+    shares = getattr(sampler.dataset, "shares", None)
+    if shares is not None:
+        logger.info("Share of each task: %s", ", ".join(f"{name} {share:.1%}" for name, share in shares().items()))
+    for name, held in validation.items():
+        logger.info("Number of val images/folders in %s: %d", name, len(held.dataset))  # type: ignore[arg-type]
+    for key in loaded.unchecked:
+        logger.info("Option %s is not checked: its plugin does not declare its keys (option_keys)", key)
+
+
+class Clock:
+    """Mean seconds of an iteration and of waiting for its data, since the last question."""
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget what was measured; after something that is not training."""
+        self.began, self.waiting, self.iterations = time.perf_counter(), 0.0, 0
+
+    def timed_fetch(self, fetch: Callable[[], Value]) -> Value:
+        """Call `fetch`, counting the time as waiting."""
+        began = time.perf_counter()
+        value = fetch()
+        self.waiting += time.perf_counter() - began
+        return value
+
+    def count(self) -> None:
+        """One more iteration is done."""
+        self.iterations += 1
+
+    def means(self) -> tuple[float, float]:
+        """Seconds an iteration, and of them waiting for data."""
+        count = max(self.iterations, 1)
+        values = (time.perf_counter() - self.began) / count, self.waiting / count
+        self.restart()
+        return values

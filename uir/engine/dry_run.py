@@ -1,0 +1,177 @@
+"""`uir train --dry_run`: everything is built and one step is made, nothing is written."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from typing import Any
+
+import torch
+from rich.table import Table
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from uir.compat.foreign_model import ForeignModel
+from uir.data.building import evaluation_loaders, training_stream
+from uir.data.stream import BatchStream
+from uir.distributed import is_main
+from uir.engine.run import seed_everything
+from uir.models.base_model import BaseModel
+from uir.models.building import build_model, pick_device
+from uir.options import OptionFile, Stage
+from uir.progress import console
+
+
+def dry_run(loaded: OptionFile, as_json: bool = False) -> list[dict[str, Any]]:
+    """Build every stage, run one step of each, and print what it takes and what would be written where.
+
+    Args:
+        loaded: the checked file.
+        as_json: print JSON instead of tables.
+
+    Returns:
+        One description for each stage.
+    """
+    stages = loaded.stages or (Stage("", loaded),)
+    found = [describe_stage(stage) for stage in stages]
+    if not is_main():
+        return found
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return found
+    for described in found:
+        console.print(_table(described))
+    return found
+
+
+def describe_stage(stage: Stage) -> dict[str, Any]:
+    """Build a stage, make one step, and describe both."""
+    options = stage.file.options
+    device = pick_device(options.num_gpu)
+    stream = training_stream(stage.file)
+    validation = evaluation_loaders(stage.file)
+    seed_everything(stage.file.seed)
+    model: BaseModel | ForeignModel = build_model(stage.file, device)
+    batch = stream.next()
+    began = time.perf_counter()
+    model.update_learning_rate(1)
+    model.feed_data(batch)
+    model.optimize_parameters(1)
+    losses = model.get_current_log()
+    seconds = time.perf_counter() - began
+    return {
+        "stage": stage.name or options.name,
+        "method": options.model_type,
+        "device": str(device),
+        "networks": _networks(model, batch),
+        "losses": losses,
+        "first_step_seconds": seconds,
+        "peak_memory_mib": peak_memory(device),
+        "training": _training(stage, stream),
+        "validation": {name: len(loader.dataset) for name, loader in validation.items()},  # type: ignore[arg-type]
+        "writes": _writes(stage),
+    }
+
+
+def _networks(model: BaseModel | ForeignModel, batch: Any) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for role in model.roles():
+        network: Any = model.bare[role] if isinstance(model, BaseModel) else getattr(model.model, f"net_{role}", None)
+        if isinstance(network, nn.Module):
+            described: dict[str, Any] = {
+                "class": type(network).__name__,
+                "parameters": sum(p.numel() for p in network.parameters()),
+                "trained": sum(p.numel() for p in network.parameters() if p.requires_grad),
+            }
+            if role == "g":
+                described["input"] = list(batch["lq"].shape[1:])
+                described["macs"] = macs(network, batch["lq"][:1])
+            found[f"network_{role}"] = described
+    return found
+
+
+def macs(network: nn.Module, image: torch.Tensor) -> int:
+    """Multiply-accumulate operations of one image's way through a network: convolutions and matrix products."""
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
+    counter = FlopCounterMode(display=False)
+    was_training = network.training
+    network.eval()
+    with torch.no_grad(), counter:
+        network(image.to(device))
+    network.train(was_training)
+    return counter.get_total_flops() // 2
+
+
+def peak_memory(device: torch.device) -> float:
+    """Most memory held so far in MiB: of the GPU, or of this process; not a number where the system does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    try:
+        import resource
+    except ImportError:  # Windows
+        return math.nan
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def _training(stage: Stage, stream: BatchStream) -> dict[str, Any]:
+    options = stage.file.options
+    accumulate = options.train.accumulate if options.train else 1
+    iterations = options.train.total_iter if options.train else 0
+    dataset = stream.sampler.dataset
+    shares = getattr(dataset, "shares", None)
+    per_epoch = len(stream.sampler)
+    return {
+        "images": len(dataset),  # type: ignore[arg-type]
+        "images_per_epoch": per_epoch * stream.sampler.batch_size,
+        "iterations": iterations,
+        "batch": stream.sampler.batch_size * accumulate,
+        "epochs": math.ceil(iterations * accumulate / per_epoch),
+        "shares": shares() if shares is not None else {},
+    }
+
+
+def _writes(stage: Stage) -> dict[str, str]:
+    """What a real run would write where."""
+    run, options = stage.file.run_dir, stage.file.options
+    frequency = options.logger.save_checkpoint_freq
+    written = {
+        "networks": f"{run / 'models'} (every {frequency} iterations, and latest)",
+        "states": f"{run / 'training_states'} (every {frequency} iterations)",
+        "log and numbers": f"{run} (train_{options.name}_*.log, metrics.jsonl, options.yml, run.json)",
+    }
+    if options.val is not None and options.val.save_img:
+        written["pictures"] = str(run / "visualization")
+    if options.logger.use_tb_logger:
+        written["TensorBoard events"] = str(stage.file.root / "tb_logger" / options.name)
+    if run.exists() and any(run.iterdir()):
+        written["an earlier run"] = f"{run} would be kept as {run.name}_archived_<time>; --auto_resume goes on with it"
+    return written
+
+
+def _table(described: dict[str, Any]) -> Table:
+    table = Table(title=f"Dry run: {described['stage']}", show_header=False, title_justify="left")
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")  # a path that is cut short tells nothing
+    table.add_row("method", f"{described['method']} on {described['device']}")
+    for name, network in described["networks"].items():
+        text = f"{network['class']}, {network['parameters']:,d} parameters ({network['trained']:,d} trained)"
+        if "macs" in network:
+            text += f", {network['macs'] / 1e9:.3f} GMACs for one image {network['input']}"
+        table.add_row(name, text)
+    table.add_row("losses of one step", " ".join(f"{name} {value:.4f}" for name, value in described["losses"].items()))
+    table.add_row(
+        "first step, peak memory", f"{described['first_step_seconds']:.2f} s, {described['peak_memory_mib']:.0f} MiB"
+    )
+    training = described["training"]
+    table.add_row("training images", f"{training['images']:,d}; {training['images_per_epoch']:,d} an epoch")
+    table.add_row(
+        "iterations", f"{training['iterations']:,d} of {training['batch']} images: {training['epochs']:,d} epochs"
+    )
+    if training["shares"]:
+        table.add_row("tasks", ", ".join(f"{name} {share:.1%}" for name, share in training["shares"].items()))
+    for name, count in described["validation"].items():
+        table.add_row(f"validation: {name}", f"{count:,d} images")
+    for name, place in described["writes"].items():
+        table.add_row(f"would write: {name}", place)
+    return table

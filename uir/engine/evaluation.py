@@ -1,0 +1,128 @@
+"""The evaluation loop: restore every image of a dataset, measure, and keep the pictures."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from uir.compat.foreign_model import ForeignModel
+from uir.data.images import write_image
+from uir.distributed import gathered, is_main
+from uir.metrics.building import Metric, build_metric
+from uir.models.base_model import BaseModel
+from uir.progress import progress_bar
+from uir.schema import ValOptions
+
+logger = logging.getLogger("uir")
+
+
+@dataclass
+class Evaluation:
+    """What was measured on one dataset.
+
+    Attributes:
+        dataset: its name.
+        images: how many.
+        results: means over the images, by metric name.
+        inputs: the same for the degraded images themselves, where they were measured.
+        per_image: each image's file and values.
+    """
+
+    dataset: str
+    images: int = 0
+    results: dict[str, float] = field(default_factory=dict)
+    inputs: dict[str, float] = field(default_factory=dict)
+    per_image: list[dict[str, Any]] = field(default_factory=list)
+
+
+def build_metrics(val: ValOptions | None) -> dict[str, Metric]:
+    """The metrics of `val.metrics`, by the name they are printed under."""
+    specs = val.metrics if val is not None else {}
+    return {name: build_metric(component.spec(), f"val.metrics.{name}") for name, component in specs.items()}
+
+
+def evaluate(
+    model: BaseModel | ForeignModel,
+    loader: DataLoader[Any],
+    dataset: str,
+    metrics: Mapping[str, Metric],
+    *,
+    iteration: int | str,
+    image_file: Callable[[str], Path] | None = None,
+    measure_input: bool = False,
+    tb_logger: Any = None,
+    progress: bool = True,
+) -> Evaluation:
+    """Restore and measure a dataset.
+
+    Args:
+        model: the method; one in BasicSR's manner runs its own validation instead.
+        loader: batches of one image.
+        dataset: the dataset's name.
+        metrics: what to measure.
+        iteration: for the method's own validation: the iteration, or the run's name in a test.
+        image_file: where to write the restored image of an input's name; None writes none.
+        measure_input: measure the degraded image too, where it has the clean image's size.
+        progress: show a progress bar.
+
+    Several processes share the images; each of them returns the whole result.
+    """
+    if isinstance(model, ForeignModel):
+        results = model.evaluate(loader, iteration, tb_logger, image_file is not None)
+        return Evaluation(dataset, len(loader), results)
+    found = Evaluation(dataset)
+    with progress_bar(visible=progress and is_main()) as bar:
+        task = bar.add_task(f"Testing {dataset}", total=len(loader), note="")
+        used: Counter[str] = Counter()
+        for batch in loader:
+            restored = model.restore(batch["lq"].to(model.device)).cpu()
+            row = _measure(restored, batch, metrics, measure_input)
+            found.per_image.append(row)
+            if image_file is not None:
+                stem = Path(batch["lq_path"][0]).stem
+                used[stem] += 1  # files of one name in several folders
+                write_image(image_file(stem if used[stem] == 1 else f"{stem}_{used[stem]}"), restored[0])
+            bar.advance(task)
+    shares = gathered(found.per_image)
+    found.per_image = [rows[turn] for turn in range(max(map(len, shares))) for rows in shares if turn < len(rows)]
+    found.images = len(found.per_image)
+    found.results = _means([row["metrics"] for row in found.per_image])
+    found.inputs = _means([row["input"] for row in found.per_image if row["input"]])
+    return found
+
+
+def _measure(
+    restored: Tensor, batch: Mapping[str, Any], metrics: Mapping[str, Metric], measure_input: bool
+) -> dict[str, Any]:
+    gt, lq = batch.get("gt"), batch["lq"]
+    values = {
+        name: metric(restored, gt) for name, metric in metrics.items() if gt is not None or not metric.needs_reference
+    }
+    inputs = {}
+    if measure_input and gt is not None and lq.shape == gt.shape:
+        inputs = {name: metric(lq, gt) for name, metric in metrics.items()}
+    return {"lq_path": batch["lq_path"][0], "metrics": values, "input": inputs}
+
+
+def _means(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Mean of each metric over the images."""
+    names = rows[0] if rows else {}
+    return {name: math.fsum(row[name] for row in rows) / len(rows) for name in names}
+
+
+def update_best(best: dict[str, Any], found: Evaluation, metrics: Mapping[str, Metric], iteration: int) -> None:
+    """Note the best value of each metric and its iteration, in BasicSR's form."""
+    held = best.setdefault(found.dataset, {})
+    for name, value in found.results.items():
+        better = metrics[name].better if name in metrics else "higher"
+        old = held.get(name)
+        if old is None or (value >= old["val"] if better == "higher" else value <= old["val"]):
+            held[name] = {"better": better, "val": value, "iter": iteration}

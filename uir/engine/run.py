@@ -1,0 +1,130 @@
+"""The folder of a run: made without losing an earlier one, and telling how the run came about."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+from uir import __version__
+from uir.distributed import gathered, is_main
+from uir.engine.logs import start_logging
+from uir.files import write_text
+from uir.options import OptionFile
+
+logger = logging.getLogger("uir")
+
+
+def open_run(loaded: OptionFile, device: torch.device, *, resuming: bool) -> Path:
+    """Make the run's folder, start its log, and record options, versions, device, seed and commit in it.
+
+    An earlier run of the same name is kept under `<name>_archived_<time>`, unless it is being resumed.
+    """
+    folder = loaded.run_dir
+    stamp = time.strftime("%Y%m%d_%H%M%S")
+    archived = _archive(folder, stamp) if is_main() and not resuming else None
+    if loaded.options.logger.use_tb_logger and loaded.is_train and is_main() and not resuming:
+        _archive(loaded.root / "tb_logger" / loaded.options.name, stamp)
+    kind = "train" if loaded.is_train else "test"
+    if is_main():
+        for name in ("models", "training_states", "visualization") if loaded.is_train else ("visualization",):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+    start_logging(folder / f"{kind}_{loaded.options.name}_{stamp}.log")
+    if archived:
+        logger.info("An earlier run of this name is kept as %s", archived)
+    if is_main():
+        if loaded.file.resolve().parent != folder.resolve():
+            shutil.copyfile(loaded.file, folder / loaded.file.name)
+        write_text(folder / "options.yml", yaml.safe_dump(_plain(loaded.raw), sort_keys=False, allow_unicode=True))
+        write_text(folder / "run.json", json.dumps(describe_run(loaded, device), indent=2))
+    logger.info(
+        "uir %s, torch %s, %s; seed %d; run folder %s", __version__, torch.__version__, device, loaded.seed, folder
+    )
+    gathered(None)  # nobody writes into the folder before it is made
+    return folder
+
+
+def check_starting_files(loaded: OptionFile) -> None:
+    """Make sure, before an earlier run is put aside, that what this one starts from exists and will stay where it is.
+
+    Raises:
+        ValueError: a file of weights is missing, or one that is needed lies in the folder that would be renamed.
+    """
+    needed = {f"path.{k}": v for k, v in loaded.options.path if k.startswith("pretrain_network") and v is not None}
+    for key, file in needed.items():
+        if not file.is_file():
+            raise ValueError(f"{key}: there is no file {file}")
+    for key, file in {**needed, "the option file": loaded.file}.items():
+        if file.resolve().is_relative_to(loaded.run_dir.resolve()):
+            raise ValueError(
+                f"{key}: {file} lies in the folder of run '{loaded.options.name}', which would be put aside; give this "
+                "run another name, or go on with that one (--auto_resume)"
+            )
+
+
+def _archive(folder: Path, stamp: str) -> Path | None:
+    if not folder.exists() or not any(folder.iterdir()):
+        return None
+    target = folder.with_name(f"{folder.name}_archived_{stamp}")
+    number = 1
+    while target.exists():
+        target = folder.with_name(f"{folder.name}_archived_{stamp}_{number}")
+        number += 1
+    folder.rename(target)
+    return target
+
+
+def describe_run(loaded: OptionFile, device: torch.device) -> dict[str, Any]:
+    """What somebody needs to run it again."""
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return {
+        "name": loaded.options.name,
+        "option_file": str(loaded.file),
+        "command": sys.argv,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "seed": loaded.seed,
+        "device": {"type": device.type, "name": gpu or platform.processor() or platform.machine(), "cpus":
+                   os.cpu_count(), "threads": torch.get_num_threads()},
+        "versions": {"uir": __version__, "python": platform.python_version(), "torch": torch.__version__, "numpy":
+        np.__version__}, "git_commit": git_commit(loaded.root),
+    }  # fmt: skip
+
+
+def git_commit(folder: Path) -> str | None:
+    """The commit that `folder` is at, with `-dirty` where files are changed; None outside a repository."""
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40"],
+            capture_output=True, text=True, timeout=10, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the global generators, which networks draw their first weights from."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def _plain(value: Any) -> Any:
+    """A copy made of plain containers, which YAML can write."""
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value if isinstance(value, bool | int | float | str) or value is None else str(value)

@@ -1,0 +1,98 @@
+"""Training states: everything that resuming needs beside the networks' own files."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from uir.checkpoint import CheckpointError, read_file
+from uir.distributed import rank_and_world
+from uir.files import replacing, write_text
+from uir.options import OptionFile
+
+
+def find_state(loaded: OptionFile, auto_resume: bool) -> Path | None:
+    """The state to go on from: the run's newest with `auto_resume`, else `path.resume_state`, else none."""
+    if auto_resume:
+        found = {int(p.stem): p for p in (loaded.run_dir / "training_states").glob("*.state") if p.stem.isdigit()}
+        if found:
+            return found[max(found)]
+    return loaded.options.path.resume_state
+
+
+def own_state_of(path: Path | None, state: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What uir added to a state; each process has its own random states and pool."""
+    if path is None or state is None:
+        return {}
+    rank = rank_and_world()[0]
+    own_file = path.parent / f"rank{rank}" / path.name
+    source = read_state(own_file) if rank > 0 and own_file.exists() else state
+    return dict(source.get("uir", {}))
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read a state of uir or of basicsr.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+    """
+    state = read_file(path)
+    if "iter" not in state or "optimizers" not in state:
+        raise CheckpointError(f"{path}: not a training state (it lacks `iter` or `optimizers`); states end in .state")
+    return state
+
+
+def write_state(path: Path, iteration: int, epoch: int, model: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Write a state in basicsr's form, with what basicsr forgets under the key `uir`."""
+    with replacing(path) as temporary:
+        torch.save({"epoch": epoch, "iter": iteration, **model, "uir": dict(own)}, temporary)
+
+
+def forget_rows_after(file: Path, iteration: int) -> None:
+    """Drop the rows of metrics.jsonl that a resumed run will write again."""
+    if not file.exists():
+        return
+    kept = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:  # a crash may have cut the last one
+            continue
+        if row["iter"] <= iteration:
+            kept.append(f"{line}\n")
+    write_text(file, "".join(kept))
+
+
+def random_state() -> dict[str, Any]:
+    """The states of the global generators, as plain data."""
+    name, keys, position, has_gauss, cached = np.random.get_state()
+    version, internal, gauss = random.getstate()
+    return {
+        "python": [version, list(internal), gauss],
+        "numpy": [
+            str(name),
+            torch.from_numpy(np.asarray(keys).astype(np.int64)),
+            int(position),
+            int(has_gauss),
+            float(cached),
+        ],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_random_state(state: Mapping[str, Any]) -> None:
+    """Put the global generators back."""
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    name, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
+    torch.set_rng_state(state["torch"])
+    if torch.cuda.is_available() and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])

@@ -1,0 +1,268 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from uir.compat.foreign_model import ForeignModel
+from uir.data.building import evaluation_loaders, training_stream
+from uir.data.stream import BatchStream
+from uir.distributed import gathered, is_main, rank_and_world
+from uir.engine.checkpoints import Checkpoints
+from uir.engine.describing import Clock, describe_training
+from uir.engine.evaluation import build_metrics, evaluate, update_best
+from uir.engine.interruption import Interrupted, Interruption
+from uir.engine.logs import RunLog
+from uir.engine.run import check_starting_files, open_run, seed_everything
+from uir.engine.state import find_state, forget_rows_after, own_state_of, random_state, read_state, set_random_state
+from uir.models.base_model import BaseModel
+from uir.models.building import build_model, pick_device
+from uir.options import OptionFile, Stage
+from uir.progress import progress_bar
+
+logger = logging.getLogger("uir")
+
+
+def train(loaded: OptionFile, auto_resume: bool = False) -> Path:
+    """Train as the option file says, stage after stage where it has any.
+
+    Args:
+        loaded: the checked file.
+        auto_resume: go on from the run's newest state, if there is one.
+
+    Returns:
+        The run's folder.
+
+    Raises:
+        Interrupted: Ctrl-C or SIGTERM came; the state was saved.
+    """
+    state_file = find_state(loaded, auto_resume)
+    state = read_state(state_file) if state_file else None
+    own = own_state_of(state_file, state)
+    loaded = loaded.with_seed(gathered(own.get("seed", loaded.seed))[0])  # a drawn seed is the first process's
+    stages = loaded.stages or (Stage("", loaded),)
+    first = own.get("stage", 0)
+    # Before the folder is touched: mistakes about the data must not archive an earlier run.
+    data = {i: (training_stream(s.file), evaluation_loaders(s.file)) for i, s in enumerate(stages) if i >= first}
+    if state is None:
+        check_starting_files(loaded)
+    device = pick_device(loaded.options.num_gpu)
+    folder = open_run(loaded, device, resuming=state is not None)
+    lengths = [_length(stage) for stage in stages]
+    tensorboard = loaded.root / "tb_logger" / loaded.options.name if loaded.options.logger.use_tb_logger else None
+    log = RunLog(loaded.options, folder / "metrics.jsonl", sum(lengths), tensorboard)
+    session: Training | None = None
+    with Interruption() as interruption:
+        for index in range(first, len(stages)):
+            stage = stages[index]
+            if session is not None:
+                stage = _after(session, stage)
+            stream, validation = data.pop(index)
+            describe_training(stage, stream, validation)
+            seed_everything(loaded.seed + rank_and_world()[0])
+            resume_iter = state["iter"] if state is not None and index == first else None
+            model = build_model(stage.file, device, resume_iter)
+            offset, earlier = sum(lengths[:index]), session
+            session = Training(stage, index, offset, folder, model, stream, validation, log)
+            session.interruption = interruption
+            if earlier is not None:
+                session.carry_from(earlier)
+            if state is not None and state_file is not None and index == first:
+                session.resume(state, own, state_file)
+            session.run()
+    if session is not None:
+        session.finish()
+    log.close()
+    return folder
+
+
+class Training:
+    """One stage of a training run; a run without stages is one.
+
+    Args:
+        stage: its options.
+        index: which stage it is, from 0.
+        offset: iterations of the stages before it.
+        folder: the run's folder.
+        model: the method to train.
+        stream: the training batches.
+        validation: loaders to validate on, by name.
+        log: where the run's numbers go.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        index: int,
+        offset: int,
+        folder: Path,
+        model: BaseModel | ForeignModel,
+        stream: BatchStream,
+        validation: Mapping[str, DataLoader[Any]],
+        log: RunLog,
+    ) -> None:
+        self.stage, self.index, self.offset, self.folder, self.log = stage, index, offset, folder, log
+        self.model, self.stream, self.validation = model, stream, validation
+        self.options = stage.file.options
+        if self.options.train is None:
+            raise ValueError(f"{stage.file.file}: train is missing; a training file needs it")
+        self.train_options = self.options.train
+        self.metrics = build_metrics(self.options.val)
+        keep_best = self.options.val.keep_best if self.options.val else None
+        self.checkpoints = Checkpoints(folder, self.options.logger.keep_last, keep_best)
+        self.best: dict[str, Any] = {}
+        self.iteration = offset
+        self.saved = -1
+        self.interruption = Interruption()
+        if isinstance(model, BaseModel):
+            model.labels = tuple(getattr(stream.sampler.dataset, "labels", ()))
+
+    def carry_from(self, earlier: Training) -> None:
+        """Take over what goes on from stage to stage: the best values, and the moments of carried optimizers."""
+        self.best = earlier.best
+        for key in self.stage.carry:
+            if isinstance(self.model, BaseModel) and isinstance(earlier.model, BaseModel):
+                self.model.carry_moments(earlier.model, key)
+
+    def resume(self, state: Mapping[str, Any], own: Mapping[str, Any], file: Path) -> None:
+        """Take up the run where the state was written."""
+        self.model.resume_training(state, file.parent.parent / "models")
+        self.iteration = state["iter"]
+        per_epoch = len(self.stream.sampler)
+        used = (self.iteration - self.offset) * self.train_options.accumulate
+        self.stream.load_state_dict(own.get("stream") or {"epoch": used // per_epoch, "batch": used % per_epoch})
+        self.best = own.get("best", {})
+        if "random" in own:
+            set_random_state(own["random"])
+        if is_main():
+            forget_rows_after(self.log.file, self.iteration)
+            self.checkpoints.forget_after(self.iteration)
+        logger.info("Resuming from %s: epoch %d, iteration %d", file, self.stream.epoch, self.iteration)
+
+    def run(self) -> None:
+        """Train to the stage's last iteration, and save there."""
+        last = self.offset + self.train_options.total_iter
+        accumulate, warmup = self.train_options.accumulate, self.train_options.warmup_iter
+        per_step = self.stream.sampler.batch_size * accumulate * rank_and_world()[1]
+        clock = Clock()
+        logger.info("Start training from epoch: %d, iter: %d", self.stream.epoch, self.iteration)
+        with progress_bar(per_step, visible=is_main()) as progress:
+            task = progress.add_task(self.stage.name or "Training", total=last, completed=self.iteration, note="")
+            while self.iteration < last:
+                self.iteration += 1
+                self.model.update_learning_rate(self.iteration - self.offset, warmup_iter=warmup)
+                for _ in range(accumulate):
+                    batch = clock.timed_fetch(self.stream.next)
+                    self.model.feed_data(batch)
+                    self.model.optimize_parameters(self.iteration)
+                clock.count()
+                if self.iteration % self.options.logger.print_freq == 0:
+                    self._log_losses(*clock.means())
+                progress.update(task, completed=self.iteration, note=_note(self.model))
+                if self._validates_at(self.iteration):
+                    self.validate()
+                    clock.restart()
+                if self.iteration % self.options.logger.save_checkpoint_freq == 0:
+                    self.save()  # after validating, so that a state knows what was measured at its own iteration
+                    clock.restart()
+                if self.interruption.requested(self.model.device):
+                    self._stop()
+        self.stream.report_skipped()
+        if self.stage.name:
+            self.save()
+
+    def _stop(self) -> None:
+        """Save and leave, on a signal."""
+        self.stream.report_skipped()
+        self.save()
+        typed = sys.argv[2:] if sys.argv[1:2] == ["train"] else ["-opt", str(self.stage.file.file)]
+        again = " ".join(["uir", "train", *typed, *([] if "--auto_resume" in typed else ["--auto_resume"])])
+        logger.info("Stopped at iteration %d, which is saved. Go on with: %s", self.iteration, again)
+        self.log.close()
+        raise Interrupted(128 + (self.interruption.signal or 15))
+
+    def finish(self) -> None:
+        """Save the last networks under their final name and validate them."""
+        logger.info("End of training. Save the latest model.")
+        self.checkpoints.save_latest(self.model)
+        if not self._validates_at(self.iteration):
+            self.validate()
+
+    def _validates_at(self, iteration: int) -> bool:
+        frequency = self.options.val.val_freq if self.options.val else None
+        return frequency is not None and iteration % frequency == 0
+
+    def _log_losses(self, seconds: float, data_seconds: float) -> None:
+        losses = self.model.get_current_log()
+        rates = self.model.get_current_learning_rate()
+        self.log.training(self.stream.epoch, self.iteration, rates, losses, seconds, data_seconds)
+
+    def save(self) -> None:
+        """Write the networks and the training state of this iteration, once."""
+        if self.saved == self.iteration:
+            return
+        self.saved = self.iteration
+        logger.info("Saving models and training states.")
+        own = {
+            "stream": self.stream.state_dict(),
+            "stage": self.index,
+            "best": self.best,
+            "seed": self.stage.file.seed,
+            "random": random_state(),
+        }
+        self.checkpoints.save(self.model, self.iteration, self.stream.epoch, own)
+
+    def validate(self) -> None:
+        """Evaluate on every validation set."""
+        val = self.options.val
+        if val is None:
+            return
+        found = []
+        for name, loader in self.validation.items():
+            result = evaluate(
+                self.model,
+                loader,
+                name,
+                self.metrics,
+                iteration=self.iteration,
+                tb_logger=self.log.tb,
+                image_file=self._picture_files(name) if val.save_img else None,
+                measure_input=val.measure_input,
+                progress=val.pbar,
+            )
+            found.append(result)
+            update_best(self.best, result, self.metrics, self.iteration)
+            if not isinstance(self.model, ForeignModel):  # those log their own validation
+                self.log.validation(name, self.iteration, result.results, self.best.get(name, {}))
+            else:
+                self.log.write({"iter": self.iteration, "dataset": name, "metrics": result.results})
+        if val.keep_best is not None:
+            better = self.metrics[val.keep_best].better
+            self.checkpoints.save_best(self.model, found, self.best, better, self.iteration)
+
+    def _picture_files(self, dataset: str) -> Callable[[str], Path]:
+        """Where the restored image of an input's name goes: as in BasicSR, but several sets have a folder each."""
+        folder = self.folder / "visualization"
+        place = folder / dataset if len(self.validation) > 1 else folder
+        return lambda stem: place / stem / f"{stem}_{self.iteration}.png"
+
+
+def _after(session: Training, stage: Stage) -> Stage:
+    """A stage whose networks start from those that the stage before it saved, role by role."""
+    roles = [r for r in session.model.roles() if r not in stage.fresh and hasattr(stage.file.options, f"network_{r}")]
+    weights = {role: session.checkpoints.models / f"net_{role}_{session.iteration}.pth" for role in roles}
+    return Stage(stage.name, stage.file.starting_from(weights), stage.carry, stage.fresh)
+
+
+def _length(stage: Stage) -> int:
+    return stage.file.options.train.total_iter if stage.file.options.train else 0
+
+
+def _note(model: BaseModel | ForeignModel) -> str:
+    return " ".join(f"{name} {value:.4f}" for name, value in model.get_current_log().items())

@@ -1,0 +1,140 @@
+"""From Python annotations and defaults to JSON Schema (draft 2020-12)."""
+
+from __future__ import annotations
+
+import math
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import ConfigDict, TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import PydanticOmit, core_schema
+
+Json = dict[str, Any]
+Known = Callable[[Any], Json | None]
+NOT_JSON = object()
+"""What `json_default` gives for a value that no file can hold."""
+_LISTS = (list, tuple, Sequence, Iterable)
+_MAPPINGS = (dict, Mapping)
+
+
+class _Generator(GenerateJsonSchema):
+    """Leaves out what a file cannot hold, such as the tensor in `float | Tensor`, instead of failing."""
+
+    def handle_invalid_for_json_schema(self, schema: core_schema.CoreSchema, error_info: str) -> JsonSchemaValue:
+        raise PydanticOmit
+
+
+def json_type(annotation: Any, known: Known = lambda _: None, metadata: Sequence[Any] = ()) -> Json:
+    """The JSON Schema of the values that an annotation allows; empty where it allows anything or no file can tell.
+
+    Args:
+        annotation: a resolved annotation.
+        known: gives the schema of annotations that the caller knows itself, at any depth; None for all others.
+        metadata: constraints on the whole, as in `Annotated`.
+    """
+    found = known(annotation)
+    if found is not None:
+        return found
+    if not _mentions(annotation, known):
+        return _leaf(Annotated[(annotation, *metadata)] if metadata else annotation)
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Union, types.UnionType):
+        return any_of(json_type(arm, known) for arm in arguments)
+    if origin is Annotated:
+        return json_type(arguments[0], known)
+    if origin in _LISTS:
+        return {"type": "array", "items": json_type(arguments[0], known)}
+    if origin in _MAPPINGS:
+        return {"type": "object", "additionalProperties": json_type(arguments[-1], known)}
+    return {}
+
+
+def any_of(arms: Iterable[Json]) -> Json:
+    """A schema that holds where one of `arms` does; plain types become one list of types."""
+    distinct: list[Json] = []
+    for arm in arms:
+        distinct += [inner for inner in arm.get("anyOf", [arm]) if inner not in distinct]
+    if not distinct or {} in distinct:
+        return {}
+    if len(distinct) == 1:
+        return distinct[0]
+    rich = [arm for arm in distinct if set(arm) != {"type"}]
+    if len(rich) > 1 or any(not isinstance(arm.get("type"), str) for arm in distinct):
+        return {"anyOf": distinct}
+    if rich and ("enum" in rich[0] or "const" in rich[0]):
+        values = rich[0].get("enum", [rich[0].get("const")])
+        return {"enum": [*values, None]} if distinct == [rich[0], {"type": "null"}] else {"anyOf": distinct}
+    merged: Json = {"type": [arm["type"] for arm in distinct]}
+    return merged | {key: value for arm in rich for key, value in arm.items() if key != "type"}
+
+
+def allows_null(schema: Json) -> bool:
+    """Whether a schema made here certainly accepts null."""
+    if not schema:
+        return True
+    kinds = schema.get("type", ())
+    return (
+        "null" in ([kinds] if isinstance(kinds, str) else kinds)
+        or None in schema.get("enum", ())
+        or any(allows_null(arm) for arm in schema.get("anyOf", ()))
+    )
+
+
+def json_default(value: Any) -> Any:
+    """A default as a file would hold it, or `NOT_JSON`."""
+    if isinstance(value, Path):
+        return str(value)
+    if value is None or type(value) in (bool, int, str):
+        return value
+    if type(value) is float:
+        return value if math.isfinite(value) else NOT_JSON
+    if type(value) in (list, tuple):
+        items = [json_default(item) for item in value]
+        return NOT_JSON if any(item is NOT_JSON for item in items) else items
+    if type(value) is dict and all(isinstance(key, str) for key in value):
+        held = {key: json_default(item) for key, item in value.items()}
+        return NOT_JSON if any(item is NOT_JSON for item in held.values()) else held
+    return NOT_JSON
+
+
+def resolved(annotation: Any, namespace: Mapping[str, Any]) -> Any:
+    """An annotation that was left as a string, looked up in its module; `Any` where a name in it is missing there."""
+    if not isinstance(annotation, str):
+        return annotation
+    holder = type("Holder", (), {"__annotations__": {"value": annotation}})
+    try:
+        return typing.get_type_hints(holder, dict(namespace), include_extras=True)["value"]
+    except (NameError, TypeError, SyntaxError, AttributeError):
+        return Any
+
+
+def _mentions(annotation: Any, known: Known) -> bool:
+    return known(annotation) is not None or any(_mentions(inner, known) for inner in get_args(annotation))
+
+
+def _leaf(annotation: Any) -> Json:
+    try:
+        adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
+        made = adapter.json_schema(schema_generator=_Generator)
+    except Exception:  # pydantic has many ways to say that an annotation is none of its own
+        return {}
+    return {} if "$defs" in made else _tidy(made)
+
+
+def _tidy(schema: Json) -> Json:
+    """Less words for the same: no titles, no `additionalProperties: true`, unions of plain types as one list."""
+    made = {key: value for key, value in schema.items() if key not in ("title", "format")}
+    if made.get("additionalProperties") in (True, {}):
+        del made["additionalProperties"]
+    for key in ("items", "additionalProperties"):
+        if isinstance(made.get(key), dict):
+            made[key] = _tidy(made[key])
+    if "prefixItems" in made:
+        made["prefixItems"] = [_tidy(item) for item in made["prefixItems"]]
+    if made.get("items") == {}:
+        del made["items"]
+    return any_of(map(_tidy, made["anyOf"])) if "anyOf" in made else made

@@ -1,0 +1,48 @@
+"""Padding images to the sizes that a network can take, and back."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def pad_to_multiple(image: Tensor, multiple: int, mode: str = "reflect") -> Tensor:
+    """Pad the right and bottom edges of [B, C, H, W] so that H and W become multiples of `multiple`.
+
+    Args:
+        image: [B, C, H, W].
+        multiple: at least 1.
+        mode: one of `torch.nn.functional.pad`'s: reflect, replicate, constant (zeros), circular. Reflection needs an
+            image larger than the padding; a smaller one is padded by repeating its edge.
+
+    Raises:
+        ValueError: `multiple` is less than 1.
+    """
+    if multiple < 1:
+        raise ValueError(f"pad_to_multiple: expected a multiple of at least 1, got {multiple}")
+    height, width = image.shape[-2:]
+    bottom, right = -height % multiple, -width % multiple
+    if bottom == right == 0:
+        return image
+    fits = mode != "reflect" or (bottom < height and right < width)
+    return F.pad(image, (0, right, 0, bottom), mode=mode if fits else "replicate")
+
+
+def crop(image: Tensor, height: int, width: int) -> Tensor:
+    """The upper left [B, C, height, width] of an image."""
+    return image[..., :height, :width]
+
+
+def call_padded(network: nn.Module, image: Tensor, scale: int = 1) -> Tensor:
+    """Run a network on an image of any size: reflected up to its `pad_multiple`, and the result cut back.
+
+    A network with `pads_itself` takes any size as it is, and pads as its authors do.
+
+    Args:
+        network: takes [B, C, H, W] and gives [B, C, H·scale, W·scale].
+        image: [B, C, H, W].
+        scale: size of its output over that of its input.
+    """
+    multiple = 1 if getattr(network, "pads_itself", False) else getattr(network, "pad_multiple", 1)
+    restored: Tensor = network(pad_to_multiple(image, multiple))
+    return crop(restored, image.shape[-2] * scale, image.shape[-1] * scale)

@@ -1,0 +1,144 @@
+"""Losses on the difference of two images, pixel by pixel. Names, arguments and results are BasicSR's."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from uir.layers.color import rgb_to_y
+from uir.losses.reduction import check_reduction, in_full_precision, matched, reduce_elements
+from uir.registry import LOSS_REGISTRY
+
+
+class _PixelLoss(nn.Module, ABC):
+    """Reduces, over all elements, what `elementwise` makes of a pair [B, C, H, W] of images in [0, 1].
+
+    Args:
+        loss_weight: factor on the result.
+        reduction: `mean`, `sum` or `none`.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, reduction: str = "mean") -> None:
+        super().__init__()
+        check_reduction(reduction)
+        self.loss_weight = loss_weight
+        self.reduction = reduction
+
+    @abstractmethod
+    def elementwise(self, difference: Tensor) -> Tensor:
+        """What is to be reduced, of prediction − target."""
+
+    def forward(self, prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        """The loss; `weight` [B, C, H, W] or [B, 1, H, W] weighs elements, and the mean divides by its sum.
+
+        Raises:
+            ValueError: the shapes do not fit.
+        """
+        prediction, target = matched(prediction, target)
+        return self.loss_weight * reduce_elements(self.elementwise(prediction - target), weight, self.reduction)
+
+
+@LOSS_REGISTRY.register()
+class L1Loss(_PixelLoss):
+    """Mean absolute error of two images."""
+
+    def elementwise(self, difference: Tensor) -> Tensor:
+        """|d|"""
+        return difference.abs()
+
+
+@LOSS_REGISTRY.register()
+class MSELoss(_PixelLoss):
+    """Mean squared error of two images."""
+
+    def elementwise(self, difference: Tensor) -> Tensor:
+        """d²"""
+        return difference.square()
+
+
+@LOSS_REGISTRY.register()
+class CharbonnierLoss(_PixelLoss):
+    """Charbonnier loss √(d² + eps): L1 with a smooth bottom (Lai et al., LapSRN, CVPR 2017).
+
+    Args:
+        loss_weight: factor on the result.
+        reduction: `mean`, `sum` or `none`.
+        eps: added to the squared difference; the loss of equal images is √eps.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, reduction: str = "mean", eps: float = 1e-12) -> None:
+        super().__init__(loss_weight, reduction)
+        if eps <= 0:  # the gradient of √(d² + 0) at d = 0 is not a number
+            raise ValueError(f"eps: expected a number above 0, got {eps}")
+        self.eps = eps
+
+    def elementwise(self, difference: Tensor) -> Tensor:
+        """√(d² + eps)"""
+        return (difference.square() + self.eps).sqrt()
+
+
+@LOSS_REGISTRY.register()
+class PSNRLoss(nn.Module):
+    """Negative PSNR in dB, 10·log10(MSE + 1e-8), the mean over the batch (Chen et al., NAFNet, ECCV 2022).
+
+    Args:
+        loss_weight: factor on the result.
+        reduction: only `mean`.
+        toY: compare MATLAB's studio luma instead of RGB.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, reduction: str = "mean", toY: bool = False) -> None:  # noqa: N803
+        super().__init__()
+        check_reduction(reduction, ("mean",))
+        self.loss_weight = loss_weight
+        self.to_y = toY
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """The loss of a pair [B, 3, H, W]; negative where the PSNR is positive, at least -80.
+
+        Raises:
+            ValueError: the shapes differ.
+        """
+        prediction, target = matched(prediction, target)
+        if self.to_y:
+            prediction, target = rgb_to_y(prediction), rgb_to_y(target)
+        squared_error = (prediction - target).square().flatten(1).mean(dim=1)
+        return self.loss_weight * 10 / math.log(10) * torch.log(squared_error + 1e-8).mean()
+
+
+@LOSS_REGISTRY.register()
+class WeightedTVLoss(nn.Module):
+    """Total variation of one image: mean absolute difference of neighbours, down plus across.
+
+    Args:
+        loss_weight: factor on the result.
+        reduction: `mean` or `sum`.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, reduction: str = "mean") -> None:
+        super().__init__()
+        check_reduction(reduction, ("mean", "sum"))
+        self.loss_weight = loss_weight
+        self.reduction = reduction
+
+    def forward(self, prediction: Tensor, weight: Tensor | None = None) -> Tensor:
+        """The variation of an image [B, C, H, W]; a pair of neighbours has the weight of the upper or left one.
+
+        Raises:
+            ValueError: the weight does not fit, or the image is a single row or column.
+        """
+        if prediction.ndim != 4 or min(prediction.shape[-2:]) < 2:
+            raise ValueError(f"expected an image [B, C, H, W] of at least 2×2 pixels, got {list(prediction.shape)}")
+        image = in_full_precision(prediction)
+        if weight is not None and weight.shape[-2:] != image.shape[-2:]:
+            raise ValueError(
+                f"weight: expected {list(image.shape[-2:])} pixels as the image has, got {list(weight.shape)}"
+            )
+        down, across = image.diff(dim=-2).abs(), image.diff(dim=-1).abs()
+        weight_down = None if weight is None else weight[..., :-1, :]
+        weight_across = None if weight is None else weight[..., :, :-1]
+        variation = reduce_elements(down, weight_down, self.reduction)
+        return self.loss_weight * (variation + reduce_elements(across, weight_across, self.reduction))

@@ -1,0 +1,171 @@
+"""The convolutional trunk of VGG (Simonyan and Zisserman, ICLR 2015), with the weights of torchvision, not its code."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+# Convolutions per block and widths: configurations A, B, D and E of the paper.
+_CONVOLUTIONS = {
+    "vgg11": (1, 1, 2, 2, 2), "vgg13": (2, 2, 2, 2, 2), "vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4),
+}  # fmt: skip
+_WIDTHS = (64, 128, 256, 512, 512)
+
+# torchvision's ImageNet weights, as it names the files.
+WEIGHT_FILES = {
+    "vgg11": "vgg11-8a719046.pth", "vgg11_bn": "vgg11_bn-6002323d.pth",
+    "vgg13": "vgg13-19584684.pth", "vgg13_bn": "vgg13_bn-abd245e5.pth",
+    "vgg16": "vgg16-397923af.pth", "vgg16_bn": "vgg16_bn-6c64b313.pth",
+    "vgg19": "vgg19-dcbb9e9d.pth", "vgg19_bn": "vgg19_bn-c79401a0.pth",
+}  # fmt: skip
+
+_IMAGENET_MEAN = (0.485, 0.456, 0.406)
+_IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+def layer_names(vgg_type: str) -> list[str]:
+    """Names of the trunk's layers in order: `conv1_1`, (`bn1_1`,) `relu1_1`, ..., `pool5`.
+
+    Raises:
+        ValueError: there is no such VGG.
+    """
+    if vgg_type not in WEIGHT_FILES:
+        raise ValueError(f"vgg_type: expected one of {', '.join(WEIGHT_FILES)}, got {vgg_type!r}")
+    kinds = ("conv", "bn", "relu") if vgg_type.endswith("_bn") else ("conv", "relu")
+    names = []
+    for block, convolutions in enumerate(_CONVOLUTIONS[vgg_type.removesuffix("_bn")], start=1):
+        names += [f"{kind}{block}_{i}" for i in range(1, convolutions + 1) for kind in kinds]
+        names.append(f"pool{block}")
+    return names
+
+
+class VGGFeatures(nn.Module):
+    """Frozen VGG features by layer name; gradients flow to the image.
+
+    Args:
+        layers: which layers to return; the trunk ends with the last of them. `conv` layers are taken before the ReLU.
+        vgg_type: `vgg11`, `vgg13`, `vgg16` or `vgg19`, or one of these with `_bn`.
+        use_input_norm: normalise images in [0, 1] by ImageNet's mean and deviation.
+        range_norm: bring images in [-1, 1] to [0, 1] first.
+        weights: a file of torchvision's weights; default where torchvision or BasicSR's users keep it (`find_weights`).
+
+    Raises:
+        ValueError: a layer or the type is unknown, or the file does not hold this VGG.
+        FileNotFoundError: there are no weights; nothing is downloaded.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        layers: Iterable[str],
+        vgg_type: str = "vgg19",
+        use_input_norm: bool = True,
+        range_norm: bool = False,
+        weights: str | os.PathLike[str] | None = None,
+    ) -> None:
+        super().__init__()
+        self.layers = list(layers)
+        self.use_input_norm = use_input_norm
+        self.range_norm = range_norm
+        known = layer_names(vgg_type)
+        for layer in self.layers:
+            if layer not in known:
+                raise ValueError(f"{vgg_type} has no layer {layer!r}; it has {', '.join(known)}")
+        if not self.layers:
+            raise ValueError(f"no layer of {vgg_type} is named; it has {', '.join(known)}")
+        self.names = known[: max(known.index(layer) for layer in self.layers) + 1]
+        self.register_buffer("mean", torch.tensor(_IMAGENET_MEAN)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(_IMAGENET_STD)[:, None, None], persistent=False)
+        with torch.device("meta"):  # the file gives the weights: drawing some would move the global random state
+            self.features = _trunk(self.names)
+        self._load(find_weights(vgg_type) if weights is None else Path(weights).expanduser(), vgg_type)
+        self.requires_grad_(False).eval()
+
+    def forward(self, image: Tensor) -> dict[str, Tensor]:
+        """Features [B, C, h, w] of the named layers, of an RGB image [B, 3, H, W].
+
+        Raises:
+            ValueError: the image has not three channels, or is too small to be pooled so often.
+        """
+        least = 2 ** sum(name.startswith("pool") for name in self.names)
+        if image.ndim != 4 or image.shape[1] != 3 or min(image.shape[-2:]) < least:
+            raise ValueError(
+                f"VGG: expected RGB images [B, 3, H, W] of at least {least} pixels, got {list(image.shape)}"
+            )
+        image = image.to(self.mean.dtype)
+        if self.range_norm:
+            image = (image + 1) / 2
+        if self.use_input_norm:
+            image = (image - self.mean) / self.std
+        found = {}
+        for name, layer in zip(self.names, self.features, strict=True):
+            image = layer(image)
+            if name in self.layers:
+                found[name] = image
+        return found
+
+    def train(self, mode: bool = True) -> VGGFeatures:
+        """Stays in eval mode: its batch norms must not follow the training images."""
+        return super().train(False)
+
+    def _load(self, path: Path, vgg_type: str) -> None:
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"weights: there is no file {path}; expected torchvision's {WEIGHT_FILES[vgg_type]}"
+            )
+        try:
+            stored = torch.load(path, map_location="cpu", weights_only=True)
+            stored = {key: value.float() if value.is_floating_point() else value for key, value in stored.items()}
+        except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError) as error:
+            raise ValueError(f"weights: {path} is not a file of weights: {error}") from None
+        wanted = {f"features.{index}" for index in range(len(self.names))}
+        kept = {key: value for key, value in stored.items() if key.rpartition(".")[0] in wanted}
+        try:
+            self.load_state_dict(kept, strict=True, assign=True)
+        except RuntimeError as error:
+            raise ValueError(
+                f"weights: {path} does not hold {vgg_type} as torchvision names it (`features.N.weight`): {error}"
+            ) from None
+
+
+def find_weights(vgg_type: str) -> Path:
+    """The file of torchvision's weights: in torch's cache or in the current folder's `experiments/pretrained_models`.
+
+    Raises:
+        FileNotFoundError: it is in neither; the message says which file belongs where.
+    """
+    name = WEIGHT_FILES[vgg_type]
+    folders = [Path(torch.hub.get_dir()) / "checkpoints", Path("experiments/pretrained_models").absolute()]
+    for folder in folders:
+        if (folder / name).is_file():
+            return folder / name
+    raise FileNotFoundError(
+        f"{vgg_type} needs torchvision's weights, and nothing is downloaded unasked: put "
+        f"https://download.pytorch.org/models/{name} into {folders[0]} or {folders[1]}, "
+        "or name the file with `weights:` in the loss's options"
+    )
+
+
+def _trunk(names: list[str]) -> nn.Sequential:
+    """The layers in order, so that their indices are those of torchvision's `features`."""
+    layers: list[nn.Module] = []
+    channels = 3
+    for name in names:
+        width = _WIDTHS[int(name.split("_")[0][-1]) - 1]
+        if name.startswith("conv"):
+            layers.append(nn.Conv2d(channels, width, 3, padding=1))
+            channels = width
+        elif name.startswith("bn"):
+            layers.append(nn.BatchNorm2d(width))
+        elif name.startswith("relu"):
+            layers.append(nn.ReLU())  # not in place: the convolution before it may be asked for
+        else:
+            layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers)

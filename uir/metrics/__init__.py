@@ -1,0 +1,8 @@
+"""Image quality metrics: PSNR and SSIM with every choice named, protocols that fix the choices, and BasicSR's names."""
+
+from uir.metrics.building import Metric, build_metric
+from uir.metrics.protocols import PROTOCOLS, Protocol
+from uir.metrics.psnr_metric import psnr
+from uir.metrics.ssim_metric import ssim
+
+__all__ = ["PROTOCOLS", "Metric", "Protocol", "build_metric", "psnr", "ssim"]

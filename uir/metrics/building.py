@@ -1,0 +1,178 @@
+"""A metric from its entry in an option file.
+
+Three forms of metric can be named there, and all become a `Metric`, which takes float RGB tensors:
+
+- a class: built with the entry's arguments, called with two tensors, `(restored, gt)`;
+- a function of `(restored, gt, ...)`, or in BasicSR's tensor form, whose name ends in `_pt`: called with two tensors;
+- any other function is in BasicSR's form: called with uint8 BGR arrays [H, W, C] as `img` and `img2`, image by image.
+
+A function that takes no second image needs no reference.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from uir.components import Signature, build, signature_of
+from uir.metrics.basicsr_form import to_uint8_bgr
+from uir.metrics.protocols import check_pair
+from uir.metrics.psnr_metric import PSNR, calculate_psnr
+from uir.metrics.ssim_metric import SSIM, calculate_ssim
+from uir.registry import METRIC_REGISTRY, nearest_names
+
+_LOWER_IS_BETTER = {"calculate_niqe"}  # of basicsr's functions, which do not say so themselves
+_IMAGE_ARGUMENTS = {"img", "img2", "restored", "gt"}
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric ready for the evaluation loop.
+
+    Attributes:
+        name: `type` of its entry.
+        better: `higher` or `lower`.
+        needs_reference: whether it compares with a ground truth.
+    """
+
+    name: str
+    better: str
+    needs_reference: bool
+    _score: Callable[[Tensor, Tensor | None], float]
+    _description: str
+
+    def describe(self) -> str:
+        """The metric and its choices, such as `PSNR (Y, border 4, uint8)`."""
+        return self._description
+
+    def __call__(self, restored: Tensor, gt: Tensor | None = None) -> float:
+        """Mean over the images of the batch.
+
+        Args:
+            restored, gt: float RGB [B, C, H, W] or [C, H, W] in [0, 1]; `gt` only where `needs_reference`.
+
+        Raises:
+            ValueError: the shapes differ, or the reference is missing.
+        """
+        if not self.needs_reference:
+            return self._score(restored, None)
+        if gt is None:
+            raise ValueError(f"metric {self.name} compares with a ground truth, but the dataset has none")
+        check_pair(restored, gt)
+        return self._score(restored, gt)
+
+
+def build_metric(spec: Mapping[str, Any], where: str = "") -> Metric:
+    """Build the metric that an option file names.
+
+    Args:
+        spec: `{type: calculate_psnr, crop_border: 4, test_y_channel: true, better: higher}`; `better` may be left out.
+        where: key path of the entry, for messages (`val.metrics.psnr`).
+
+    Raises:
+        UnknownNameError: no metric has this name.
+        ValueError: `type` or an argument is missing, unknown or out of range.
+    """
+    arguments = dict(spec)
+    name = arguments.pop("type", None)
+    place = where or f"metric {name}"
+    if name is None:
+        raise ValueError(f"{where or 'metric'}: `type` is missing from {dict(spec)}; it names the metric")
+    target = METRIC_REGISTRY.get(name)
+    better = arguments.pop("better", None) or getattr(target, "better", None)
+    better = better or ("lower" if target.__name__ in _LOWER_IS_BETTER else "higher")
+    if better not in ("higher", "lower"):
+        raise ValueError(f"{place}.better: expected higher or lower, got {better!r}")
+    signature = signature_of(target)
+    if not signature.takes_opt:
+        _check_arguments(target, signature, arguments, place)
+    try:
+        if inspect.isclass(target):
+            return _from_object(name, better, build(METRIC_REGISTRY, {"type": name, **arguments}))
+        if target in _OWN_FORM:
+            return _from_object(name, better, _OWN_FORM[target](**_own_arguments(**arguments)))
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
+    return _from_function(name, better, target, signature, arguments)
+
+
+# BasicSR's names are computed on the tensors themselves, on their device, with the result that the arrays would give.
+_OWN_FORM: dict[Any, type[PSNR] | type[SSIM]] = {calculate_psnr: PSNR, calculate_ssim: SSIM}
+
+
+def _own_arguments(crop_border: int, input_order: str = "HWC", test_y_channel: bool = False) -> dict[str, Any]:
+    if input_order != "HWC":
+        raise ValueError(f"input_order: images are handed over as HWC, got {input_order!r}; leave it out")
+    if crop_border is None:
+        raise ValueError("crop_border: expected a whole number of pixels, got None; 0 for none")
+    return {"crop_border": crop_border, "color_space": "y" if test_y_channel else "rgb"}
+
+
+def _check_arguments(target: Any, signature: Signature, arguments: Mapping[str, Any], place: str) -> None:
+    """Raise ValueError for an argument that the metric lacks, or that is missing.
+
+    BasicSR's metrics ignore what they do not know: `test_y_chanel: true` would print RGB numbers as Y.
+    """
+    declared = getattr(target, "option_keys", None)
+    known = {*signature.parameters, *(declared or ())} - _IMAGE_ARGUMENTS
+    lenient = signature.open and declared is None and METRIC_REGISTRY.origin_of(target) == "plugin"
+    for key in arguments:
+        near = nearest_names(key, known, count=1)
+        if key not in known and (near or not lenient):
+            hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(sorted(known)) or 'none'}"
+            raise ValueError(f"{place}: {target.__name__} has no argument '{key}'; {hint}")
+    for key in signature.required:
+        if key not in arguments and key not in _IMAGE_ARGUMENTS:
+            meaning = " (pixels left out at each edge, 0 for none)" if key == "crop_border" else ""
+            raise ValueError(f"{place}: {target.__name__} needs `{key}`{meaning}, which is missing")
+
+
+def _from_object(name: str, better: str, metric: Any) -> Metric:
+    needs_reference = getattr(metric, "needs_reference", True)
+
+    def score(restored: Tensor, gt: Tensor | None) -> float:
+        return _mean(metric(restored, gt) if needs_reference else metric(restored))
+
+    description = metric.describe() if hasattr(metric, "describe") else name
+    return Metric(name, better, needs_reference, score, description)
+
+
+def _from_function(
+    name: str, better: str, function: Callable[..., Any], signature: Signature, arguments: Mapping[str, Any]
+) -> Metric:
+    own_form = "restored" in signature.parameters
+    first, second = ("restored", "gt") if own_form else ("img", "img2")
+    needs_reference = second in signature.parameters
+    takes_tensors = own_form or function.__name__.endswith("_pt")
+
+    def score(restored: Tensor, gt: Tensor | None) -> float:
+        batch = _batched(restored)
+        references = _batched(gt) if gt is not None else batch
+        if takes_tensors:
+            return _mean(function(**{first: batch, **({second: references} if needs_reference else {})}, **arguments))
+        if not bool(torch.isfinite(batch).all()):
+            return math.nan  # a NaN would become a black pixel on the way to uint8
+        scores = []
+        for image, reference in zip(batch, references, strict=True):
+            images = {first: to_uint8_bgr(image)}
+            if needs_reference:
+                images[second] = to_uint8_bgr(reference)
+            scores.append(_mean(function(**images, **arguments)))
+        return sum(scores) / len(scores)
+
+    shown = ", ".join(f"{key} {str(value).lower()}" for key, value in arguments.items())
+    return Metric(name, better, needs_reference, score, f"{name} ({shown})" if shown else name)
+
+
+def _batched(image: Tensor) -> Tensor:
+    return image if image.ndim == 4 else image[None]
+
+
+def _mean(score: Any) -> float:
+    return torch.as_tensor(score, dtype=torch.float64).mean().item()

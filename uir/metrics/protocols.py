@@ -1,0 +1,221 @@
+"""What is done to two images before they are compared, and the named protocols of published tables.
+
+The same pair of images has many PSNRs: on the luma it is about 5 dB higher than on RGB, and rounding, borders and the
+window of SSIM move the numbers too. A `Protocol` names every choice; numbers compare under the same protocol alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from uir.layers.color import rgb_to_y
+from uir.registry import nearest_names
+
+ColorSpace = Literal["rgb", "y"]
+Rounding = Literal["uint8", "none"]
+Window = Literal["gaussian", "uniform"]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How two images are compared.
+
+    Attributes:
+        crop_border: pixels left out at each edge; None where the protocol leaves it to the caller.
+        color_space: `rgb`, or `y` for MATLAB's BT.601 studio luma.
+        rounding: `uint8` rounds both images as saving them would, `none` compares floats.
+        clip: clip both images to [0, 1] first.
+        round_luma: round the luma to whole grey levels, as MATLAB's `rgb2ycbcr` does for integer images.
+        multiple_of: centre crop to the largest height and width that this divides, before the border.
+        window: of SSIM; `gaussian` is 11×11 with σ 1.5 (Wang et al. 2004), `uniform` is scikit-image's default 7×7 box.
+        name: the name in `PROTOCOLS`, empty for choices made one by one.
+        description: one line on where the protocol is used.
+    """
+
+    crop_border: int | None = 0
+    color_space: ColorSpace = "rgb"
+    rounding: Rounding = "uint8"
+    clip: bool = True
+    round_luma: bool = False
+    multiple_of: int = 1
+    window: Window = "gaussian"
+    name: str = ""
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        for field, allowed in _ALLOWED.items():
+            if getattr(self, field) not in allowed:
+                raise ValueError(f"{field}: expected {' or '.join(allowed)}, got {getattr(self, field)!r}")
+        for field, least in (("crop_border", 0), ("multiple_of", 1)):
+            value = getattr(self, field)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+                raise ValueError(f"{field}: expected a whole number of at least {least}, got {value!r}")
+        if self.rounding == "uint8" and not self.clip:
+            raise ValueError("clip: must be true with rounding 'uint8'; an 8-bit image holds nothing outside [0, 1]")
+
+    def describe(self) -> str:
+        """The choices in short, for a table's heading: `Y, border 4, uint8`."""
+        parts = [
+            self.color_space.upper() + (" rounded" if self.round_luma and self.color_space == "y" else ""),
+            f"border {self.crop_border}",
+            "uint8" if self.rounding == "uint8" else "unrounded",
+        ]
+        if not self.clip:
+            parts.append("unclipped")
+        if self.multiple_of > 1:
+            parts.append(f"multiple of {self.multiple_of}")
+        if self.name:
+            parts.append(f"protocol {self.name}")
+        return ", ".join(parts)
+
+
+_ALLOWED = {"color_space": ("rgb", "y"), "rounding": ("uint8", "none"), "window": ("gaussian", "uniform")}
+
+PROTOCOLS: dict[str, Protocol] = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol(
+            name="basicsr", crop_border=None,
+            description="BasicSR's calculate_psnr, calculate_ssim: RGB of saved 8-bit images, border as the file says.",
+        ),
+        Protocol(
+            name="sr_y", crop_border=None, color_space="y",
+            description="Super-resolution tables (Set5 and the like): luma of saved 8-bit images, border = scale.",
+        ),
+        Protocol(
+            name="dcpt",
+            description="DCPT: RGB of saved 8-bit images at full size.",
+        ),
+        Protocol(
+            name="maskdcpt", rounding="none",
+            description="MaskDCPT, and DCPT on CDD-11: RGB, clipped, not rounded, full size.",
+        ),
+        Protocol(
+            name="promptir", rounding="none", multiple_of=16, window="uniform",
+            description="PromptIR, AdaIR, MoCE-IR: RGB floats cropped to multiples of 16, scikit-image's default SSIM.",
+        ),
+        Protocol(
+            name="restormer_y", color_space="y", round_luma=True,
+            description="Restormer's MATLAB script: luma of saved 8-bit images, itself rounded, full size.",
+        ),
+    )
+}  # fmt: skip
+
+
+def resolve(
+    protocol: str | None = None,
+    *,
+    crop_border: int | None = None,
+    color_space: ColorSpace | None = None,
+    rounding: Rounding | None = None,
+    clip: bool | None = None,
+    round_luma: bool | None = None,
+    multiple_of: int | None = None,
+    window: Window | None = None,
+) -> Protocol:
+    """The choices of a named protocol, or those given one by one over the defaults of `Protocol`.
+
+    Raises:
+        ValueError: the protocol is unknown, an argument contradicts it, or it leaves `crop_border` open and none is
+            given.
+    """
+    given = {
+        "crop_border": crop_border, "color_space": color_space, "rounding": rounding, "clip": clip,
+        "round_luma": round_luma, "multiple_of": multiple_of, "window": window,
+    }  # fmt: skip
+    given = {field: value for field, value in given.items() if value is not None}
+    if protocol is None:
+        return Protocol(**given)  # type: ignore[arg-type]
+    if protocol not in PROTOCOLS:
+        near = nearest_names(protocol, PROTOCOLS)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"protocol: no protocol is called {protocol!r}{hint} (known: {', '.join(PROTOCOLS)})")
+    fixed = asdict(PROTOCOLS[protocol])
+    for field, value in given.items():
+        if fixed[field] is not None and fixed[field] != value:
+            raise ValueError(
+                f"{field}: {value!r} contradicts protocol '{protocol}', which fixes {fixed[field]!r}; "
+                f"leave out {field} or the protocol"
+            )
+    settled = replace(PROTOCOLS[protocol], **given)  # type: ignore[arg-type]
+    if settled.crop_border is None:
+        raise ValueError(
+            f"crop_border: protocol '{protocol}' leaves it open; give the pixels to leave out at each edge, 0 for none"
+        )
+    return settled
+
+
+def prepare(restored: Tensor, gt: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor]:
+    """Both images as the protocol compares them.
+
+    Args:
+        restored, gt: float [B, C, H, W] or [C, H, W] in [0, 1], C three (RGB) or one; a one-channel image is taken as
+            it is, whatever the colour space.
+        protocol: the choices, `crop_border` included.
+
+    Returns:
+        Two float64 tensors [B, C, h, w] in units of 1/255.
+
+    Raises:
+        ValueError: the shapes differ, are not those of images, or nothing is left within the border.
+    """
+    check_pair(restored, gt)
+    images = []
+    for image in (restored, gt):
+        image = image if image.ndim == 4 else image[None]
+        image = crop_border(_crop_to_multiple(image, protocol.multiple_of), protocol.crop_border or 0)
+        image = image if image.dtype == torch.float64 else image.float()
+        if protocol.clip:
+            image = image.clamp(0, 1)
+        # Rounded before the change to float64, because that is what makes the grey levels of the saved file.
+        image = in_double((image * 255).round()) if protocol.rounding == "uint8" else in_double(image) * 255
+        if protocol.color_space == "y" and image.shape[1] == 3:
+            image = rgb_to_y(image / 255) * 255
+            image = image.round() if protocol.round_luma else image
+        images.append(image)
+    return images[0], images[1]
+
+
+def check_pair(restored: Tensor, gt: Tensor) -> None:
+    """Raise ValueError unless both are float images of one shape, [B, C, H, W] or [C, H, W], C one or three."""
+    if restored.shape != gt.shape:
+        raise ValueError(
+            f"the restored image {list(restored.shape)} and its ground truth {list(gt.shape)} differ in shape; "
+            "check the scale of the network and that the pair belongs together"
+        )
+    if restored.ndim not in (3, 4) or restored.shape[-3] not in (1, 3):
+        raise ValueError(f"expected images [B, 3, H, W] or [3, H, W] (or one channel), got {list(restored.shape)}")
+    for name, image in (("restored image", restored), ("ground truth", gt)):
+        if not image.is_floating_point():
+            raise ValueError(
+                f"expected float images in [0, 1], but the {name} is {image.dtype}; divide it by its largest value"
+            )
+
+
+def crop_border(image: Tensor, border: int) -> Tensor:
+    """The image [..., H, W] without `border` pixels at each edge."""
+    height, width = image.shape[-2:]
+    if border < 0:
+        raise ValueError(f"crop_border: expected at least 0 pixels, got {border}")
+    if min(height, width) <= 2 * border:
+        raise ValueError(f"crop_border: {border} pixels at each edge leave nothing of a {height}×{width} image")
+    return image[..., border : height - border, border : width - border]
+
+
+def _crop_to_multiple(image: Tensor, multiple: int) -> Tensor:
+    height, width = image.shape[-2:]
+    top, left = height % multiple // 2, width % multiple // 2
+    kept_height, kept_width = height - height % multiple, width - width % multiple
+    if min(kept_height, kept_width) == 0:
+        raise ValueError(f"multiple_of: a {height}×{width} image is smaller than {multiple} pixels")
+    return image[..., top : top + kept_height, left : left + kept_width]
+
+
+def in_double(image: Tensor) -> Tensor:
+    """The image in float64."""
+    # Apple's GPUs have no float64: there the comparison is made on the CPU.
+    return image.cpu().double() if image.device.type == "mps" else image.double()

@@ -1,0 +1,379 @@
+"""What every training method needs and should not have to write: networks, optimizers, averages, precision, files."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.lr_scheduler import LRScheduler
+
+from uir.checkpoint import fit_state, load_weights, read_weights, write_checkpoint
+from uir.components import build
+from uir.distributed import any_process, gathered, is_main, mean_over_processes, rank_and_world
+from uir.layers.padding import call_padded
+from uir.models.average import WeightAverage
+from uir.models.schedulers import SCHEDULERS
+from uir.precision import autocast
+from uir.registry import ARCH_REGISTRY, LOSS_REGISTRY
+from uir.schema import ClipOptions, Component, PathOptions, Precision, TrainOptions
+
+logger = logging.getLogger("uir")
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss was not finite so often in a row that going on makes no sense."""
+
+
+class BaseModel(ABC):
+    """A training method: networks by role, and one step.
+
+    A method says in class attributes what an option file may hold for it, and writes `compute_losses`; everything
+    around the step is here. The interface is BasicSR's (`feed_data`, `optimize_parameters`, `save`, `resume_training`,
+    ...), so that the training loop does not care whose model it runs.
+
+    Attributes set here: `net_<role>` (on the device, wrapped for DDP and compiled), `bare[role]` (the network itself),
+    `ema[role]`, `losses[slot]`, `optimizers`, `schedulers`, `log_dict`.
+
+    Args:
+        networks: the networks' descriptions by role.
+        path: weights to start from.
+        train: training options; None for testing.
+        scale: size of the restored image over that of the degraded one.
+        precision: fp32, or the type to autocast to.
+        device: where to.
+    """
+
+    network_roles: ClassVar[Mapping[str, bool]] = {"g": True}
+    """Roles of the networks, and whether a file must give them."""
+    loss_slots: ClassVar[tuple[str, ...]] = ()
+    """Keys of `train` that hold a loss."""
+    open_losses: ClassVar[bool] = False
+    """Whether any further key `<name>_opt` of `train` is a loss too."""
+    train_options: ClassVar[type[TrainOptions]] = TrainOptions
+    """Keys of `train`; subclass TrainOptions to add some."""
+    ema_roles: ClassVar[tuple[str, ...]] = ("g",)
+    """Networks that a moving average is kept of."""
+
+    labels: tuple[str, ...] = ()
+    """Names of the training set's tasks, in order; set by the training loop and kept in the checkpoints."""
+    net_g: Any
+    lq: Tensor
+    gt: Tensor | None
+
+    def __init__(
+        self,
+        *,
+        networks: Mapping[str, Component],
+        path: PathOptions,
+        train: TrainOptions | None = None,
+        scale: int = 1,
+        precision: Precision = "fp32",
+        compile: bool = False,
+        channels_last: bool = False,
+        grad_clip: float | ClipOptions | None = None,
+        find_unused_parameters: bool = False,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.device = torch.device(device)
+        self.is_train = train is not None
+        self.scale, self.precision, self.channels_last = scale, precision, channels_last
+        self.components = dict(networks)
+        self.log_dict: dict[str, float] = {}
+        self.optimizers: list[torch.optim.Optimizer] = []
+        self.schedulers: list[LRScheduler] = []
+        self.bare: dict[str, nn.Module] = {}
+        self.ema: dict[str, WeightAverage] = {}
+        self.losses: dict[str, nn.Module] = {}
+        self._micro_batch, self._spoilt, self.nonfinite_in_a_row = 0, False, 0
+        self._compile, self._find_unused = compile, find_unused_parameters
+        for role, component in self.components.items():
+            self._build_network(role, component, path)
+        if train is not None:
+            self.train_opt = train
+            self.grad_clip = _clip(train.grad_clip if train.grad_clip is not None else grad_clip)
+            self._init_training(path)
+
+    # --- the step: what a method writes ---
+
+    @abstractmethod
+    def compute_losses(self) -> dict[str, Tensor]:
+        """The losses of the batch that was fed, by log name (`l_pix`); their sum is minimised."""
+
+    def feed_data(self, data: Mapping[str, Any]) -> None:
+        """Take a batch: `lq` and, where there is one, `gt`, both [B, 3, H, W] in [0, 1]."""
+        self.batch = data
+        self.lq = self._to_device(data["lq"])
+        self.gt = self._to_device(data["gt"]) if "gt" in data else None
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        """Gradients of the batch that was fed; after `accumulate` of them, one step of all optimizers."""
+        if self._micro_batch == 0:
+            self._spoilt = False
+            self._nonfinite: dict[str, float] = {}
+            for optimizer in self.optimizers:
+                optimizer.zero_grad(set_to_none=True)
+        last = self._micro_batch == self.train_opt.accumulate - 1
+        with contextlib.nullcontext() if last else self._no_sync():
+            with self.autocast():
+                losses = self.compute_losses()
+            total = torch.stack([value.reshape(()) for value in losses.values()]).sum() / self.train_opt.accumulate
+            self.log_dict = {name: float(value.detach()) for name, value in losses.items()}
+            if not any_process(not all(math.isfinite(value) for value in self.log_dict.values()), self.device):
+                self.scaler.scale(total).backward()
+            else:
+                self._spoilt = True
+                self._nonfinite |= {k: v for k, v in self.log_dict.items() if not math.isfinite(v)}
+        self.log_dict = mean_over_processes(self.log_dict, self.device)
+        self._micro_batch = 0 if last else self._micro_batch + 1
+        if last:
+            self._finish_step(current_iter)
+
+    # --- networks ---
+
+    def _build_network(self, role: str, component: Component, path: PathOptions) -> None:
+        network = build(ARCH_REGISTRY, component.spec())
+        pretrained = getattr(path, f"pretrain_network_{role}", None)
+        if pretrained is not None:
+            key = getattr(path, f"param_key_{role}") or "params"
+            load_weights(network, pretrained, key, getattr(path, f"strict_load_{role}"))
+            logger.info("network_%s starts from %s [%s]", role, pretrained, key)
+        network.to(self.device)
+        if self.channels_last:
+            network.to(memory_format=torch.channels_last)
+        self.bare[role] = network
+        count = sum(p.numel() for p in network.parameters())
+        logger.info("Network: %s, with parameters: %s", type(network).__name__, f"{count:,d}")
+        wrapped: Any = network
+        if rank_and_world()[1] > 1 and any(p.requires_grad for p in network.parameters()) and self.is_train:
+            ids = [self.device.index] if self.device.type == "cuda" else None
+            wrapped = DistributedDataParallel(network, device_ids=ids, find_unused_parameters=self._find_unused)
+        if self._compile:
+            wrapped = torch.compile(wrapped)
+        setattr(self, f"net_{role}", wrapped)
+
+    def test_network(self, role: str = "g") -> nn.Module:
+        """The network to restore with: the moving average where there is one."""
+        return self.ema[role].module if role in self.ema else self.bare[role]
+
+    def restore(self, lq: Tensor, role: str = "g") -> Tensor:
+        """Restore [B, 3, h, w] of any size; [B, 3, h·scale, w·scale], not clipped."""
+        network = self.test_network(role)
+        was_training = network.training
+        network.eval()
+        with torch.no_grad(), self.autocast():
+            restored = call_padded(network, lq, self.scale).float()
+        network.train(was_training)
+        return restored
+
+    # --- training ---
+
+    def _init_training(self, path: PathOptions) -> None:
+        for role, network in self.bare.items():
+            network.train()
+            if self.train_opt.ema_decay > 0 and role in self.ema_roles:
+                self.ema[role] = self._average_of(role, network, path)
+        slots = dict.fromkeys(self.loss_slots)
+        if self.open_losses:
+            slots |= dict.fromkeys(k for k in (self.train_opt.model_extra or {}) if k.endswith("_opt"))
+        for slot in slots:
+            value = getattr(self.train_opt, slot, None)
+            if value is not None:
+                spec = value.spec() if isinstance(value, Component) else value
+                self.losses[slot] = build(LOSS_REGISTRY, spec).to(self.device)
+        for role in self.bare:
+            self._build_optimizer(role)
+        for optimizer in self.optimizers:
+            self._build_scheduler(optimizer)
+        self._scheduled = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
+
+    def _average_of(self, role: str, network: nn.Module, path: PathOptions) -> WeightAverage:
+        average = WeightAverage(network, self.train_opt.ema_decay)
+        pretrained: Path | None = getattr(path, f"pretrain_network_{role}", None)
+        if pretrained is not None:
+            state, _ = read_weights(pretrained, "params_ema")
+            fit_state(average.module, state, str(pretrained), getattr(path, f"strict_load_{role}"))
+        return average
+
+    def _build_optimizer(self, role: str) -> None:
+        options = getattr(self.train_opt, f"optim_{role}", None)
+        if options is None:
+            self.bare[role].requires_grad_(False)
+            return
+        spec = options.spec()
+        frozen = [name for name, p in self.bare[role].named_parameters() if not p.requires_grad]
+        if frozen:
+            logger.info("network_%s: %d parameters are frozen (%s, ...)", role, len(frozen), frozen[0])
+        parameters = [p for p in self.bare[role].parameters() if p.requires_grad]
+        arguments = {key: tuple(v) if isinstance(v, list) else v for key, v in spec.items() if key != "type"}
+        optimizer = getattr(torch.optim, spec["type"])(parameters, lr=options.lr, **arguments)
+        setattr(self, f"optimizer_{role}", optimizer)
+        self.optimizers.append(optimizer)
+
+    def _build_scheduler(self, optimizer: torch.optim.Optimizer) -> None:
+        if self.train_opt.scheduler is None:
+            return
+        spec = self.train_opt.scheduler.spec()
+        name = spec.pop("type")
+        cls = SCHEDULERS.get(name) or getattr(torch.optim.lr_scheduler, name)
+        self.schedulers.append(cls(optimizer, **copy.deepcopy(spec)))
+
+    def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
+        """Set the learning rates of an iteration (counted from 1): the schedule's, scaled linearly during warm-up."""
+        if current_iter > 1:
+            self._restore_scheduled()
+            for scheduler in self.schedulers:
+                scheduler.step()
+            self._scheduled = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
+        if current_iter < warmup_iter:
+            for optimizer, rates in zip(self.optimizers, self._scheduled, strict=True):
+                for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                    group["lr"] = rate * current_iter / warmup_iter
+
+    def _restore_scheduled(self) -> None:
+        """Undo warm-up, so that schedules that build on the last rate are not bent by it."""
+        for optimizer, rates in zip(self.optimizers, self._scheduled, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate
+
+    def get_current_learning_rate(self) -> list[float]:
+        """Learning rates of the first optimizer's groups."""
+        return [group["lr"] for group in self.optimizers[0].param_groups]
+
+    def get_current_log(self) -> dict[str, float]:
+        """The losses of the last batch."""
+        return self.log_dict
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """Mixed precision as the option file asks for it."""
+        return autocast(self.device, self.precision)
+
+    def _no_sync(self) -> contextlib.AbstractContextManager[Any]:
+        stack = contextlib.ExitStack()
+        for role in self.bare:
+            network = getattr(self, f"net_{role}")
+            network = getattr(network, "_orig_mod", network)
+            if isinstance(network, DistributedDataParallel):
+                stack.enter_context(network.no_sync())
+        return stack
+
+    def _finish_step(self, current_iter: int) -> None:
+        if self._spoilt:
+            self._skip_step(current_iter)
+            return
+        self.nonfinite_in_a_row = 0
+        for optimizer in self.optimizers:
+            if self.grad_clip is not None:
+                self.scaler.unscale_(optimizer)
+                _apply_clip([p for g in optimizer.param_groups for p in g["params"]], self.grad_clip)
+            self.scaler.step(optimizer)
+        self.scaler.update()
+        for average in self.ema.values():
+            average.update()
+
+    def _skip_step(self, current_iter: int) -> None:
+        self.nonfinite_in_a_row += 1
+        found = {name: value for share in gathered(self._nonfinite) for name, value in share.items()}
+        names = ", ".join(f"{name} is {value}" for name, value in found.items())
+        limit = self.train_opt.max_nonfinite
+        message = (
+            f"iteration {current_iter}: {names}; step skipped ({self.nonfinite_in_a_row} in a row, {limit} end the run)"
+        )
+        if self.nonfinite_in_a_row >= limit:
+            raise NonFiniteLossError(
+                f"{message}. Lower the learning rate, clip gradients (train.grad_clip) or use fp32."
+            )
+        logger.warning(message)
+
+    def _to_device(self, image: Tensor) -> Tensor:
+        image = image.to(self.device, non_blocking=True)
+        return image.contiguous(memory_format=torch.channels_last) if self.channels_last else image
+
+    # --- files ---
+
+    def roles(self) -> list[str]:
+        """Roles of the networks it has."""
+        return list(self.bare)
+
+    def carry_moments(self, earlier: BaseModel, key: str) -> None:
+        """Go on with the moments of an earlier model's optimizer (`optim_g`); rates and settings stay this one's.
+
+        Raises:
+            ValueError: one of the two has no such optimizer.
+        """
+        name = f"optimizer_{key.removeprefix('optim_')}"
+        held, theirs = getattr(self, name, None), getattr(earlier, name, None)
+        if held is None or theirs is None:
+            raise ValueError(f"train.stages: carry: [{key}]: not both stages have {key}")
+        held.load_state_dict({**held.state_dict(), "state": theirs.state_dict()["state"]})
+
+    def card(self, role: str) -> dict[str, Any]:
+        """What is written beside the weights of a network."""
+        return {
+            "arch": self.components[role].spec(),
+            "scale": self.scale,
+            "role": role,
+            "method": type(self).__name__,
+            "labels": list(self.labels),
+        }
+
+    def save(self, models: Path, tag: int | str) -> None:
+        """Write every network to `<models>/net_<role>_<tag>.pth`."""
+        if not is_main():
+            return
+        for role, network in self.bare.items():
+            params = {"params": network.state_dict()}
+            if role in self.ema:
+                params["params_ema"] = self.ema[role].module.state_dict()
+            write_checkpoint(models / f"net_{role}_{tag}.pth", params, self.card(role))
+
+    def training_state(self) -> dict[str, Any]:
+        """What resuming needs beside the networks' files."""
+        return {
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
+            "scaler": self.scaler.state_dict(),
+            "scheduled": self._scheduled,
+            "nonfinite_in_a_row": self.nonfinite_in_a_row,
+        }
+
+    def resume_training(self, state: Mapping[str, Any], models: Path) -> None:
+        """Go on from a state of `training_state` (or of basicsr) and the networks' files of the same iteration."""
+        for role, network in self.bare.items():
+            file = models / f"net_{role}_{state['iter']}.pth"
+            load_weights(network, file, "params")
+            if role in self.ema:
+                weights, _ = read_weights(file, "params_ema")
+                fit_state(self.ema[role].module, weights, str(file))
+        kinds: tuple[tuple[str, list[Any]], ...] = (("optimizers", self.optimizers), ("schedulers", self.schedulers))
+        for kind, held in kinds:
+            if len(state[kind]) != len(held):
+                raise ValueError(
+                    f"the state holds {len(state[kind])} {kind}, this run has {len(held)}; was `train` changed?"
+                )
+            for item, saved in zip(held, state[kind], strict=True):
+                item.load_state_dict(saved)
+        self.scaler.load_state_dict(state.get("scaler", {})) if state.get("scaler") else None
+        rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
+        self._scheduled = state.get("scheduled", rates)
+        self.nonfinite_in_a_row = state.get("nonfinite_in_a_row", 0)
+
+
+def _clip(option: float | ClipOptions | None) -> ClipOptions | None:
+    return ClipOptions(max_norm=option) if isinstance(option, float | int) else option
+
+
+def _apply_clip(parameters: list[nn.Parameter], clip: ClipOptions) -> None:
+    if clip.value is not None:
+        nn.utils.clip_grad_value_(parameters, clip.value)
+    if clip.max_norm is not None:
+        nn.utils.clip_grad_norm_(parameters, clip.max_norm)

@@ -1,0 +1,59 @@
+"""From a checked option file to a training method."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from uir.compat.foreign_model import ForeignModel, naming_cuda, resume_paths
+from uir.components import signature_of
+from uir.distributed import rank_and_world
+from uir.options import OptionFile, basicsr_dictionary
+from uir.registry import MODEL_REGISTRY
+
+
+def pick_device(num_gpu: int | str) -> torch.device:
+    """CPU for `num_gpu: 0`, else CUDA, else Apple's MPS, else CPU."""
+    if num_gpu == 0:
+        return torch.device("cpu")
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def build_model(loaded: OptionFile, device: torch.device, resume_iter: int | None = None) -> Any:
+    """The training method of an option file, with its networks.
+
+    A class in BasicSR's manner receives a dictionary; uir's receive keyword arguments.
+
+    Args:
+        resume_iter: the iteration that a run in BasicSR's manner goes on from; it loads its networks while it is built.
+    """
+    options = loaded.options
+    target = MODEL_REGISTRY.get(options.model_type)
+    if signature_of(target).takes_opt:
+        rank, world = rank_and_world()
+        num_gpu = (
+            (torch.cuda.device_count() if options.num_gpu == "auto" else options.num_gpu)
+            if device.type == "cuda"
+            else 0
+        )
+        opt = basicsr_dictionary(loaded, num_gpu=num_gpu, rank=rank, world_size=world)
+        if resume_iter is not None:
+            resume_paths(opt, resume_iter)
+        with naming_cuda(target.__name__):
+            return ForeignModel(target(opt))
+    networks = {role: getattr(options, f"network_{role}", None) for role in target.network_roles}
+    return target(
+        networks={role: component for role, component in networks.items() if component is not None},
+        path=options.path,
+        train=options.train if loaded.is_train else None,
+        scale=options.scale,
+        precision=options.precision,
+        compile=options.compile,
+        channels_last=options.channels_last,
+        grad_clip=options.grad_clip,
+        find_unused_parameters=options.find_unused_parameters,
+        device=device,
+    )

@@ -1,0 +1,110 @@
+"""BasicSR's learning-rate schedulers, in closed form, so that warm-up or a resumed run cannot bend them."""
+
+from __future__ import annotations
+
+import bisect
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+
+class _ClosedForm(LRScheduler):
+    """A schedule that is a function of the iteration: its state is the iteration, whoever wrote it."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a state of this class or of basicsr's; the shape of the schedule stays that of the option file."""
+        for key in ("last_epoch", "_step_count", "base_lrs", "_last_lr"):
+            if key in state_dict:
+                setattr(self, key, state_dict[key])
+
+
+class MultiStepRestartLR(_ClosedForm):
+    """Steps down at milestones, restarts at given iterations.
+
+    lr = initial · weight of the last restart · gammaⁿ, n being the milestones passed since (a restart comes before a
+    milestone at the same iteration).
+
+    Args:
+        milestones: iterations at which the rate is multiplied by `gamma`; one given twice counts twice.
+        restarts: iterations at which it starts anew, from the initial rate times its `restart_weights` entry.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        milestones: Sequence[int],
+        gamma: float = 0.1,
+        restarts: Sequence[int] = (0,),
+        restart_weights: Sequence[float] = (1,),
+        last_epoch: int = -1,
+    ) -> None:
+        if len(restarts) != len(restart_weights):
+            raise ValueError(
+                f"restarts has {len(restarts)} entries, restart_weights {len(restart_weights)}; one weight a restart"
+            )
+        self.milestones = sorted(milestones)
+        self.gamma = gamma
+        self.restarts = list(restarts)
+        self.restart_weights = list(restart_weights)
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:  # type: ignore[override]
+        """Learning rate of each parameter group at the present iteration."""
+        past = [(start, weight) for start, weight in zip(self.restarts, self.restart_weights, strict=True)
+                if start <= self.last_epoch]  # fmt: skip
+        start, weight = max(past) if past else (-1, 1.0)
+        passed = bisect.bisect_right(self.milestones, self.last_epoch) - bisect.bisect_right(self.milestones, start)
+        return [float(base) * weight * self.gamma**passed for base in self.base_lrs]
+
+
+class CosineAnnealingRestartLR(_ClosedForm):
+    """Cosine annealing in periods, each from its weight times the initial rate down to `eta_min`.
+
+    Past the last period the rate stays at its end.
+
+    Args:
+        periods: length of each period in iterations.
+        restart_weights: weight of each period.
+        eta_min: the lowest rate.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        periods: Sequence[int],
+        restart_weights: Sequence[float] = (1,),
+        eta_min: float = 0.0,
+        last_epoch: int = -1,
+    ) -> None:
+        if len(periods) != len(restart_weights):
+            raise ValueError(
+                f"periods has {len(periods)} entries, restart_weights {len(restart_weights)}; one weight a period"
+            )
+        self.periods = list(periods)
+        self.restart_weights = list(restart_weights)
+        self.eta_min = eta_min
+        self.ends = [sum(self.periods[: i + 1]) for i in range(len(self.periods))]
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:  # type: ignore[override]
+        """Learning rate of each parameter group at the present iteration."""
+        iteration = min(self.last_epoch, self.ends[-1])
+        index = bisect.bisect_left(self.ends, iteration)
+        begin = self.ends[index - 1] if index else 0
+        phase = (iteration - begin) / self.periods[index]
+        weight = self.restart_weights[index]
+        return [
+            self.eta_min + weight * 0.5 * (float(base) - self.eta_min) * (1 + math.cos(math.pi * phase))
+            for base in self.base_lrs
+        ]
+
+
+# BasicSR calls its MultiStepRestartLR by the name of torch's class too; without restarts the two agree.
+SCHEDULERS: dict[str, type[LRScheduler]] = {
+    "MultiStepLR": MultiStepRestartLR,
+    "MultiStepRestartLR": MultiStepRestartLR,
+    "CosineAnnealingRestartLR": CosineAnnealingRestartLR,
+}

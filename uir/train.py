@@ -1,0 +1,36 @@
+"""Training as BasicSR users start it: `python -m uir.train -opt FILE`, or a script with `train_pipeline(root_path)`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from uir.compat import prepare
+
+prepare()  # a script may import basicsr's registries after this module
+
+
+def train_pipeline(root_path: str | Path, argv: Sequence[str] | None = None) -> Path:
+    """Train with the options of the command line; what the calling script imported before is known by name.
+
+    Args:
+        root_path: the folder that relative paths of the option file start from.
+        argv: the command line; default the script's own.
+
+    Returns:
+        The run's folder.
+    """
+    from uir.cli import run
+
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    folder = run(["train", "--root", str(root_path), *arguments])
+    if not isinstance(folder, Path):  # --help
+        raise SystemExit(0)
+    return folder
+
+
+if __name__ == "__main__":
+    from uir.cli import main
+
+    main(["train", *sys.argv[1:]])
