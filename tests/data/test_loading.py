@@ -1,6 +1,8 @@
 """From a dataset to batches."""
 
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -255,3 +257,15 @@ def test_a_basicsr_dataset_is_loaded_alike_in_every_layout(roots, basicsr):
     dataset = basicsr.data.build_dataset(options)
     (alone,), (helped,) = epochs(dataset, 0, count=1), epochs(basicsr.data.build_dataset(options), 2, count=1)
     assert_equal_batches(alone, helped)
+
+
+def test_workers_left_behind_do_not_keep_a_program_from_ending(roots):
+    program = """
+import sys
+from uir.data.loading import build_eval_loader
+from uir.data.paired_image_dataset import PairedImageDataset
+kept = iter(build_eval_loader(PairedImageDataset(dataroot_gt=sys.argv[1], dataroot_lq=sys.argv[2]), workers=1))
+next(kept)
+"""
+    command = [sys.executable, "-c", program, roots["dataroot_gt"], roots["dataroot_lq"]]
+    subprocess.run(command, check=True, timeout=60)

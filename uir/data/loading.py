@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
 import signal
 from collections.abc import Sequence
 from typing import Any
@@ -172,6 +174,14 @@ def _prepare_worker(worker: int) -> None:
     cv2.setNumThreads(0)
     for number in (signal.SIGINT, signal.SIGTERM):  # a signal to the group is for the main process, which saves first
         signal.signal(number, signal.SIG_IGN)
+
+
+@atexit.register
+def _end_workers() -> None:
+    """Workers are deaf to SIGTERM, by which multiprocessing ends what is left at exit: it would wait for ever."""
+    for process in multiprocessing.active_children():
+        if process.daemon:
+            process.kill()
 
 
 def _path_of(error: Exception, index: int) -> str:
