@@ -6,6 +6,10 @@ import torch
 
 from uir.data.degraded_image_dataset import DegradedImageDataset
 from uir.data.images import read_rgb, to_tensor, write_image
+from uir.data.loading import build_train_loader
+from uir.data.multi_task_dataset import MultiTaskDataset
+from uir.data.pair_pool import PairPool
+from uir.data.stream import BatchStream
 from uir.degradations.base import replay
 
 NOISE = {"type": "GaussianNoise", "sigma": [20, 30]}
@@ -82,3 +86,58 @@ def test_a_patch_larger_than_the_image_is_an_error(clean):
 def test_an_empty_folder_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="dataroot_gt: there is no image"):
         DegradedImageDataset(str(tmp_path), NOISE)
+
+
+def streamed(dataset, batches=3, pool=None):
+    loader, sampler = build_train_loader(dataset, batch_size=2, workers=0, seed=0)
+    stream = BatchStream(loader, sampler, pool)
+    return [stream.next() for _ in range(batches)]
+
+
+def test_batches_degraded_on_the_device_are_those_of_the_workers(clean):
+    in_workers = streamed(DegradedImageDataset(clean, NOISE, gt_size=8, label="noise"))
+    on_device = streamed(DegradedImageDataset(clean, NOISE, gt_size=8, label="noise", degrade_on="device"))
+    for one, other in zip(in_workers, on_device, strict=True):
+        assert set(one) == set(other)
+        assert one["degradation"] == other["degradation"]
+        assert torch.equal(one["lq"], other["lq"])
+        assert torch.equal(one["gt"], other["gt"])
+
+
+def test_a_pool_holds_finished_samples(clean):
+    batches = streamed(DegradedImageDataset(clean, NOISE, gt_size=8, degrade_on="device"), 6, PairPool(4, 0))
+    for batch in batches:
+        for lq, gt, record in zip(batch["lq"], batch["gt"], batch["degradation"], strict=True):
+            assert torch.equal(replay(record, gt), lq)
+
+
+def test_a_crop_after_degrading_cuts_both_images_alike(clean):
+    whole = DegradedImageDataset(clean, NOISE, gt_size=8).sample(0, 1)
+    cut = DegradedImageDataset(clean, NOISE, gt_size=8, crop_size=4).sample(0, 1)
+    assert cut["lq"].shape == cut["gt"].shape == (3, 4, 4)
+    places = [
+        (top, left)
+        for top in range(5)
+        for left in range(5)
+        if torch.equal(whole["gt"][:, top : top + 4, left : left + 4], cut["gt"])
+    ]
+    assert len(places) == 1
+    top, left = places[0]
+    assert torch.equal(whole["lq"][:, top : top + 4, left : left + 4], cut["lq"])
+
+
+def test_the_target_is_made_of_the_clean_image(clean):
+    plain = DegradedImageDataset(clean, NOISE, gt_size=8).sample(0, 1)
+    darkened = DegradedImageDataset(clean, NOISE, gt_size=8, target={"type": "LowLight"}).sample(0, 1)
+    assert torch.equal(plain["lq"], darkened["lq"])
+    assert darkened["gt"].mean() < plain["gt"].mean()
+
+
+def test_wrong_crops_and_places_are_told(clean):
+    with pytest.raises(ValueError, match=r"crop_size: got 9; expected a multiple of scale 1 that is at most gt_size"):
+        DegradedImageDataset(clean, NOISE, gt_size=8, crop_size=9)
+    with pytest.raises(ValueError, match="degrade_on: got 'gpu'; expected worker or device"):
+        DegradedImageDataset(clean, NOISE, gt_size=8, degrade_on="gpu")
+    task = {"type": "DegradedImageDataset", "dataroot_gt": clean, "degradation": NOISE, "degrade_on": "device"}
+    with pytest.raises(ValueError, match=r"tasks.noise: degrade_on 'device' needs a training set of its own"):
+        MultiTaskDataset({"noise": task}, gt_size=8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader, Dataset
 
 from uir.components import build, signature_of
@@ -28,13 +29,13 @@ def build_dataset(loaded: OptionFile, key: str) -> Dataset[Any]:
         raise type(error)(f"datasets.{key}: {error}") from error
 
 
-def training_stream(loaded: OptionFile) -> BatchStream:
-    """The endless batches of `datasets.train`, mixed by its pool where it has one."""
+def training_stream(loaded: OptionFile, device: torch.device | str = "cpu") -> BatchStream:
+    """The endless batches of `datasets.train`, finished on `device`, mixed by its pool if it has one."""
     loader, sampler = training_loader(loaded)
     size = loaded.options.datasets["train"].pair_pool
     if size is not None and size < sampler.batch_size:
         raise ValueError(f"datasets.train.pair_pool: {size} samples are fewer than a batch of {sampler.batch_size}")
-    return BatchStream(loader, sampler, PairPool(size, loaded.seed) if size is not None else None)
+    return BatchStream(loader, sampler, PairPool(size, loaded.seed) if size is not None else None, device)
 
 
 def training_loader(loaded: OptionFile) -> tuple[DataLoader[Any], EpochBatchSampler]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
-from uir.components import DegradationSpec, build
+from uir.components import DegradationSpec
 from uir.data.augment import apply_flips, crop_pair, draw_corner, draw_flips
 from uir.data.dataset_checks import check_patch, check_phase
 from uir.data.image_sources import open_images
 from uir.data.images import to_rgb, to_tensor
+from uir.degradations.degrader import Degrader
 from uir.registry import DATASET_REGISTRY
 from uir.seeds import derive_seed
 
@@ -22,12 +25,18 @@ class DegradedImageDataset(Dataset[dict[str, Any]]):
 
     A sample holds `lq` and `gt` (float32 RGB in [0, 1], CHW), `lq_path` and `gt_path` (both the clean file) and
     `degradation`, the record of what was done. In training each epoch degrades anew; otherwise an image is whole and
-    always degraded alike, whatever else the folder holds.
+    always degraded alike, whatever else the folder holds. Where `degrade_on` is `device`, a training sample holds `gt`
+    and `degradation_seed`, and `finish_batch` makes the rest of the whole batch at once.
 
     Args:
         dataroot_gt: folder of the clean images; folders within it count. With lmdb a store `x.lmdb`.
         degradation: the degradation or pipeline, `{type: Haze, ...}`.
+        target: what is done to `gt` once `lq` is made of it, `{type: USMSharpen}` in Real-ESRGAN; not recorded.
         gt_size: side of the training patch in pixels; None takes whole images.
+        crop_size: side to which the patch of `gt` is cut after degrading, and `lq` with it, so that no filter's border
+            is left (Real-ESRGAN: 400, then 256); None keeps it whole.
+        degrade_on: `worker` degrades each image where it is read; `device` degrades whole batches on the training
+            device (on a CPU: in several threads).
         scale: size of `gt` over size of `lq`; what the degradation gives is checked against it.
         phase: `train`, `val` or `test`.
         use_hflip: flip left-right with probability 1/2 (training).
@@ -46,7 +55,10 @@ class DegradedImageDataset(Dataset[dict[str, Any]]):
         self,
         dataroot_gt: str,
         degradation: DegradationSpec,
+        target: DegradationSpec | None = None,
         gt_size: int | None = None,
+        crop_size: int | None = None,
+        degrade_on: str = "worker",
         scale: int = 1,
         phase: str = "train",
         use_hflip: bool = False,
@@ -58,7 +70,15 @@ class DegradedImageDataset(Dataset[dict[str, Any]]):
     ) -> None:
         self.training = check_phase(phase)
         check_patch(gt_size, scale)
+        if crop_size is not None and (gt_size is None or not 0 < crop_size <= gt_size or crop_size % scale):
+            raise ValueError(
+                f"crop_size: got {crop_size}; expected a multiple of scale {scale} that is at most gt_size ({gt_size})"
+            )
+        if degrade_on not in ("worker", "device"):
+            raise ValueError(f"degrade_on: got '{degrade_on}'; expected worker or device")
         self.gt_size = gt_size
+        self.crop_size = crop_size
+        self.on_device = degrade_on == "device" and self.training
         self.scale = scale
         self.use_hflip = use_hflip
         self.use_rot = use_rot
@@ -67,8 +87,11 @@ class DegradedImageDataset(Dataset[dict[str, Any]]):
         self.seed = seed
         self.name = name
         self.images = open_images("dataroot_gt", dataroot_gt, io_backend)
-        self.degradation = build("degradations", degradation)
-        self.sample(0, seed=0)  # what is wrong with all images shows before training
+        self.degrader = Degrader(degradation, scale)
+        self.target = None if target is None else Degrader(target)
+        first = self.sample(0, seed=0)  # what is wrong with all images shows before training
+        if self.on_device:
+            self.finish_batch({"gt": first["gt"][None], "degradation_seed": torch.tensor([0])}, torch.device("cpu"))
 
     def __len__(self) -> int:
         return len(self.images.names)
@@ -99,11 +122,41 @@ class DegradedImageDataset(Dataset[dict[str, Any]]):
             degradation_seed = derive_seed(self.seed, name)
         height, width = (size - size % self.scale for size in clean.shape[:2])
         gt = to_tensor(to_rgb(clean[:height, :width], path))
-        lq, record = self.degradation(gt, degradation_seed, label=self.label)
-        if (lq.shape[1] * self.scale, lq.shape[2] * self.scale) != (height, width):
-            raise ValueError(
-                f"{path}: the degradation gave {lq.shape[1]}x{lq.shape[2]} (height x width) for an image of "
-                f"{height}x{width}, which is not its size divided by scale {self.scale}; end the pipeline with a step "
-                "that restores the size, or mend `scale`"
-            )
-        return {"lq": lq.contiguous(), "gt": gt, "lq_path": path, "gt_path": path, "degradation": record}
+        paths = {"lq_path": path, "gt_path": path}
+        if self.on_device:
+            return {"gt": gt, "degradation_seed": degradation_seed, **paths}
+        try:
+            lq, record = self.degrader.image(gt, degradation_seed, self.label)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        lq, gt = self._cut(lq, self._target_of(gt, degradation_seed), degradation_seed)
+        return {"lq": lq.contiguous(), "gt": gt, **paths, "degradation": record}
+
+    def finish_batch(self, batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+        """Degrade the images of a training batch on `device`, where the samples are clean so far.
+
+        Raises:
+            ValueError: what the degradation gives does not match `scale`.
+        """
+        if not self.on_device:
+            return dict(batch)
+        finished = {key: value for key, value in batch.items() if key not in ("degradation_seed", "degradation")}
+        seeds = batch["degradation_seed"].tolist()
+        images = batch["gt"].to(device)
+        degraded, records = self.degrader.batch(images, seeds, [self.label] * len(seeds))
+        cut = [
+            self._cut(lq, self._target_of(gt, seed), seed) for lq, gt, seed in zip(degraded, images, seeds, strict=True)
+        ]
+        finished["lq"], finished["gt"] = (torch.stack(side) for side in zip(*cut, strict=True))
+        return {**finished, "degradation": records}
+
+    def _target_of(self, gt: Tensor, seed: int) -> Tensor:
+        return gt if self.target is None else self.target.image(gt, derive_seed(seed, "target"))[0]
+
+    def _cut(self, lq: Tensor, gt: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        if not self.training or self.crop_size is None:
+            return lq, gt
+        side, scale = self.crop_size // self.scale, self.scale
+        top, left = draw_corner(derive_seed(seed, "crop"), lq.shape[-2], lq.shape[-1], side)
+        window = lq[:, top : top + side, left : left + side]
+        return window, gt[:, top * scale : (top + side) * scale, left * scale : (left + side) * scale].contiguous()

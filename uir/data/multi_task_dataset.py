@@ -133,6 +133,11 @@ def _build_task(task: str, spec: Mapping[str, Any], shared: Mapping[str, Any]) -
         raise UnknownNameError(f"tasks.{task}: {error}") from error
     except ValueError as error:
         raise ValueError(f"tasks.{task}: {error}") from error
+    if getattr(dataset, "on_device", False):
+        raise ValueError(
+            f"tasks.{task}: degrade_on 'device' needs a training set of its own, whose batches are of one task; write "
+            "`worker`, or make one DegradedImageDataset whose degradation is a `Task`"
+        )
     if len(dataset) == 0:
         raise ValueError(f"tasks.{task}: the dataset is empty")
     return dataset

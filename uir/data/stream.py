@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
 from torch.utils.data import DataLoader
 
 from uir.data.pair_pool import PairPool
@@ -23,10 +24,19 @@ class BatchStream:
     Args:
         loader, sampler: of the training set.
         pool: mixes each batch with earlier samples, if given.
+        device: where the dataset's `finish_batch(batch, device)`, if it has one, does before the pool what is better
+            done to a whole batch than to each sample.
     """
 
-    def __init__(self, loader: DataLoader[Any], sampler: EpochBatchSampler, pool: PairPool | None = None) -> None:
-        self.loader, self.sampler, self.pool = loader, sampler, pool
+    def __init__(
+        self,
+        loader: DataLoader[Any],
+        sampler: EpochBatchSampler,
+        pool: PairPool | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.loader, self.sampler, self.pool, self.device = loader, sampler, pool, torch.device(device)
+        self._finish = getattr(getattr(loader.dataset, "dataset", None), "finish_batch", None)
         self.epoch, self.batch = 0, 0
         self._skipped: list[str] = []
         self._batches: Iterator[Any] | None = None
@@ -41,6 +51,8 @@ class BatchStream:
         batch: Mapping[str, Any] = next(self._batches)
         self.batch += 1
         self._skipped.extend(batch.get("skipped", ()))
+        if self._finish is not None:
+            batch = self._finish(batch, self.device)
         return self.pool.exchange(batch) if self.pool is not None else batch
 
     def state_dict(self) -> dict[str, Any]:

@@ -4,26 +4,55 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from uir.degradations.record import DegradationRecord, Step
+from uir.degradations.record import DegradationRecord, Step, marked_label
 from uir.registry import DEGRADATION_REGISTRY, UnknownNameError
+from uir.seeds import derive_seed
 
 Params = dict[str, Any]
 Size = tuple[int, int]  # (height, width) in pixels
+
+
+@dataclass(frozen=True)
+class DrawContext:
+    """What a draw may know beyond its own seed and the size of the image in front of it.
+
+    Attributes:
+        input_size: of the image that entered the whole pipeline.
+        batch_seed: what all images of a batch draw their sizes from, so that they stay of one size; None outside one.
+    """
+
+    input_size: Size
+    batch_seed: int | None = None
+
+    def below(self, *path: int | str) -> DrawContext:
+        """The context of a child, whose batch seed is keyed by the path to it."""
+        return self if self.batch_seed is None else replace(self, batch_seed=derive_seed(self.batch_seed, *path))
 
 
 class Degradation(ABC):
     """Base of every op and pipeline.
 
     An op writes `sample` and `apply`, is registered in DEGRADATION_REGISTRY under its own name, and needs nothing else
-    (plus `output_size` if it changes the size). `apply` sees the parameters alone, never the configuration, so that a
-    record can be replayed anywhere.
+    to be used (plus `output_size` and `changes_size` if it changes the size). `apply` sees the parameters alone, never
+    the configuration, so that a record can be replayed anywhere. To be measured and pictured, it says what `family` it
+    is of, how severe parameters are, and what arguments make a mild, a medium and a severe example.
     """
+
+    family: ClassVar[str] = ""
+    """What kind of harm it does: blur, noise, haze, ..."""
+    severities: ClassVar[tuple[dict[str, Any], ...]] = ()
+    """Constructor arguments of a mild, a medium and a severe example."""
+    draws_on_device: ClassVar[bool] = False
+    """Whether its field may be drawn on the image's device; the record of such a field says `drawn_on`."""
+    changes_size: bool = False
+    """Whether the result may be of another size; such draws are shared by the images of a batch."""
 
     @abstractmethod
     def sample(self, seed: int, size: Size) -> Params:
@@ -46,9 +75,28 @@ class Degradation(ABC):
         """The size of the result for an image of `size`; the same unless the op says otherwise."""
         return size
 
-    def draw(self, seed: int, size: Size) -> list[Step]:
+    @staticmethod
+    def severity(params: Mapping[str, Any]) -> float:
+        """How severe recorded parameters are: 0 none, 1 the strongest of the literature; the same scale for every user.
+
+        Raises:
+            ValueError: the op has no such scale.
+        """
+        raise ValueError(f"{params.get('op', 'the op')} declares no severity; give its class a static `severity`")
+
+    @classmethod
+    def apply_each(cls, images: Tensor, params: Sequence[Mapping[str, Any]]) -> Tensor:
+        """Degrade a batch [B, C, H, W], each image with its own parameters; one by one unless the op knows better."""
+        return torch.stack([cls.apply(image, own) for image, own in zip(images, params, strict=True)])
+
+    def draw(self, seed: int, size: Size, context: DrawContext | None = None) -> list[Step]:
         """The steps that would be applied to an image of `size`: one for an op, any number for a pipeline."""
-        return [{"op": registered_name(type(self)), **self.sample(seed, size)}]
+        return [{"op": registered_name(type(self)), **self.sample(self.shared_seed(seed, context), size)}]
+
+    def shared_seed(self, seed: int, context: DrawContext | None) -> int:
+        """The batch's seed where the size of the result hangs on the draw and there is a batch, else `seed`."""
+        shared = self.changes_size and context is not None and context.batch_seed is not None
+        return context.batch_seed if shared else seed  # type: ignore[union-attr,return-value]
 
     def __call__(self, image: Tensor, seed: int, label: str | None = None) -> tuple[Tensor, DegradationRecord]:
         """Degrade [C, H, W] or [B, C, H, W] and tell what was done.
@@ -61,8 +109,15 @@ class Degradation(ABC):
         check_image(image, type(self).__name__)
         seed = operator.index(seed)  # a numpy integer would be another key than the same Python int
         height, width = image.shape[-2:]
-        record = DegradationRecord(tuple(self.draw(seed, (height, width))), seed, label)
+        record = self.record(seed, (height, width), label)
         return replay(record, image), record
+
+    def record(
+        self, seed: int, size: Size, label: str | None = None, context: DrawContext | None = None
+    ) -> DegradationRecord:
+        """What would be done to an image of `size`; without a `label`, the one that the pipeline marked is taken."""
+        steps = tuple(self.draw(seed, size, context or DrawContext(size)))
+        return DegradationRecord(steps, seed, label if label is not None else marked_label(steps))
 
 
 def replay(record: DegradationRecord, image: Tensor) -> Tensor:

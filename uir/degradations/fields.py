@@ -3,12 +3,39 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from uir.seeds import torch_generator
+
 PLASMA_LEVELS = 5
+
+
+def field_generator(params: Mapping[str, Any], stream: str = "") -> torch.Generator:
+    """The generator of a recorded step's field: keyed by its `seed`, on the device where the field was first drawn.
+
+    Args:
+        params: the step, with `seed`, and `drawn_on` (a device's type) where that was not the CPU.
+        stream: names a second field of the same step.
+    """
+    key = (params["seed"], stream) if stream else (params["seed"],)
+    return torch_generator(*key, device=params.get("drawn_on", "cpu"))
+
+
+def normal(params: Mapping[str, Any], *shape: int, stream: str = "") -> Tensor:
+    """Standard normal float32 field of a recorded step, on the device where it was first drawn."""
+    generator = field_generator(params, stream)
+    return torch.randn(*shape, generator=generator, device=generator.device)
+
+
+def uniform(params: Mapping[str, Any], *shape: int, stream: str = "") -> Tensor:
+    """Uniform float32 field in [0, 1) of a recorded step, on the device where it was first drawn."""
+    generator = field_generator(params, stream)
+    return torch.rand(*shape, generator=generator, device=generator.device)
 
 
 def plasma(size: tuple[int, int], generator: torch.Generator, roughness: float = 0.5) -> Tensor:

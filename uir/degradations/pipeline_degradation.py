@@ -1,30 +1,46 @@
 """Pipelines: degradations made of degradations. What they record is the flat list of the ops really applied.
 
 Every child draws from a seed of its own, keyed by the path to it, so that editing one step leaves the others' draws
-alone.
+alone. Within a batch, whatever decides about the size (an op that changes it, or a choice between such ops) is drawn
+once for all images; everything else is drawn for each.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torch import Tensor
 
 from uir.components import DegradationSpec, build
-from uir.degradations.base import Degradation, Params, Size, apply_steps, check_image, step_output_size
+from uir.degradations.base import (
+    Degradation,
+    DrawContext,
+    Params,
+    Size,
+    apply_steps,
+    check_image,
+    step_output_size,
+)
 from uir.degradations.record import Step
-from uir.degradations.values import check_probability, coin
+from uir.degradations.values import Numbers, Values, check_probability, coin
 from uir.registry import DEGRADATION_REGISTRY, UnknownNameError
 from uir.seeds import derive_seed, numpy_generator
 
 
 class Pipeline(Degradation):
-    """Base of the pipelines: they say in `draw` which steps there are; sampling and applying follow from it."""
+    """Base of the pipelines: they say in `draw` which steps there are; sampling and applying follow from it.
+
+    Args:
+        children: the degradations that it may draw from.
+    """
+
+    def __init__(self, children: Iterable[Degradation]) -> None:
+        self.changes_size = any(child.changes_size for child in children)
 
     @abstractmethod
-    def draw(self, seed: int, size: Size) -> list[Step]:
+    def draw(self, seed: int, size: Size, context: DrawContext | None = None) -> list[Step]:
         """The steps that would be applied to an image of `size`, in order; none is a possible answer."""
 
     def sample(self, seed: int, size: Size) -> Params:
@@ -54,16 +70,46 @@ class Sequence(Pipeline):
     """
 
     def __init__(self, steps: list[DegradationSpec]) -> None:
-        self.steps = _children("Sequence", steps)
+        self.steps = children_of("Sequence", steps)
+        super().__init__(self.steps)
 
-    def draw(self, seed: int, size: Size) -> list[Step]:
+    def draw(self, seed: int, size: Size, context: DrawContext | None = None) -> list[Step]:
         """The steps of all children; each is told the size that the ones before it leave."""
-        drawn: list[Step] = []
-        for index, child in enumerate(self.steps):
-            steps = child.draw(derive_seed(seed, "steps", index), size)
-            size = self.output_size({"steps": steps}, size)
-            drawn += steps
-        return drawn
+        return draw_in_order(range(len(self.steps)), self.steps, seed, size, context)
+
+
+@DEGRADATION_REGISTRY.register()
+class Shuffle(Pipeline):
+    """Every step, in a random order (BSRGAN's shuffle strategy, Zhang et al., ICCV 2021, section 3.5).
+
+    Args:
+        steps: `{type: ..., ...}` mappings, or degradations already built.
+        p: how often the order is shuffled; otherwise it is that of the list.
+        keep_order: indices of steps that must follow each other in this order (BSRGAN: the last down-sampling comes
+            behind the first); the shuffled places stay, the steps in them are sorted.
+    """
+
+    def __init__(self, steps: list[DegradationSpec], p: float = 1.0, keep_order: list[int] | None = None) -> None:
+        self.steps = children_of("Shuffle", steps)
+        self.p = check_probability("Shuffle.p", p)
+        self.keep_order = list(keep_order or [])
+        for index in self.keep_order:
+            if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(self.steps):
+                raise ValueError(
+                    f"Shuffle.keep_order: expected indices of steps, 0 to {len(self.steps) - 1}, got {index!r}"
+                )
+        super().__init__(self.steps)
+
+    def draw(self, seed: int, size: Size, context: DrawContext | None = None) -> list[Step]:
+        """The steps of all children in the drawn order; a child's own draws do not depend on its place."""
+        shared = self.shared_seed(seed, context)
+        order = list(range(len(self.steps)))
+        if coin(shared, "p", self.p):
+            order = numpy_generator(shared, "order").permutation(len(order)).tolist()
+            places = sorted(order.index(index) for index in self.keep_order)
+            for place, index in zip(places, self.keep_order, strict=True):
+                order[place] = index
+        return draw_in_order(order, self.steps, seed, size, context)
 
 
 @DEGRADATION_REGISTRY.register()
@@ -76,23 +122,14 @@ class OneOf(Pipeline):
     """
 
     def __init__(self, steps: list[DegradationSpec], weights: list[float] | None = None) -> None:
-        self.steps = _children("OneOf", steps)
-        given = [1.0] * len(self.steps) if weights is None else weights
-        if not isinstance(given, (list, tuple)) or len(given) != len(self.steps):
-            raise ValueError(
-                f"OneOf.weights: expected a list of {len(self.steps)} numbers, one for each step, got {weights!r}"
-            )
-        for weight in given:
-            if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < float("inf"):
-                raise ValueError(f"OneOf.weights: expected numbers of at least 0, got {weight!r}")
-        if sum(given) <= 0:
-            raise ValueError(f"OneOf.weights: at least one must be above 0, got {weights!r}")
-        self.weights = [weight / sum(given) for weight in given]
+        self.steps = children_of("OneOf", steps)
+        self.weights = normalised_weights("OneOf.weights", weights, len(self.steps))
+        super().__init__(self.steps)
 
-    def draw(self, seed: int, size: Size) -> list[Step]:
+    def draw(self, seed: int, size: Size, context: DrawContext | None = None) -> list[Step]:
         """The steps of the child that was picked."""
-        picked = int(numpy_generator(seed, "weights").choice(len(self.steps), p=self.weights))
-        return self.steps[picked].draw(derive_seed(seed, "steps", picked), size)
+        picked = pick(self.shared_seed(seed, context), self.weights)
+        return draw_child(self.steps[picked], seed, size, context, "steps", picked)
 
 
 @DEGRADATION_REGISTRY.register()
@@ -105,21 +142,93 @@ class Maybe(Pipeline):
     """
 
     def __init__(self, step: DegradationSpec, p: float = 0.5) -> None:
-        self.step = _child("Maybe.step", step)
+        self.step = child_of("Maybe.step", step)
         self.p = check_probability("Maybe.p", p)
+        super().__init__([self.step])
 
-    def draw(self, seed: int, size: Size) -> list[Step]:
+    def draw(self, seed: int, size: Size, context: DrawContext | None = None) -> list[Step]:
         """The steps of the child, or none."""
-        return self.step.draw(derive_seed(seed, "step"), size) if coin(seed, "p", self.p) else []
+        taken = coin(self.shared_seed(seed, context), "p", self.p)
+        return draw_child(self.step, seed, size, context, "step") if taken else []
 
 
-def _children(owner: str, steps: Any) -> list[Degradation]:
+@DEGRADATION_REGISTRY.register()
+class Repeat(Pipeline):
+    """A step several times over, with new draws each time.
+
+    Args:
+        step: a `{type: ..., ...}` mapping, or a degradation already built.
+        times: how often; a whole number, [low, high] or {choice: [...]}.
+    """
+
+    def __init__(self, step: DegradationSpec, times: Numbers = 2) -> None:
+        self.step = child_of("Repeat.step", step)
+        self.times = Values.of("Repeat.times", times, 0, 100, integer=True)
+        super().__init__([self.step])
+
+    def draw(self, seed: int, size: Size, context: DrawContext | None = None) -> list[Step]:
+        """The steps of every round."""
+        times = int(self.times.draw(self.shared_seed(seed, context)))
+        return draw_in_order(range(times), [self.step] * times, seed, size, context)
+
+
+def draw_child(child: Degradation, seed: int, size: Size, context: DrawContext | None, *path: int | str) -> list[Step]:
+    """What a child draws, from the seeds keyed by the path to it."""
+    return child.draw(derive_seed(seed, *path), size, (context or DrawContext(size)).below(*path))
+
+
+def draw_in_order(
+    order: Iterable[int], steps: list[Degradation], seed: int, size: Size, context: DrawContext | None
+) -> list[Step]:
+    """What the children draw one behind the other; each is told the size that the ones before it leave."""
+    context = context or DrawContext(size)
+    drawn: list[Step] = []
+    for index in order:
+        own = draw_child(steps[index], seed, size, context, "steps", index)
+        size = Pipeline.output_size({"steps": own}, size)
+        drawn += own
+    return drawn
+
+
+def pick(seed: int, weights: list[float]) -> int:
+    """An index drawn with these probabilities."""
+    return int(numpy_generator(seed, "weights").choice(len(weights), p=weights))
+
+
+def normalised_weights(where: str, weights: Any, count: int) -> list[float]:
+    """Probabilities that sum to 1.
+
+    Raises:
+        ValueError: not `count` numbers of at least 0, or all of them 0.
+    """
+    given = [1.0] * count if weights is None else weights
+    if not isinstance(given, (list, tuple)) or len(given) != count:
+        raise ValueError(f"{where}: expected a list of {count} numbers, one for each step, got {weights!r}")
+    for weight in given:
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < float("inf"):
+            raise ValueError(f"{where}: expected numbers of at least 0, got {weight!r}")
+    if sum(given) <= 0:
+        raise ValueError(f"{where}: at least one must be above 0, got {weights!r}")
+    return [weight / sum(given) for weight in given]
+
+
+def children_of(owner: str, steps: Any) -> list[Degradation]:
+    """The degradations that a list of mappings describes.
+
+    Raises:
+        ValueError: not a list of at least one, or one of them cannot be built; the message gives its place.
+    """
     if not isinstance(steps, (list, tuple)) or not steps:
         raise ValueError(f"{owner}.steps: expected a list of at least one {{type: ...}} mapping, got {steps!r}")
-    return [_child(f"{owner}.steps[{index}]", step) for index, step in enumerate(steps)]
+    return [child_of(f"{owner}.steps[{index}]", step) for index, step in enumerate(steps)]
 
 
-def _child(where: str, step: Any) -> Degradation:
+def child_of(where: str, step: Any) -> Degradation:
+    """The degradation that a mapping describes, or the one that is already built.
+
+    Raises:
+        ValueError: it is neither, or cannot be built.
+    """
     if isinstance(step, Degradation):
         return step
     if not isinstance(step, Mapping):

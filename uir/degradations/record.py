@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Step = dict[str, Any]
+MARK = "Mark"  # the op that does nothing but to note which branch was taken
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,12 @@ class DegradationRecord:
     @property
     def is_clean(self) -> bool:
         """Whether it is known that nothing was done."""
-        return self.steps == ()
+        return self.steps is not None and not self.applied
+
+    @property
+    def applied(self) -> tuple[Step, ...]:
+        """The steps that did something, without marks; none where unknown."""
+        return tuple(step for step in self.steps or () if step["op"] != MARK)
 
     @property
     def ops(self) -> tuple[str, ...] | None:
@@ -171,6 +177,12 @@ class RecordBatch:
     def pin_memory(self, device: object = None) -> RecordBatch:
         """Itself: there is no tensor to pin."""
         return self
+
+
+def marked_label(steps: Iterable[Mapping[str, Any]]) -> str | None:
+    """The label that a pipeline marked last, if any."""
+    labels = [step["label"] for step in steps if step["op"] == MARK and "label" in step]
+    return labels[-1] if labels else None
 
 
 def _plain_step(step: Any, where: str) -> Step:

@@ -49,10 +49,14 @@ def train(loaded: OptionFile, auto_resume: bool = False) -> Path:
     stages = loaded.stages or (Stage("", loaded),)
     first = own.get("stage", 0)
     # Before the folder is touched: mistakes about the data must not archive an earlier run.
-    data = {i: (training_stream(s.file), evaluation_loaders(s.file)) for i, s in enumerate(stages) if i >= first}
+    device = pick_device(loaded.options.num_gpu)
+    data = {
+        index: (training_stream(stage.file, device), evaluation_loaders(stage.file))
+        for index, stage in enumerate(stages)
+        if index >= first
+    }
     if state is None:
         check_starting_files(loaded)
-    device = pick_device(loaded.options.num_gpu)
     folder = open_run(loaded, device, resuming=state is not None)
     lengths = [_length(stage) for stage in stages]
     tensorboard = loaded.root / "tb_logger" / loaded.options.name if loaded.options.logger.use_tb_logger else None

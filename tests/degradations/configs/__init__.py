@@ -1,0 +1,1 @@
+"""Small configurations of the ops, a file for each family."""
