@@ -1,0 +1,115 @@
+"""Restormer: Efficient Transformer for High-Resolution Image Restoration (Zamir et al., CVPR 2022); DCPT's variant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from uir.layers.restormer_unet import RestormerUNet
+from uir.registry import ARCH_REGISTRY
+
+# DCPT wraps the blocks of a level once more.
+_BODY = re.compile(r"^((?:en|de)coder_level\d|latent|refinement)\.body\.")
+
+
+@ARCH_REGISTRY.register()
+class Restormer(RestormerUNet):
+    """Restormer. Input [B, inp_channels, H, W], output [B, out_channels, H, W]; any H, W (reflected to multiples of 8).
+
+    Argument and parameter names are the authors', so their checkpoints load strictly. Those of the Gaussian denoising
+    tasks need `LayerNorm_type: BiasFree`. DCPT's class `Restormer` computes something else: here it is `RestormerDCPT`;
+    its `Restormer_origin` is this one.
+
+    Args:
+        inp_channels: channels of the input; 6 for two views with `dual_pixel_task`.
+        out_channels: channels of the output; those of the input unless `dual_pixel_task`.
+        dim: channels at full resolution, even; the next levels have 2, 4 and 8 times as many.
+        num_blocks: blocks at each of the four levels, fine to coarse.
+        num_refinement_blocks: blocks at full resolution behind the decoder.
+        heads: attention heads at each level; they divide its channels.
+        ffn_expansion_factor: width of the feed-forward, as a multiple of a level's channels.
+        bias: whether the convolutions have one.
+        LayerNorm_type: `WithBias` or `BiasFree`.
+        dual_pixel_task: defocus deblurring from two views; the image is not added to the output.
+        window_size: DCPT's; raises `pad_multiple` to a multiple of it, changes nothing else.
+
+    Raises:
+        ValueError: an argument does not fit the others.
+    """
+
+    def __init__(
+        self,
+        inp_channels: int = 3,
+        out_channels: int = 3,
+        dim: int = 48,
+        num_blocks: Sequence[int] = (4, 6, 6, 8),
+        num_refinement_blocks: int = 4,
+        heads: Sequence[int] = (1, 2, 4, 8),
+        ffn_expansion_factor: float = 2.66,
+        bias: bool = False,
+        LayerNorm_type: str = "WithBias",  # noqa: N803
+        dual_pixel_task: bool = False,
+        window_size: int = 1,
+    ) -> None:
+        super().__init__(
+            inp_channels, out_channels, dim, num_blocks, num_refinement_blocks, heads, ffn_expansion_factor, bias,
+            LayerNorm_type, dual_pixel_task, window_size,
+        )  # fmt: skip
+
+    @staticmethod
+    def convert_state_dict(state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The authors' keys as they are.
+
+        Raises:
+            ValueError: these are weights of DCPT's variant.
+        """
+        if any(_BODY.match(key) for key in state):
+            raise ValueError(
+                "Restormer: these weights (keys like 'latent.body.0.') are of DCPT's variant, whose attention is a "
+                "ReLU and not a softmax; build the network with type: RestormerDCPT"
+            )
+        return state
+
+
+@ARCH_REGISTRY.register()
+class RestormerDCPT(RestormerUNet):
+    """The Restormer of DCPT's code (Hu et al., ICLR 2025). Input and output as Restormer's.
+
+    It differs from the paper's: a ReLU in place of the attention's softmax, 1e-6 in the norms in place of 1e-5, blocks
+    without biases whatever `bias` says, `BiasFree` by default. Published checkpoints load strictly.
+
+    Args:
+        bias: whether the 1×1 reductions and the output have one.
+        inp_channels, out_channels, dim, num_blocks, num_refinement_blocks, heads, ffn_expansion_factor, LayerNorm_type,
+            dual_pixel_task, window_size: as in Restormer.
+
+    Raises:
+        ValueError: as in Restormer.
+    """
+
+    def __init__(
+        self,
+        inp_channels: int = 3,
+        out_channels: int = 3,
+        dim: int = 48,
+        num_blocks: Sequence[int] = (4, 6, 6, 8),
+        num_refinement_blocks: int = 4,
+        heads: Sequence[int] = (1, 2, 4, 8),
+        ffn_expansion_factor: float = 2.66,
+        bias: bool = False,
+        LayerNorm_type: str = "BiasFree",  # noqa: N803
+        dual_pixel_task: bool = False,
+        window_size: int = 1,
+    ) -> None:
+        super().__init__(
+            inp_channels, out_channels, dim, num_blocks, num_refinement_blocks, heads, ffn_expansion_factor, bias,
+            LayerNorm_type, dual_pixel_task, window_size,
+            block_options={"activation": "relu", "eps": 1e-6, "bias": False},
+        )  # fmt: skip
+
+    @staticmethod
+    def convert_state_dict(state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The authors' keys for those of DCPT, which writes `latent.body.0.` for `latent.0.`; others pass."""
+        return {_BODY.sub(r"\1.", key): value for key, value in state.items()}

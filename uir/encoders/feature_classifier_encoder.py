@@ -1,0 +1,137 @@
+"""A light degradation classifier for any backbone: sized from its feature points, within a budget of parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from uir.layers.features import FeaturePoint
+from uir.layers.norm import LayerNorm2d
+from uir.layers.pointwise import PointwiseConv2d
+from uir.layers.tokens import tokens_to_map
+from uir.registry import ARCH_REGISTRY
+
+
+class FeatureSummary(nn.Module):
+    """Mean and deviation, over all pixels, of what a few convolutions find: [B, channels, H, W] to [B, 2·width].
+
+    Degradations show in the strength of fine structure as much as in its mean, so both are kept.
+
+    Args:
+        channels: C of the feature.
+        width: of the convolutions.
+    """
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            LayerNorm2d(channels),
+            PointwiseConv2d(channels, width),
+            nn.Conv2d(width, width, 3, stride=2, padding=1, groups=width),
+            nn.GELU(),
+            PointwiseConv2d(width, width),
+            nn.GELU(),
+        )
+
+    def forward(self, feature: Tensor) -> Tensor:
+        """Summarise."""
+        found = self.body(feature.contiguous(memory_format=torch.channels_last)).flatten(2)
+        mean = found.mean(2, keepdim=True)
+        deviation = ((found - mean).square().mean(2) + 1e-6).sqrt()
+        return torch.cat([mean.squeeze(2), deviation], 1)
+
+
+class _Layers(nn.Module):
+    """The classifier for one width of its hidden layers."""
+
+    def __init__(self, channels: Sequence[int], width: int, num_classes: int) -> None:
+        super().__init__()
+        self.summaries = nn.ModuleList(FeatureSummary(count, width) for count in channels)
+        self.head = nn.Sequential(nn.Linear(2 * width * len(channels), width), nn.GELU(), nn.Linear(width, num_classes))
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        summaries = [summary(feature) for summary, feature in zip(self.summaries, features, strict=True)]
+        logits: Tensor = self.head(torch.cat(summaries, 1))
+        return logits
+
+
+@ARCH_REGISTRY.register()
+class FeatureClassifier(nn.Module):
+    """Degradation classifier on the features of any backbone that declares its `feature_points()`; logits [B, K].
+
+    Every feature is summarised by itself (a norm, three small convolutions, mean and deviation over its pixels); a
+    two-layer perceptron classifies the summaries. The hidden layers are as wide as the budget allows, up to the widest
+    feature.
+
+    Args:
+        feature_points: where the features come from, in their order; mappings `{name, channels, stride, layout}` are
+            taken too.
+        num_classes: kinds of degradation.
+        max_params: the classifier has at most this many parameters.
+
+    Raises:
+        ValueError: there are no feature points, no classes, or the budget is too small for any width.
+    """
+
+    def __init__(
+        self,
+        feature_points: Sequence[FeaturePoint | Mapping[str, Any]],
+        num_classes: int,
+        max_params: int = 1_000_000,
+    ) -> None:
+        super().__init__()
+        self.points = [point if isinstance(point, FeaturePoint) else FeaturePoint(**point) for point in feature_points]
+        if not self.points:
+            raise ValueError("FeatureClassifier.feature_points: the backbone has none; there is nothing to classify")
+        if num_classes < 1:
+            raise ValueError(f"FeatureClassifier.num_classes: expected at least 1, got {num_classes}")
+        channels = [point.channels for point in self.points]
+        self.width = _widest(channels, num_classes, max_params)
+        self.layers = _Layers(channels, self.width, num_classes)
+
+    def forward(self, lq: Tensor, features: Sequence[Tensor]) -> Tensor:
+        """Classify.
+
+        Args:
+            lq: [B, 3, H, W], what the backbone was given; only its shape is looked at, to lay out tokens.
+            features: those at the feature points, in their order.
+
+        Raises:
+            ValueError: the features are not those of the feature points.
+        """
+        if len(features) != len(self.points):
+            raise ValueError(f"FeatureClassifier: expected {len(self.points)} features, got {len(features)}")
+        maps = [
+            tokens_to_map(feature, lq) if point.layout == "tokens" else feature
+            for point, feature in zip(self.points, features, strict=True)
+        ]
+        for point, feature in zip(self.points, maps, strict=True):
+            if feature.ndim != 4 or feature.shape[1] != point.channels:
+                raise ValueError(
+                    f"FeatureClassifier: '{point.name}' should give {point.channels} channels, its feature is "
+                    f"{list(feature.shape)}; features go in the order of feature_points"
+                )
+        logits: Tensor = self.layers(maps)
+        return logits
+
+
+def _widest(channels: Sequence[int], num_classes: int, max_params: int) -> int:
+    """The largest width within the budget, a multiple of 8 where there is room for that."""
+
+    def count(width: int) -> int:
+        with torch.device("meta"):
+            return sum(parameter.numel() for parameter in _Layers(channels, width, num_classes).parameters())
+
+    low, high = 0, max(channels)  # the count grows with the width
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if count(middle) <= max_params else (low, middle - 1)
+    if low == 0:
+        raise ValueError(
+            f"FeatureClassifier.max_params: {max_params} is too few for features of {list(channels)} channels; "
+            f"the narrowest classifier has {count(1)}"
+        )
+    return low - low % 8 if low >= 8 else low
