@@ -11,7 +11,7 @@ from pathlib import Path
 
 from uir.analysis.sheets import write_sheet
 from uir.data.images import read_rgb, to_tensor, write_image
-from uir.degradations.recipes import load_recipe
+from uir.degradations.recipes import load_degradation
 from uir.inference.image_files import restore_files
 from uir.inference.restorer import Restorer
 from uir.seeds import derive_seed
@@ -52,7 +52,7 @@ def main() -> int:
 
 def restore_one(restorer: Restorer, run: Path) -> Path:
     """Degrade a photograph, then restore the file as `uir restore` does."""
-    degraded, _ = load_recipe("GaussianNoise")(to_tensor(read_rgb(PHOTOGRAPH)), derive_seed(1, "demo"))
+    degraded, _ = load_degradation("GaussianNoise")(to_tensor(read_rgb(PHOTOGRAPH)), derive_seed(1, "demo"))
     noisy = run / "visualization" / "coffee_noisy.png"
     write_image(noisy, degraded)
     return restore_files(restorer, [noisy], run / "visualization" / "coffee_restored.png")[0]

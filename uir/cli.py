@@ -222,26 +222,45 @@ def restore(
 def degrade(
     inputs: Annotated[list[Path], typer.Argument(help="Clean images or folders.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write to.")],
-    recipe: Annotated[str, typer.Option("--recipe", help="Name of a degradation, or a YAML file.")],
+    recipe: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--recipe", help="Name of a degradation or test set, or a YAML file."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same files.")] = 0,
+    scale: Annotated[int | None, typer.Option("--scale", help="Scale of a recipe that makes images smaller.")] = None,
+    gt: Annotated[
+        bool, typer.Option("--gt", help="Also write the clean images, in pairs with the degraded ones.")
+    ] = False,
     records: Annotated[
-        bool, typer.Option("--records", help="Also write manifest.json: what was done to each image.")
+        bool, typer.Option("--records/--no-records", help="Write manifest.json: what was done to each image.")
+    ] = True,
+    sheet: Annotated[
+        bool, typer.Option("--sheet", help="Instead: pictures of the recipe, or of every op, at three severities.")
     ] = False,
     plugin: PluginArgument = None,
     as_json: JsonArgument = False,
 ) -> None:
-    """Degrade clean photographs, reproducibly.
+    """Degrade clean photographs, reproducibly: the same command gives the same files anywhere.
 
-    Example: uir degrade datasets/demo/test -o degraded --recipe options/degradation/mixed_outdoor.yml --seed 7
-        --records
+    Example: uir degrade datasets/demo/test -o degraded --recipe realesrgan --scale 4 --gt --seed 7
     """
-    from uir.degradations.recipes import degrade_files, load_recipe
     from uir.plugins import load_plugin
 
     for spec in plugin or []:
         load_plugin(spec, named_in="--plugin")
-    written = degrade_files(inputs, output, load_recipe(recipe), seed=seed, records=records)
-    print(json.dumps([str(item) for item in written]) if as_json else f"{len(written)} images written to {output}")
+    if sheet:
+        from uir.analysis.degradation_sheets import write_degradation_sheets
+
+        written = [str(path) for path in write_degradation_sheets(inputs, output, recipe, seed)]
+    elif recipe is None:
+        raise typer.BadParameter("--recipe is missing; `uir list degradations` shows what there is")
+    else:
+        from uir.degradations.degraded_files import degrade_files
+        from uir.degradations.recipes import load_recipe
+
+        files = degrade_files(inputs, output, load_recipe(recipe, scale, gt), seed=seed, records=records)
+        written = [str(output / file.name) for file in files]
+    print(json.dumps(written) if as_json else f"{len(written)} images written to {output}")
 
 
 def _processes(launcher: str, loaded: Any, local_rank: int | None) -> Any:

@@ -30,7 +30,15 @@ DEGRADATIONS: dict[str, dict[str, Any]] = {
             "label": "noise",
             "seed": 1,
             "steps": [
-                {"op": "Haze", "airlight": 0.8, "beta": 1.0, "depth_gradient": 0.5, "depth_angle_deg": 3.0, "seed": 9}
+                {
+                    "op": "Haze",
+                    "airlight": 0.8,
+                    "beta": 1.0,
+                    "depth_form": "linear",
+                    "depth_gradient": 0.5,
+                    "depth_angle_deg": 3.0,
+                    "seed": 9,
+                }
             ],
         }
     },

@@ -11,7 +11,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from uir.components import build
-from uir.degradations.base import replay
+from uir.degradations.base import replay, step_output_size
+from uir.degradations.exposure_degradation import Clip
+from uir.degradations.marking_degradation import Mark
+from uir.degradations.pipeline_degradation import Pipeline
 from uir.degradations.record import DegradationRecord
 from uir.registry import DEGRADATION_REGISTRY
 from uir.seeds import derive_seed
@@ -21,6 +24,10 @@ from degradation_configs import DEGRADATIONS
 
 OWN = [name for name in DEGRADATION_REGISTRY.keys() if DEGRADATION_REGISTRY.get(name).__module__.startswith("uir.")]  # noqa: SIM118
 SIZE = (40, 33)
+FAMILIES = {
+    "blur", "resolution", "noise", "compression", "haze", "rain", "snow", "low_light", "exposure", "colour", "mosaic",
+    "occlusion", "sharpening", "quantisation", "geometry",
+}  # fmt: skip
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -30,6 +37,12 @@ def photograph(*leading: int, seed: int = 0) -> torch.Tensor:
     coarse = torch.rand(*(leading or (1,)), 3, 6, 5, generator=torch.Generator().manual_seed(seed))
     fine = torch.nn.functional.interpolate(coarse, size=SIZE, mode="bilinear")
     return 0.1 + 0.8 * (fine if leading else fine[0])
+
+
+def output_size(record, size):
+    for step in record.steps:
+        size = step_output_size(step, size)
+    return size
 
 
 @pytest.fixture(params=OWN)
@@ -44,8 +57,8 @@ def test_no_configuration_is_left_over():
 
 
 def test_result_has_the_shape_and_type_and_lies_in_0_1(op):
-    result, _ = op(photograph(), 1)
-    assert result.shape == (3, *SIZE)
+    result, record = op(photograph(), 1)
+    assert result.shape == (3, *output_size(record, SIZE))
     assert result.dtype == torch.float32
     assert torch.isfinite(result).all()
     assert result.min() >= 0
@@ -59,8 +72,11 @@ def test_same_seed_same_bits(op):
 
 
 def test_different_seeds_differ(op):
+    records = [op.record(seed, SIZE) for seed in range(4)]
+    if all(record.steps == records[0].steps for record in records):
+        pytest.skip("it draws nothing")
     results = [op(photograph(), seed)[0] for seed in range(4)]
-    assert all(not torch.equal(results[0], other) for other in results[1:])
+    assert any(not torch.equal(results[0], other) for other in results[1:])
 
 
 def test_numpy_seed_is_the_same_seed(op):
@@ -81,9 +97,21 @@ def test_record_holds_no_field(op):
     assert len(op(photograph(), 1)[1].to_json()) < 2000
 
 
+def test_an_op_says_how_severe_it_is(op):
+    if isinstance(op, Pipeline) or type(op) in (Mark, Clip):
+        pytest.skip("it is no op")
+    assert op.family in FAMILIES
+    assert len(op.severities) == 3
+    severities = []
+    for arguments in op.severities:
+        example = build(DEGRADATION_REGISTRY, {"type": type(op).__name__, **arguments})
+        severities.append(op.severity(example.record(0, (64, 64)).steps[0]))
+    assert 0 <= severities[0] < severities[1] < severities[2] <= 1
+
+
 def test_record_lists_plain_ops(op):
-    pipelines = {"Sequence", "OneOf", "Maybe"}
-    assert not pipelines & set(op(photograph(), 1)[1].ops)
+    for name in op(photograph(), 1)[1].ops:
+        assert not issubclass(DEGRADATION_REGISTRY.get(name), Pipeline)
 
 
 def test_sample_and_apply_are_the_two_halves_of_a_call(op):
@@ -131,13 +159,14 @@ def test_batch_equals_its_images_one_by_one(op):
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 7), (5, 64)])
 def test_small_and_odd_sizes(op, size):
-    result, _ = op(torch.full((3, *size), 0.5), 1)
-    assert result.shape == (3, *size)
+    result, record = op(torch.full((3, *size), 0.5), 1)
+    assert result.shape == (3, *output_size(record, size))
     assert torch.isfinite(result).all()
 
 
 def test_grey_image(op):
-    assert op(photograph()[:1], 1)[0].shape == (1, *SIZE)
+    result, record = op(photograph()[:1], 1)
+    assert result.shape == (1, *output_size(record, SIZE))
 
 
 @pytest.mark.parametrize(
@@ -146,7 +175,8 @@ def test_grey_image(op):
 def test_other_floating_types_are_kept_and_agree(op, dtype, tolerance):
     result, _ = op(photograph().to(dtype), 1)
     assert result.dtype == dtype
-    torch.testing.assert_close(result.float(), op(photograph(), 1)[0], rtol=0, atol=tolerance)
+    # the rounded image in float32: an op that rounds makes much of a last bit
+    torch.testing.assert_close(result.float(), op(photograph().to(dtype).float(), 1)[0], rtol=0, atol=tolerance)
 
 
 def test_fields_move_to_the_images_device(op):
@@ -192,6 +222,7 @@ class Degraded(Dataset):
 def test_any_number_of_workers_gives_the_same_images():
     ops = [build(DEGRADATION_REGISTRY, {"type": name, **DEGRADATIONS[name]}) for name in sorted(DEGRADATIONS)]
     dataset = torch.utils.data.ConcatDataset([Degraded(op) for op in ops])
-    alone = torch.cat(list(DataLoader(dataset, batch_size=3, num_workers=0)))
-    shared = torch.cat(list(DataLoader(dataset, batch_size=3, num_workers=2)))
-    assert torch.equal(alone, shared)
+    alone = [image for batch in DataLoader(dataset, batch_size=3, collate_fn=list) for image in batch]
+    loader = DataLoader(dataset, batch_size=3, num_workers=2, collate_fn=list)
+    shared = [image for batch in loader for image in batch]
+    assert all(torch.equal(one, other) for one, other in zip(alone, shared, strict=True))

@@ -83,11 +83,58 @@ def test_unusable_depth_files_are_refused(tmp_path):
         Haze(depth=tmp_path / "metres.npy")
 
 
+def test_cdd11_depth_is_blurred_and_limited(tmp_path):
+    nearness = np.random.default_rng(0).random((60, 80)).astype(np.float32)
+    np.save(tmp_path / "near.npy", nearness)
+    op = Haze(beta=1.4, airlight=0.7, depth=tmp_path / "near.npy", depth_form="cdd11")
+    t = np.exp(-np.minimum(1 - cv2.blur(nearness.astype(np.float64), (22, 22)), 0.7) * 1.4)
+    np.testing.assert_allclose(transmission(op.sample(0, (60, 80)), (60, 80))[0].numpy(), t, atol=1e-6)
+
+
+def test_cdd11_haze_also_inverts_exactly():
+    hazy, record = Haze(depth_form="cdd11", airlight=(0.6, 0.9), beta=(1, 2))(IMAGE.double(), 4)
+    (step,) = record.steps
+    t = transmission(step, (37, 50)).double()
+    assert t.min() >= np.exp(-0.7 * step["beta"]) - 1e-6
+    torch.testing.assert_close((hazy - step["airlight"] * (1 - t)) / t, IMAGE.double(), rtol=0, atol=1e-9)
+
+
+def test_channels_may_have_an_airlight_each():
+    op = Haze(per_channel=True)
+    hazy, record = op(IMAGE.double(), 4)
+    (step,) = record.steps
+    assert len(set(step["airlight"])) == 3
+    assert all(0.7 <= airlight <= 1 for airlight in step["airlight"])
+    t = transmission(step, (37, 50)).double()
+    for clear, channel, airlight in zip(IMAGE.double(), hazy, step["airlight"], strict=True):
+        torch.testing.assert_close((channel - airlight * (1 - t[0])) / t[0], clear, rtol=0, atol=1e-9)
+
+
+def test_grey_image_takes_the_mean_airlight():
+    params = Haze(per_channel=True, beta=1e6, depth_gradient=1.0, depth_angle=0).sample(0, (37, 50))
+    assert Haze.apply(IMAGE[:1], params)[0, 0, 0].item() == pytest.approx(sum(params["airlight"]) / 3)
+
+
+def test_each_image_of_a_batch_may_have_its_own_parameters():
+    batch = torch.stack([IMAGE, IMAGE.flip(-1), 1 - IMAGE])
+    params = [Haze(per_channel=bool(seed)).sample(seed, (37, 50)) for seed in range(3)]
+    expected = torch.stack([Haze.apply(image, own) for image, own in zip(batch, params, strict=True)])
+    torch.testing.assert_close(Haze.apply_each(batch, params), expected, rtol=0, atol=1e-6)
+
+
+def test_severity_grows_with_beta_and_is_less_where_depth_is_limited():
+    severities = [Haze.severity(Haze(beta=beta).sample(0, (8, 8))) for beta in (0, 0.5, 1.5, 2.5, 9)]
+    assert severities == pytest.approx([0, 0.2, 0.6, 1, 1])
+    assert Haze.severity(Haze(beta=2, depth_form="cdd11").sample(0, (8, 8))) == pytest.approx(0.56)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"airlight": 1.2}, r"Haze\.airlight: must be between 0 and 1"),
         ({"beta": [1.8, 0.6]}, r"Haze\.beta: the range"),
+        ({"depth_form": "metres"}, r"Haze\.depth_form: expected one of linear, cdd11, got 'metres'"),
+        ({"per_channel": 3}, r"Haze\.per_channel: expected true or false"),
         ({"beta": -1}, r"Haze\.beta: must be at least 0"),
     ],
 )

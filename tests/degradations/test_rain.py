@@ -8,8 +8,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from uir.degradations.filters import line_kernel
-from uir.degradations.rain_degradation import DROP_KERNEL, RainStreaks, streak_kernels, streaks
+from uir.degradations.kernels import line_kernel
+from uir.degradations.rain_degradation import DROP_KERNEL, HeavyRain, RainStreaks, streak_kernels, streaks
 from uir.seeds import torch_generator
 
 
@@ -84,6 +84,47 @@ def test_streak_leans_its_lower_end_to_the_right(angle):
     assert math.degrees(math.atan(slope)) == pytest.approx(angle, abs=1.5)
 
 
+def test_a_mask_that_is_read_is_added(tmp_path):
+    mask = np.random.default_rng(0).random((60, 70)).astype(np.float32)
+    np.save(tmp_path / "mask.npy", mask)
+    rainy, record = RainStreaks(mask=tmp_path / "mask.npy", strength=0.5, clip=False)(IMAGE, 0)
+    torch.testing.assert_close(rainy, IMAGE + 0.5 * torch.from_numpy(mask), rtol=0, atol=1e-6)
+    assert record.steps[0]["mask_file"] == str(tmp_path / "mask.npy")
+
+
+def test_clipping_is_a_choice():
+    free, clipped = (RainStreaks(clip=clip)(1 - IMAGE, 0)[0] for clip in (False, True))
+    assert free.max() > 1
+    assert torch.equal(free.clamp(0, 1), clipped)
+
+
+def test_heavy_rain_is_the_published_formula():
+    rainy, record = HeavyRain(layers=3)(IMAGE, 1)
+    (step,) = record.steps
+    rain = sum(streaks(layer, (60, 70)) for layer in step["layers"])
+    expected = step["alpha"] * (IMAGE + rain) + (1 - step["alpha"]) * step["airlight"]
+    torch.testing.assert_close(rainy, expected.clamp(0, 1), rtol=0, atol=1e-6)
+
+
+def test_layers_of_heavy_rain_differ():
+    layers = HeavyRain(layers=5).sample(0, (60, 70))["layers"]
+    assert len({layer["angle_deg"] for layer in layers}) == 5
+    assert len({layer["seed"] for layer in layers}) == 5
+
+
+def test_heavy_rain_without_rain_is_a_veil():
+    veiled, record = HeavyRain(amount=0)(IMAGE, 0)
+    alpha, airlight = record.steps[0]["alpha"], record.steps[0]["airlight"]
+    torch.testing.assert_close(veiled, alpha * IMAGE + (1 - alpha) * airlight, rtol=0, atol=1e-6)
+
+
+def test_severities_of_the_examples_grow():
+    for op in (RainStreaks, HeavyRain):
+        mild, medium, severe = (op.severity(op(**example).sample(0, (8, 8))) for example in op.severities)
+        assert 0 < mild < medium < severe <= 1
+    assert RainStreaks.severity(RainStreaks(amount=0).sample(0, (8, 8))) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -93,8 +134,23 @@ def test_streak_leans_its_lower_end_to_the_right(angle):
         ({"length": 0.5}, r"RainStreaks\.length: must be at least 1"),
         ({"amount": -3}, r"RainStreaks\.amount"),
         ({"strength": 2}, r"RainStreaks\.strength"),
+        ({"clip": 1}, r"RainStreaks\.clip: expected true or false"),
     ],
 )
 def test_mistakes_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         RainStreaks(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"layers": 0}, r"HeavyRain\.layers: must be at least 1"),
+        ({"layers": 1.5}, r"HeavyRain\.layers: expected a whole number"),
+        ({"alpha": 1.5}, r"HeavyRain\.alpha: must be between 0 and 1"),
+        ({"width": 4}, r"HeavyRain\.width: expected an odd number"),
+    ],
+)
+def test_mistakes_in_heavy_rain_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        HeavyRain(**arguments)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ import torch
 
 from uir.data.images import read_rgb, to_tensor, write_image
 from uir.degradations.base import replay
+from uir.degradations.degraded_files import degrade_files
 from uir.degradations.haze_degradation import Haze
 from uir.degradations.noise_degradation import GaussianNoise
 from uir.degradations.pipeline_degradation import Sequence
-from uir.degradations.recipes import degrade_files, load_recipe
+from uir.degradations.recipes import load_degradation, load_recipe
 from uir.degradations.record import DegradationRecord
 from uir.seeds import derive_seed
 
@@ -39,20 +41,20 @@ def written_recipe(tmp_path, text):
 
 
 def test_op_by_its_name_has_its_defaults():
-    assert load_recipe("Haze").sample(1, (8, 8)) == Haze().sample(1, (8, 8))
+    assert load_degradation("Haze").sample(1, (8, 8)) == Haze().sample(1, (8, 8))
 
 
 def test_file_holds_what_it_says(tmp_path):
     path = written_recipe(tmp_path, "type: Sequence\nsteps:\n  - {type: Haze}\n  - {type: GaussianNoise, sigma: 1e1}\n")
-    recipe = load_recipe(path)
+    recipe = load_degradation(path)
     assert isinstance(recipe, Sequence)
     assert recipe.draw(3, (8, 8))[1]["sigma_255"] == 10.0
-    assert load_recipe(str(path)).draw(3, (8, 8)) == recipe.draw(3, (8, 8))
+    assert load_degradation(str(path)).draw(3, (8, 8)) == recipe.draw(3, (8, 8))
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yml")), ids=lambda path: path.stem)
 def test_every_recipe_of_the_project_works(path):
-    result, record = load_recipe(path)(torch.rand(3, 20, 24, generator=torch.Generator().manual_seed(0)), 0)
+    result, record = load_degradation(path)(torch.rand(3, 20, 24, generator=torch.Generator().manual_seed(0)), 0)
     assert result.shape == (3, 20, 24)
     assert record.is_known
 
@@ -62,9 +64,11 @@ def test_the_project_has_recipes():
 
 
 def test_unknown_name_shows_the_nearest():
-    with pytest.raises(ValueError, match=r"recipe 'Gausiannoise': neither a degradation \(nearest: GaussianNoise\)"):
+    with pytest.raises(
+        ValueError, match=r"recipe 'Gausiannoise': neither a degradation nor a test set \(nearest: GaussianNoise"
+    ):
         load_recipe("Gausiannoise")
-    with pytest.raises(ValueError, match=r"ops: GaussianNoise, Haze"):
+    with pytest.raises(ValueError, match=r"there are: "):
         load_recipe("zzz")
 
 
@@ -104,6 +108,7 @@ def test_files_keep_their_relative_names(photos, tmp_path):
     assert sorted(p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*.*")) == [
         "a.png",
         "b.png",
+        "manifest.json",
         "trip/c.png",
     ]
 
@@ -125,7 +130,7 @@ def test_what_else_is_there_does_not_matter(photos, tmp_path):
 
 def test_manifest_lets_everything_be_checked_and_replayed(photos, tmp_path):
     out = tmp_path / "out"
-    degrade_files([photos], out, "RainStreaks", seed=3, records=True, label="rain")
+    degrade_files([photos], out, "RainStreaks", seed=3, label="rain")
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["seed"] == 3
     assert len(manifest["files"]) == 3
@@ -133,12 +138,12 @@ def test_manifest_lets_everything_be_checked_and_replayed(photos, tmp_path):
         assert hashlib.sha256((out / entry["file"]).read_bytes()).hexdigest() == entry["sha256"]
         record = DegradationRecord.from_dict(entry["record"])
         assert record.label == "rain"
-        again = replay(record, to_tensor(read_rgb(entry["source"])))
+        again = replay(record, to_tensor(read_rgb(photos / entry["source"])))
         np.testing.assert_allclose(read_rgb(out / entry["file"]), again.permute(1, 2, 0).numpy(), atol=0.5 / 255 + 1e-6)
 
 
-def test_no_manifest_unless_asked(photos, tmp_path):
-    degrade_files([photos], tmp_path / "out", "Haze")
+def test_no_manifest_where_it_is_not_wanted(photos, tmp_path):
+    degrade_files([photos], tmp_path / "out", "Haze", records=False)
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
@@ -177,3 +182,38 @@ def test_two_images_for_one_name_are_refused(photos, tmp_path):
 
 def test_same_file_named_twice_is_done_once(photos, tmp_path):
     assert len(degrade_files([photos / "a.png", photos / "a.png"], tmp_path / "out", "Haze")) == 1
+
+
+def test_the_manifest_is_the_same_wherever_it_is_made(photos, tmp_path):
+    moved = tmp_path / "elsewhere" / "photos"
+    shutil.copytree(photos, moved)
+    for source, out in ((photos, "one"), (moved, "two")):
+        degrade_files([source], tmp_path / out, "Haze", seed=4)
+    assert (tmp_path / "one/manifest.json").read_bytes() == (tmp_path / "two/manifest.json").read_bytes()
+
+
+def test_pairs_of_a_smaller_scale_are_cropped_alike(tmp_path):
+    write_image(tmp_path / "photos/a.png", torch.rand(3, 23, 30, generator=torch.Generator().manual_seed(0)))
+    degrade_files([tmp_path / "photos"], tmp_path / "out", load_recipe("dasr_wang_iso", scale=4, write_gt=True))
+    assert read_rgb(tmp_path / "out/gt/a.png").shape == (20, 28, 3)
+    assert read_rgb(tmp_path / "out/lq/a.png").shape == (5, 7, 3)
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert manifest["scale"] == 4
+    assert manifest["gt"][0]["file"] == "gt/a.png"
+
+
+def test_a_file_may_list_the_subsets_of_a_test_set(photos, tmp_path):
+    text = "subsets:\n  weak: {type: GaussianNoise, sigma: 5}\n  strong: {type: GaussianNoise, sigma: 50}\n"
+    done = degrade_files([photos], tmp_path / "out", load_recipe(written_recipe(tmp_path, text)))
+    assert len(done) == 6
+    assert {file.record.steps[0]["sigma_255"] for file in done if file.name.startswith("weak/")} == {5.0}
+    assert (tmp_path / "out/gt/trip/c.png").is_file()
+    with pytest.raises(ValueError, match="a test set holds `scale` and `subsets"):
+        load_recipe(written_recipe(tmp_path, "subsets: {}\n"))
+
+
+def test_a_scale_that_a_recipe_does_not_have_is_told(photos, tmp_path):
+    with pytest.raises(ValueError, match="recipe 'Haze': it has no scale"):
+        load_recipe("Haze", scale=4)
+    with pytest.raises(ValueError, match="not its size divided by scale 2"):
+        degrade_files([photos], tmp_path / "out", load_recipe(written_recipe(tmp_path, "type: Haze\n"), scale=2))

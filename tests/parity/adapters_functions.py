@@ -20,9 +20,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from adapters_codec import CODEC_ADAPTERS
+from adapters_dasr import DASR_ADAPTERS
+from adapters_kernels import FUNCTION_ADAPTERS as KERNEL_ADAPTERS
 from torch import Tensor
 
 from uir.layers.resize import imresize
+from uir.losses.classification_loss import FocalLoss
 from uir.metrics.psnr_metric import calculate_psnr, calculate_psnr_pt
 from uir.metrics.ssim_metric import calculate_ssim, calculate_ssim_pt
 
@@ -74,9 +78,20 @@ def _to_batch(bgr: np.ndarray) -> Tensor:
     return torch.from_numpy(bgr[..., ::-1].copy()).permute(2, 0, 1)[None].float() / 255
 
 
+def compare_focal(meta: Mapping[str, Any], arrays: Arrays) -> dict[str, Comparison]:
+    """Focal loss at every focus, with weights, with ignored labels, unreduced."""
+    logits, labels, ignoring = (torch.from_numpy(arrays[key]) for key in ("logits", "labels", "labels_with_ignore"))
+    got: dict[str, Any] = {f"focal_gamma{gamma}": FocalLoss(gamma)(logits, labels) for gamma in (0, 1, 2)}
+    got["focal_gamma2_alpha_sum"] = FocalLoss(2, arrays["alpha"].tolist(), reduction="sum")(logits, labels)
+    got["focal_gamma2_ignore"] = FocalLoss(2)(logits, ignoring)
+    got["focal_gamma2_none"] = FocalLoss(2, reduction="none")(logits, labels)
+    return {key: (value, arrays[key], 1e-5) for key, value in got.items()}
+
+
 # prefix of the fixture's path -> adapter
 FUNCTION_ADAPTERS: dict[str, FunctionAdapter] = {
     "degradations/matlab_imresize": compare_imresize,
+    "losses/dcpt_focal": compare_focal,
     "metrics/psnr_ssim": compare_psnr_ssim,
 }
 
@@ -85,3 +100,8 @@ def function_adapter_of(name: str) -> FunctionAdapter | None:
     """The adapter with the longest prefix of a fixture's name, if there is one."""
     prefixes = [prefix for prefix in FUNCTION_ADAPTERS if name == prefix or name.startswith(f"{prefix}/")]
     return FUNCTION_ADAPTERS[max(prefixes, key=len)] if prefixes else None
+
+
+FUNCTION_ADAPTERS.update(CODEC_ADAPTERS)
+FUNCTION_ADAPTERS.update(DASR_ADAPTERS)
+FUNCTION_ADAPTERS.update(KERNEL_ADAPTERS)

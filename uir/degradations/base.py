@@ -133,9 +133,9 @@ def replay(record: DegradationRecord, image: Tensor) -> Tensor:
 
 
 def apply_steps(image: Tensor, steps: Iterable[Mapping[str, Any]]) -> Tensor:
-    """Apply recorded steps in order; a new tensor even where there are none."""
+    """Apply recorded steps in order; a new tensor even where there are none. Half precision comes at the end."""
     check_image(image, "apply_steps")
-    result = image
+    result = clear = working(image)
     for step in steps:
         op = DEGRADATION_REGISTRY.get(step["op"])
         try:
@@ -146,7 +146,7 @@ def apply_steps(image: Tensor, steps: Iterable[Mapping[str, Any]]) -> Tensor:
             raise ValueError(
                 f"{step['op']}: the recorded step lacks the parameter {error}; it holds {sorted(step)}"
             ) from error
-    return image.clone() if result is image else result
+    return image.clone() if result is clear else result.to(image.dtype)
 
 
 def step_output_size(step: Mapping[str, Any], size: Size) -> Size:

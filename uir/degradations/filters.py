@@ -1,12 +1,15 @@
-"""Kernels and filtering that several ops share."""
+"""Filtering that several ops share.
+
+torch is the reference. CPU images in float32 go through OpenCV, which is several times faster and within 1e-4.
+"""
 
 from __future__ import annotations
-
-import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from uir.degradations.opencv_filters import filter_planes
 
 
 def filter2d(image: Tensor, kernel: Tensor) -> Tensor:
@@ -19,16 +22,42 @@ def filter2d(image: Tensor, kernel: Tensor) -> Tensor:
     Returns:
         A tensor of the image's shape.
     """
-    return filter_valid(reflect_pad(image, kernel.shape[-1] // 2), kernel)
+    pad = kernel.shape[-1] // 2
+    if opencv_serves(image) and pad < min(image.shape[-2:]):
+        return _through_opencv(image, kernel)
+    return filter_valid(reflect_pad(image, pad), kernel)
+
+
+def filter2d_each(images: Tensor, kernels: list[Tensor]) -> Tensor:
+    """Correlate each image of a batch with its own kernel under reflect padding.
+
+    One grouped convolution on devices other than the CPU.
+
+    Args:
+        images: [B, C, H, W], float32 or float64.
+        kernels: B kernels [K, K] on the CPU, each K odd.
+    """
+    if images.device.type == "cpu":
+        return torch.stack([filter2d(image, kernel) for image, kernel in zip(images, kernels, strict=True)])
+    side = max(kernel.shape[-1] for kernel in kernels)
+    stacked = torch.stack([F.pad(kernel, [(side - kernel.shape[-1]) // 2] * 4) for kernel in kernels])
+    return filter_grouped(reflect_pad(images, side // 2), stacked)
 
 
 def filter_valid(image: Tensor, kernel: Tensor) -> Tensor:
     """Correlate every channel with a [K, L] kernel without padding: [..., H, W] becomes [..., H-K+1, W-L+1].
 
-    The image is shifted and summed once for each non-zero tap: made for lines and small kernels. On a CPU the bits then
-    depend neither on the number of threads nor on the layout in memory, as those of an FFT do.
+    On the CPU the reference shifts and sums the image once for each non-zero tap: its bits depend neither on the number
+    of threads nor on the layout in memory, as those of a convolution do. Other devices convolve.
     """
     rows, columns = (length - side + 1 for length, side in zip(image.shape[-2:], kernel.shape, strict=True))
+    if opencv_serves(image):
+        top, left = (side // 2 for side in kernel.shape)
+        return _through_opencv(image, kernel)[..., top : top + rows, left : left + columns].contiguous()
+    if image.device.type != "cpu":
+        return filter_grouped(image.reshape(1, -1, *image.shape[-2:]), kernel[None]).reshape(
+            *image.shape[:-2], rows, columns
+        )
     total = torch.zeros_like(image[..., :rows, :columns], memory_format=torch.contiguous_format)
     for row, column in kernel.nonzero().tolist():
         shifted = image[..., row : row + rows, column : column + columns]
@@ -44,39 +73,26 @@ def reflect_pad(image: Tensor, pad: int) -> Tensor:
     return image.index_select(-2, rows).index_select(-1, columns)
 
 
+def opencv_serves(image: Tensor) -> bool:
+    """Whether OpenCV may do the work: an image on the CPU in float32 through which no gradient flows."""
+    return image.device.type == "cpu" and image.dtype == torch.float32 and not image.requires_grad
+
+
+def _through_opencv(image: Tensor, kernel: Tensor) -> Tensor:
+    planes = image.contiguous().reshape(-1, *image.shape[-2:]).numpy()
+    return torch.from_numpy(filter_planes(planes, kernel.double().numpy())).reshape(image.shape)
+
+
+def filter_grouped(images: Tensor, kernels: Tensor) -> Tensor:
+    """[B, C, H, W] by [B, K, L] without padding, all planes in one grouped convolution."""
+    count, channels, height, width = images.shape
+    weights = kernels.to(images).repeat_interleave(channels, 0)[:, None]
+    planes = images.reshape(1, count * channels, height, width)
+    filtered = F.conv2d(planes, weights, groups=count * channels)
+    return filtered.reshape(count, channels, *filtered.shape[-2:])
+
+
 def _reflected_indices(length: int, pad: int) -> Tensor:
     period = max(2 * length - 2, 1)
     position = torch.arange(-pad, length + pad) % period
     return torch.minimum(position, (period - position) % period if length > 1 else position)
-
-
-def line_kernel(length_px: float, angle_deg: float) -> Tensor:
-    """An antialiased straight line through the centre of a [K, K] kernel that sums to 1.
-
-    Each column (each row, for a steep line) spreads its weight over the two pixels nearest to the line, the nearer one
-    taking more (Wu, SIGGRAPH 1991), so that the line is evenly bright at any angle; the ends fade over one pixel.
-    A horizontal line of odd length is an exact box; length 1 is the identity.
-
-    Args:
-        length_px: length along the line, at least 1.
-        angle_deg: counter-clockwise from the x axis as the image is seen (90 is vertical).
-    """
-    radius = math.ceil((length_px - 1) / 2)
-    angle = math.radians(angle_deg)
-    run, rise = math.cos(angle), -math.sin(angle)  # rows count downwards
-    steep = abs(rise) > abs(run)
-    if steep:
-        run, rise = rise, run
-    offsets = torch.arange(-radius, radius + 1, dtype=torch.float64)
-    along = (length_px * abs(run) / 2 - offsets.abs() + 0.5).clamp(0, 1)
-    across = (1 - (offsets[:, None] - offsets[None, :] * (rise / run)).abs()).clamp(min=0)
-    kernel = across * along
-    kernel = kernel.T if steep else kernel
-    return (kernel / kernel.sum()).float().contiguous()
-
-
-def gaussian_kernel_1d(side: int, sigma_px: float) -> Tensor:
-    """[side] Gaussian samples about the centre that sum to 1; `side` odd."""
-    offsets = torch.arange(side, dtype=torch.float64) - (side - 1) / 2
-    weights = torch.exp(-(offsets**2) / (2 * sigma_px**2))
-    return (weights / weights.sum()).float()

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from uir.degradations.base import Degradation, Params, Size, check_image, working
-from uir.degradations.fields import plasma, ramp
+from uir.degradations.channels import per_channel
+from uir.degradations.field_files import FieldFiles, read_field
+from uir.degradations.fields import field_generator, plasma, ramp
 from uir.degradations.values import Numbers, Values
 from uir.registry import DEGRADATION_REGISTRY
-from uir.seeds import torch_generator
+from uir.seeds import derive_seed
+
+DEPTH_FORMS = ("linear", "cdd11")
+CDD11_BLUR_PX = 22
+CDD11_LIMIT = 0.7
+STRONGEST_BETA = 2.5  # MiOIR
 
 
 @DEGRADATION_REGISTRY.register()
@@ -24,15 +28,25 @@ class Haze(Degradation):
     """Haze: I = J·t + A·(1 − t), t = exp(−β·d) (Koschmieder; ranges of RESIDE indoor, Li et al., TIP 2019).
 
     Args:
-        airlight: A, brightness of the haze in [0, 1], alike in all channels.
+        airlight: A, brightness of the haze in [0, 1].
         beta: scattering per unit of depth, at least 0.
         depth_gradient: share in [0, 1] of a linear ramp (far at the top, as outdoors) in the procedural depth; the rest
             is plasma.
         depth_angle: degrees by which the ramp is turned, clockwise.
-        depth: a depth file that replaces the procedural depth: an 8- or 16-bit grey image or an `.npy` array [H, W], 0
-            near, 1 (full scale) far. It is taken to show the same frame as the image and is resized to it. The record
-            holds its name.
+        depth: a depth file that replaces the procedural depth, or a folder of them: 8- or 16-bit grey images or `.npy`
+            arrays [H, W], 0 near, 1 (full scale) far. It is taken to show the same frame as the image and is resized to
+            it. The record holds its name.
+        depth_form: `linear`: d is the depth. `cdd11` (OneRestore, Guo et al., ECCV 2024, with A in [0.6, 0.9] and β in
+            [1, 2]): d = min(1 − blur(n), 0.7), blur a 22-pixel box, and the file holds the nearness n instead, 1 near.
+        per_channel: each of three channels draws an A of its own, as in RESIDE; a grey image takes their mean.
     """
+
+    family: ClassVar[str] = "haze"
+    severities: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"beta": 0.6, "airlight": 0.8},
+        {"beta": 1.2, "airlight": 0.8},
+        {"beta": 2.0, "airlight": 0.8},
+    )
 
     def __init__(
         self,
@@ -41,20 +55,29 @@ class Haze(Degradation):
         depth_gradient: Numbers = (0.2, 0.8),
         depth_angle: Numbers = (-30.0, 30.0),
         depth: Path | None = None,
+        depth_form: Literal["linear", "cdd11"] = "linear",
+        per_channel: bool = False,
     ) -> None:
         self.airlight = Values.of("Haze.airlight", airlight, 0, 1)
         self.beta = Values.of("Haze.beta", beta, 0)
         self.depth_gradient = Values.of("Haze.depth_gradient", depth_gradient, 0, 1)
         self.depth_angle = Values.of("Haze.depth_angle", depth_angle)
-        self.depth = None if depth is None else str(depth)
-        if self.depth is not None:
-            read_depth(self.depth)
+        self.depth = FieldFiles.of("Haze.depth", depth)
+        if depth_form not in DEPTH_FORMS:
+            raise ValueError(f"Haze.depth_form: expected one of {', '.join(DEPTH_FORMS)}, got {depth_form!r}")
+        self.depth_form = depth_form
+        if not isinstance(per_channel, bool):
+            raise ValueError(f"Haze.per_channel: expected true or false, got {per_channel!r}")
+        self.per_channel = per_channel
 
     def sample(self, seed: int, size: Size) -> Params:
-        """`airlight`, `beta` and either `depth_file` or `depth_gradient`, `depth_angle_deg` and `seed`."""
-        params: Params = {"airlight": self.airlight.draw(seed), "beta": self.beta.draw(seed)}
+        """`airlight`, `beta`, `depth_form`, and `depth_file` or `depth_gradient`, `depth_angle_deg` and `seed`."""
+        airlight: float | list[float] = self.airlight.draw(seed)
+        if self.per_channel:
+            airlight = [self.airlight.draw(derive_seed(seed, "channel", channel)) for channel in range(3)]
+        params: Params = {"airlight": airlight, "beta": self.beta.draw(seed), "depth_form": self.depth_form}
         if self.depth is not None:
-            return {**params, "depth_file": self.depth}
+            return {**params, "depth_file": self.depth.draw(seed)}
         return {
             **params,
             "depth_gradient": self.depth_gradient.draw(seed),
@@ -66,10 +89,30 @@ class Haze(Degradation):
     def apply(image: Tensor, params: Mapping[str, Any]) -> Tensor:
         """See `Degradation.apply`."""
         check_image(image, "Haze")
-        height, width = image.shape[-2:]
-        clear = working(image)
-        t = transmission(params, (height, width)).to(clear)
-        return (clear * t + params["airlight"] * (1 - t)).clamp(0, 1).to(image.dtype)
+        channels, height, width = image.shape[-3:]
+        return scatter(image, transmission(params, (height, width)), per_channel(params["airlight"], channels))
+
+    @classmethod
+    def apply_each(cls, images: Tensor, params: Sequence[Mapping[str, Any]]) -> Tensor:
+        """See `Degradation.apply_each`."""
+        check_image(images, "Haze")
+        channels, height, width = images.shape[-3:]
+        t = torch.stack([transmission(own, (height, width)) for own in params])
+        airlight = torch.stack([per_channel(own["airlight"], channels).expand(channels, 1, 1) for own in params])
+        return scatter(images, t, airlight)
+
+    @staticmethod
+    def severity(params: Mapping[str, Any]) -> float:
+        """Optical depth of the farthest point, of 2.5 (the strongest of MiOIR)."""
+        farthest = CDD11_LIMIT if params["depth_form"] == "cdd11" else 1.0
+        return min(1.0, params["beta"] * farthest / STRONGEST_BETA)
+
+
+def scatter(image: Tensor, t: Tensor, airlight: Tensor) -> Tensor:
+    """J·t + A·(1 − t), clipped, in the image's type; `t` [..., 1, H, W] and `airlight` [..., C or 1, 1, 1]."""
+    clear = working(image)
+    t, airlight = t.to(clear), airlight.to(clear)
+    return (clear * t).add_(airlight * (1 - t)).clamp_(0, 1).to(image.dtype)
 
 
 def transmission(params: Mapping[str, Any], size: Size) -> Tensor:
@@ -78,40 +121,17 @@ def transmission(params: Mapping[str, Any], size: Size) -> Tensor:
 
 
 def depth_of(params: Mapping[str, Any], size: Size) -> Tensor:
-    """The depth that a record speaks of, in [0, 1], [1, H, W] on the CPU."""
+    """The depth d that a record speaks of, in [0, 1], [1, H, W] on the CPU."""
     if "depth_file" in params:
-        depth = read_depth(params["depth_file"])[None]
-        return F.interpolate(depth, size=size, mode="bilinear", align_corners=False)[0]
+        field = read_field("Haze.depth", params["depth_file"], size)
+        return _cdd11_depth(1 - field) if params["depth_form"] == "cdd11" else field
     share = params["depth_gradient"]
-    surface = plasma(size, torch_generator(params["seed"]))
-    return (1 - share) * surface + share * ramp(size, params["depth_angle_deg"])
+    depth = (1 - share) * plasma(size, field_generator(params)) + share * ramp(size, params["depth_angle_deg"])
+    return _cdd11_depth(depth) if params["depth_form"] == "cdd11" else depth
 
 
-@functools.lru_cache(maxsize=8)
-def read_depth(path: str) -> Tensor:
-    """A depth file as [1, H, W] in [0, 1].
+def _cdd11_depth(depth: Tensor) -> Tensor:
+    """min(blur(depth), 0.7): blurring the nearness 1 − d and turning it round is blurring d."""
+    import cv2
 
-    Raises:
-        ValueError: there is no such file, it is no grey image or array, or its values are outside [0, 1].
-    """
-    if not Path(path).is_file():
-        raise ValueError(f"Haze.depth: there is no file '{path}'")
-    if path.endswith(".npy"):
-        depth = np.load(path, allow_pickle=False)
-    else:
-        import cv2
-
-        depth = cv2.imread(path, cv2.IMREAD_UNCHANGED)
-        if depth is None:
-            raise ValueError(f"Haze.depth: '{path}' cannot be read as an image")
-    if np.issubdtype(depth.dtype, np.integer):
-        depth = depth / np.iinfo(depth.dtype).max
-    depth = depth.astype(np.float32)
-    if depth.ndim == 3 and (depth == depth[..., :1]).all():
-        depth = depth[..., 0]
-    if depth.ndim != 2 or not np.isfinite(depth).all() or depth.min() < 0 or depth.max() > 1:
-        raise ValueError(
-            f"Haze.depth: '{path}' must be one grey plane in [0, 1] (0 near, 1 far), got shape {list(depth.shape)}, "
-            f"values {depth.min():g} to {depth.max():g}"
-        )
-    return torch.from_numpy(depth)[None]
+    return torch.from_numpy(cv2.blur(depth[0].numpy(), (CDD11_BLUR_PX, CDD11_BLUR_PX)))[None].clamp(max=CDD11_LIMIT)

@@ -55,7 +55,8 @@ class Level(Pipeline):
     Args:
         levels: name -> `{type: ..., ...}` mapping.
         weights: name -> how likely; divided by their sum. Default: all alike.
-        per_batch: one level for all images of a batch, as some published code has it.
+        per_batch: one level for all images of a batch, as some published code has it; otherwise each has its own, so
+            that all levels must end at the same size.
     """
 
     noted: ClassVar[str] = "level"
@@ -83,7 +84,7 @@ class Level(Pipeline):
 
     def draw(self, seed: int, size: Size, context: DrawContext | None = None) -> list[Step]:
         """A mark with the name of the branch, then its steps."""
-        chooser = self.shared_seed(seed, context)
+        chooser = seed
         if self.per_batch and context is not None and context.batch_seed is not None:
             chooser = context.batch_seed
         name = list(self.branches)[pick(chooser, self.weights)]

@@ -23,7 +23,7 @@ from uir.degradations.base import (
     check_image,
     step_output_size,
 )
-from uir.degradations.record import Step
+from uir.degradations.record import MARK, Step
 from uir.degradations.values import Numbers, Values, check_probability, coin
 from uir.registry import DEGRADATION_REGISTRY, UnknownNameError
 from uir.seeds import derive_seed, numpy_generator
@@ -139,17 +139,22 @@ class Maybe(Pipeline):
     Args:
         step: a `{type: ..., ...}` mapping, or a degradation already built.
         p: in [0, 1].
+        note_skipped: note in the record what would have been done where it is not.
     """
 
-    def __init__(self, step: DegradationSpec, p: float = 0.5) -> None:
+    def __init__(self, step: DegradationSpec, p: float = 0.5, note_skipped: bool = False) -> None:
         self.step = child_of("Maybe.step", step)
         self.p = check_probability("Maybe.p", p)
+        self.note_skipped = note_skipped
         super().__init__([self.step])
 
     def draw(self, seed: int, size: Size, context: DrawContext | None = None) -> list[Step]:
-        """The steps of the child, or none."""
+        """The steps of the child, or none, or a mark that holds them."""
         taken = coin(self.shared_seed(seed, context), "p", self.p)
-        return draw_child(self.step, seed, size, context, "step") if taken else []
+        if not taken and not self.note_skipped:
+            return []
+        steps = draw_child(self.step, seed, size, context, "step")
+        return steps if taken else [{"op": MARK, "skipped": steps}]
 
 
 @DEGRADATION_REGISTRY.register()

@@ -1,71 +1,116 @@
-"""Recipes: a degradation by its name or from a YAML file, applied to whole folders of images."""
+"""Recipes: a degradation by its name or from a YAML file, or a test set of several."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from uir.components import build
+from uir.components import build, signature_of
 from uir.degradations.base import Degradation
-from uir.degradations.record import DegradationRecord
-from uir.files import write_text
-from uir.progress import progress_bar
+from uir.degradations.test_sets import TEST_SETS
 from uir.registry import DEGRADATION_REGISTRY, UnknownNameError, nearest_names
-from uir.seeds import derive_seed
 from uir.yaml_file import read_yaml
 
-MANIFEST_NAME = "manifest.json"
+LQ_FOLDER = "lq"
 
 
 @dataclass(frozen=True)
-class DegradedFile:
-    """One image that `degrade_files` wrote.
+class Recipe:
+    """What `degrade_files` does to each image.
 
     Attributes:
-        source: the file that was read.
-        name: path of the written file below the output folder, with forward slashes.
-        sha256: of the written file's bytes.
-        record: what was done.
+        name: what the user called it.
+        subsets: degradations by the folder that their results go to; "" is the output folder itself.
+        scale: size of an image over size of what comes out; images are cropped to a multiple of it first, and the
+            result is checked. None: images are whole, and what comes out may be of any size.
+        write_gt: also write the clean images, as they were cropped.
     """
 
-    source: Path
     name: str
-    sha256: str
-    record: DegradationRecord
+    subsets: Mapping[str, Degradation]
+    scale: int | None = None
+    write_gt: bool = False
 
 
-def load_recipe(name_or_path: str | Path) -> Degradation:
-    """The degradation that a recipe describes.
+def load_recipe(name_or_path: str | Path, scale: int | None = None, write_gt: bool = False) -> Recipe:
+    """The recipe of a name or a file.
 
     Args:
-        name_or_path: a registered op, taken with its defaults ("Haze"), or a YAML file that holds `{type: ..., ...}`.
+        name_or_path: a test set ("gaussian8"), a registered degradation, taken with its defaults ("Haze",
+            "realesrgan"), or a YAML file that holds `{type: ..., ...}` or `{scale: 4, subsets: {name: {type: ...}}}`.
+        scale: of a test set or a degradation that has the argument `scale` (default its own), or that a file's results
+            are checked against.
+        write_gt: also write the clean images; a test set always does.
 
     Raises:
-        ValueError: no such op or file, or the file does not describe a degradation; the message names the file.
+        ValueError: no such recipe, it has no `scale`, or the file does not describe a degradation.
     """
-    path = Path(name_or_path).expanduser()
-    if path.suffix in (".yml", ".yaml") or path.is_file():
-        return _load_file(path)
     name = str(name_or_path)
+    if name in TEST_SETS:
+        test_set = TEST_SETS[name]
+        takes_scale = "scale" in signature_of(test_set).parameters
+        if scale is not None and not takes_scale:
+            raise ValueError(f"recipe '{name}': it has no scale")
+        made = test_set(scale) if scale is not None else test_set()
+        subsets = {key: _build(name, spec) for key, spec in made.subsets.items()}
+        return Recipe(name, subsets, made.scale, True)
+    path = _as_file(name_or_path)
+    content = _content_of(path) if path is not None else {}
+    if path is not None and "subsets" in content:
+        return _listed_subsets(path, content, scale)
+    degradation = load_degradation(name_or_path, None if path is not None else scale)
+    found = getattr(degradation, "scale", scale)
+    return Recipe(
+        name, {LQ_FOLDER if write_gt else "": degradation}, found if isinstance(found, int) else None, write_gt
+    )
+
+
+def load_degradation(name_or_path: str | Path, scale: int | None = None) -> Degradation:
+    """The degradation of a registered name, with its defaults, or of a YAML file that holds `{type: ..., ...}`.
+
+    Raises:
+        ValueError: no such degradation or file, it has no `scale`, or the file does not describe a degradation.
+    """
+    path = _as_file(name_or_path)
+    if path is not None:
+        return _build(str(path), _content_of(path))
+    return _registered(str(name_or_path), scale)
+
+
+def _as_file(name_or_path: str | Path) -> Path | None:
+    path = Path(name_or_path).expanduser()
+    return path if path.suffix in (".yml", ".yaml") or path.is_file() else None
+
+
+def _listed_subsets(path: Path, content: Mapping[str, Any], scale: int | None) -> Recipe:
+    unknown = sorted(set(content) - {"subsets", "scale"})
+    if unknown or not isinstance(content["subsets"], Mapping) or not content["subsets"]:
+        raise ValueError(
+            f"recipe {path}: a test set holds `scale` and `subsets: {{name: {{type: ...}}}}`, got {content}"
+        )
+    subsets = {str(key): _build(f"{path}: {key}", spec) for key, spec in content["subsets"].items()}
+    return Recipe(str(path), subsets, scale or content.get("scale", 1), True)
+
+
+def _registered(name: str, scale: int | None) -> Degradation:
     if name not in DEGRADATION_REGISTRY:
-        known = DEGRADATION_REGISTRY.keys()
+        known = [*DEGRADATION_REGISTRY.keys(), *TEST_SETS]
         near = nearest_names(name, known)
-        hint = f"nearest: {', '.join(near)}" if near else f"ops: {', '.join(known)}"
-        raise ValueError(f"recipe '{name}': neither a degradation ({hint}) nor a .yml file")
-    return _build(name, {"type": name}, " (this one has no defaults; describe it in a .yml file)")
+        hint = f"nearest: {', '.join(near)}" if near else f"there are: {', '.join(known)}"
+        raise ValueError(f"recipe '{name}': neither a degradation nor a test set ({hint}) nor a .yml file")
+    if scale is not None and "scale" not in signature_of(DEGRADATION_REGISTRY.get(name)).parameters:
+        raise ValueError(f"recipe '{name}': it has no scale; leave --scale out, or describe it in a .yml file")
+    given = {"type": name} if scale is None else {"type": name, "scale": scale}
+    return _build(name, given, " (this one has no defaults; describe it in a .yml file)")
 
 
-def _load_file(path: Path) -> Degradation:
+def _content_of(path: Path) -> Mapping[str, Any]:
     content, _ = read_yaml(path)
     if not isinstance(content, Mapping):
         raise ValueError(f"recipe {path}: expected a mapping with `type` at the top, got {type(content).__name__}")
-    return _build(str(path), content)
+    return content
 
 
 def _build(where: str, spec: Mapping[str, Any], hint: str = "") -> Degradation:
@@ -76,99 +121,3 @@ def _build(where: str, spec: Mapping[str, Any], hint: str = "") -> Degradation:
     if not isinstance(built, Degradation):
         raise ValueError(f"recipe {where}: {spec['type']} does not extend uir's Degradation")
     return built
-
-
-def degrade_files(
-    inputs: list[Path],
-    output: Path,
-    recipe: Degradation | str | Path,
-    seed: int = 0,
-    records: bool = False,
-    label: str | None = None,
-) -> list[DegradedFile]:
-    """Degrade image files and folders of them; 8-bit PNGs under their relative names come out.
-
-    Each image's seed is keyed by (seed, its relative name), so that the result depends neither on the order nor on what
-    else is there.
-
-    Args:
-        inputs: images, or folders that are searched with everything below them.
-        output: the folder to write to, outside the input folders.
-        recipe: a degradation, or what `load_recipe` takes.
-        seed: any integer.
-        records: also write `manifest.json`: seed and, per file, source, sha256 and record.
-        label: the task label put into the records.
-
-    Raises:
-        ValueError: no image is found, two images would get the same name, or an input would be overwritten; nothing is
-            written then. Also an image that cannot be read.
-    """
-    # here, not above: uir.data builds on degradations, only this function goes the other way
-    from uir.data.images import read_rgb, to_tensor, write_image
-
-    degradation = recipe if isinstance(recipe, Degradation) else load_recipe(recipe)
-    output = Path(output)
-    sources = _find_images([Path(item) for item in inputs], output)
-    written = []
-    with progress_bar() as progress:
-        task = progress.add_task("Degrading", total=len(sources), note="")
-        for relative, source in sources.items():
-            target = _written_name(relative)
-            image = to_tensor(read_rgb(source))
-            with torch.no_grad():
-                degraded, record = degradation(image, derive_seed(seed, relative), label)
-            write_image(output / target, degraded)
-            digest = hashlib.sha256((output / target).read_bytes()).hexdigest()
-            written.append(DegradedFile(source, target, digest, record))
-            progress.advance(task)
-    if records:
-        _write_manifest(output / MANIFEST_NAME, seed, written)
-    return written
-
-
-def _find_images(inputs: list[Path], output: Path) -> dict[str, Path]:
-    """Relative name → file, checked against collisions and against overwriting an input."""
-    from uir.data.images import IMAGE_EXTENSIONS, list_images
-
-    sources: dict[str, Path] = {}
-    targets: dict[str, Path] = {}
-    for item in inputs:
-        if not item.exists():
-            raise ValueError(f"degrade: there is no file or folder '{item}'")
-        if item.is_file() and item.suffix.lower() not in IMAGE_EXTENSIONS:
-            raise ValueError(f"degrade: '{item}' is no image ({', '.join(sorted(IMAGE_EXTENSIONS))})")
-        if item.is_dir() and output.resolve().is_relative_to(item.resolve()):
-            raise ValueError(
-                f"degrade: the output folder '{output}' lies in the input folder '{item}'; choose one outside it"
-            )
-        for file in list_images(item) if item.is_dir() else [item]:
-            relative = file.relative_to(item).as_posix() if item.is_dir() else file.name
-            target = _written_name(relative)
-            if target in targets:
-                if targets[target].resolve() == file.resolve():
-                    continue  # the same file named twice
-                raise ValueError(
-                    f"degrade: '{targets[target]}' and '{file}' would both be written to '{output / target}'"
-                )
-            targets[target] = sources[relative] = file
-    if not sources:
-        raise ValueError(f"degrade: no image found in {', '.join(map(str, inputs)) or 'an empty list of inputs'}")
-    read = {file.resolve() for file in sources.values()}
-    for target in targets:
-        if (output / target).resolve() in read:
-            raise ValueError(
-                f"degrade: '{output / target}' is an input and would be overwritten; choose another output folder"
-            )
-    return sources
-
-
-def _written_name(relative: str) -> str:
-    return Path(relative).with_suffix(".png").as_posix()
-
-
-def _write_manifest(path: Path, seed: int, written: list[DegradedFile]) -> None:
-    files = [
-        {"file": file.name, "source": str(file.source), "sha256": file.sha256, "record": file.record.to_dict()}
-        for file in written
-    ]
-    write_text(path, json.dumps({"seed": seed, "files": files}, indent=1) + "\n")

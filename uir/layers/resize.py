@@ -1,7 +1,7 @@
-"""MATLAB's `imresize`, with its antialiasing, for tensors.
+"""MATLAB's `imresize`, with its antialiasing, and OpenCV's `resize`, for tensors.
 
-Low-resolution images of the super-resolution literature are made with it. `torch.nn.functional.interpolate` treats
-the border otherwise, and without `antialias` has another cubic kernel (a = -0.75).
+Low-resolution images of the super-resolution literature are made with the former. The latter, and
+`torch.nn.functional.interpolate` alike, treat the border otherwise and have another cubic kernel (a = -0.75).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -55,6 +56,33 @@ def imresize(
     return working.to(image.dtype)
 
 
+def resample(image: Tensor, size: tuple[int, int], mode: str) -> Tensor:
+    """Resize as OpenCV's `resize` does it, without antialiasing but for `area`; beyond the border lies the edge pixel.
+
+    `area` is the exact mean over what an output pixel covers, however the sizes divide, for shrinking and enlarging;
+    torch's mode of that name rounds the ends to whole pixels.
+
+    Args:
+        image: float32 or float64 [C, H, W] or [B, C, H, W].
+        size: output (height, width) in pixels.
+        mode: `area`, `bilinear`, `bicubic` (Keys 1981, a = -0.75) or `lanczos` (four lobes).
+
+    Returns:
+        [..., height, width], not clipped: bicubic and Lanczos overshoot at edges.
+
+    Raises:
+        ValueError: `mode` is unknown.
+    """
+    if mode in ("bilinear", "bicubic"):
+        batch = image.contiguous().reshape(-1, 1, *image.shape[-2:])
+        return F.interpolate(batch, size=size, mode=mode).reshape(*image.shape[:-2], *size)
+    if mode not in _CONTRIBUTIONS:
+        raise ValueError(f"resample: mode must be area, bilinear, bicubic or lanczos, got {mode!r}")
+    for dim in (-2, -1):
+        image = _resize_axis(image, dim, *_CONTRIBUTIONS[mode](image.shape[dim], size[dim]))
+    return image
+
+
 def _target(
     height: int, width: int, scale: float | None, size: tuple[int, int] | None
 ) -> tuple[tuple[int, float], tuple[int, float]]:
@@ -77,14 +105,14 @@ def _resize_axis(image: Tensor, dim: int, weights: np.ndarray, indices: np.ndarr
         weights: float64 [taps, out_length].
         indices: int64 [taps, out_length].
     """
+    if dim == -1:  # whole lines of memory are gathered many times faster than single pixels
+        return _resize_axis(image.transpose(-1, -2).contiguous(), -2, weights, indices).transpose(-1, -2).contiguous()
     # The cache holds numpy arrays: a tensor made under inference_mode could never take part in a backward pass later.
-    taps = torch.tensor(weights, dtype=image.dtype, device=image.device)
+    taps = torch.tensor(weights, dtype=image.dtype, device=image.device)[..., None]
     lines = torch.tensor(indices, device=image.device)
-    if dim == -2:
-        taps = taps[..., None]
-    resized = image.index_select(dim, lines[0]) * taps[0]
+    resized = image.index_select(-2, lines[0]) * taps[0]
     for tap, line in zip(taps[1:], lines[1:], strict=True):
-        resized = torch.addcmul(resized, image.index_select(dim, line), tap.expand_as(resized))
+        resized.addcmul_(image.index_select(-2, line), tap)
     return resized
 
 
@@ -127,3 +155,30 @@ _KERNELS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {
     "bicubic": (_cubic, 4.0),
     "bilinear": (_triangle, 2.0),
 }
+
+
+@lru_cache(maxsize=256)
+def _area_contributions(length: int, out_length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Overlap of each output pixel with the input pixels, over its width."""
+    ends = np.arange(out_length + 1) * length / out_length
+    first = np.arange(out_length) * length // out_length
+    indices = first + np.arange(math.ceil(length / out_length) + 1)[:, None]
+    overlap = np.minimum(indices + 1, ends[1:]) - np.maximum(indices, ends[:-1])
+    return _without_idle_taps(np.maximum(overlap, 0.0) * out_length / length, indices, length)
+
+
+@lru_cache(maxsize=256)
+def _lanczos_contributions(length: int, out_length: int) -> tuple[np.ndarray, np.ndarray]:
+    """The eight nearest input pixels, weighted by sinc(x)·sinc(x/4)."""
+    centres = (np.arange(out_length) + 0.5) * length / out_length - 0.5
+    indices = np.floor(centres).astype(np.int64) + np.arange(-3, 5)[:, None]
+    weights = np.sinc(centres - indices) * np.sinc((centres - indices) / 4)
+    return _without_idle_taps(weights / weights.sum(axis=0), indices, length)
+
+
+def _without_idle_taps(weights: np.ndarray, indices: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
+    used = np.any(weights != 0, axis=1)
+    return weights[used], np.clip(indices[used], 0, length - 1)
+
+
+_CONTRIBUTIONS = {"area": _area_contributions, "lanczos": _lanczos_contributions}

@@ -1,0 +1,48 @@
+"""Pictures of what degradations do."""
+
+import numpy as np
+import pytest
+import torch
+
+from uir.analysis.degradation_sheets import op_rows, pictured_ops, write_degradation_sheets
+from uir.data.images import read_rgb, write_image
+from uir.degradations.base import Degradation
+from uir.registry import DEGRADATION_REGISTRY
+
+IMAGE = torch.rand(3, 24, 32, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def photo(tmp_path):
+    write_image(tmp_path / "photo.png", IMAGE)
+    return tmp_path / "photo.png"
+
+
+def test_every_op_with_severities_is_pictured():
+    pictured = {name for names in pictured_ops().values() for name in names}
+    own = [name for name in DEGRADATION_REGISTRY.keys() if issubclass(DEGRADATION_REGISTRY.get(name), Degradation)]  # noqa: SIM118
+    assert pictured == {name for name in own if DEGRADATION_REGISTRY.get(name).severities}
+    assert len(pictured) > 40
+
+
+def test_a_row_shows_the_clean_image_and_three_severities_of_its_size():
+    for label, pictures in op_rows(["GaussianNoise", "Resize"], IMAGE):
+        assert label in ("GaussianNoise", "Resize")
+        assert [picture.shape for picture in pictures] == [(24, 32, 3)] * 4
+        errors = [np.abs(picture - pictures[0]).mean() for picture in pictures]
+        assert errors == sorted(errors)
+
+
+@pytest.mark.parametrize("recipe", [None, "Haze", "realesrgan", "denoising"])
+def test_a_sheet_is_written_for_each_photograph(photo, tmp_path, recipe):
+    (written,) = write_degradation_sheets([photo], tmp_path / "out", recipe, width=40)
+    assert written == tmp_path / "out" / "photo_sheet.png"
+    sheet = read_rgb(written)
+    rows = sum(len(names) for names in pictured_ops().values()) if recipe is None else 1
+    assert sheet.shape[0] > 24 * rows
+    assert sheet.shape[1] > 4 * 40
+
+
+def test_no_photograph_is_told(tmp_path):
+    with pytest.raises(ValueError, match="no image found"):
+        write_degradation_sheets([], tmp_path)

@@ -1,0 +1,139 @@
+"""The data sets of DCPT that make their own input, and hazy images that share a clean one."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from uir.components import build
+from uir.data.dcpt_input_dataset import PairedImageDenoiseDataset, training_sigma
+from uir.data.dehaze_dataset import PairedImageDehazeDataset
+from uir.data.images import write_image
+from uir.degradations.base import replay
+
+MADE = ["PairedImageDenoiseDataset", "PairedImageJPEGCARDataset", "PairedImageMosaicDataset",
+        "PairedImageInpaintingDataset"]  # fmt: skip
+
+
+@pytest.fixture
+def clean(tmp_path):
+    """A folder of three photographs of 40 x 36 pixels."""
+    for number in range(3):
+        image = np.random.default_rng(number).integers(0, 256, (40, 36, 3)).astype(np.uint8)
+        write_image(tmp_path / f"{number}.png", image)
+    return str(tmp_path)
+
+
+@pytest.mark.parametrize("phase", ["train", "val"])
+@pytest.mark.parametrize("name", MADE)
+def test_the_input_is_made_and_recorded(clean, name, phase):
+    dataset = build("datasets", {"type": name, "dataroot_gt": clean, "gt_size": 32, "label": "x"}, {"phase": phase})
+    item, again = dataset.sample(1, seed=3), dataset.sample(1, seed=3)
+    side = (32, 32) if phase == "train" else (40, 36)
+    assert item["lq"].shape == item["gt"].shape == (3, *side)
+    assert not torch.equal(item["lq"], item["gt"])
+    assert torch.equal(item["lq"], again["lq"])
+    assert torch.equal(replay(item["degradation"], item["gt"]), item["lq"])
+    assert item["degradation"].label == "x"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "drawn"),
+    [
+        ({}, {15, 25, 50}),
+        ({"sigma_type": "choice", "sigma_range": [10, 30]}, {10, 30}),
+        ({"sigma_type": "constant", "sigma_range": 40}, {40}),
+        ({"sigma_type": "constant", "sigma_range": [40]}, {40}),
+    ],
+)
+def test_sigma_is_drawn_as_its_type_says(clean, arguments, drawn):
+    dataset = PairedImageDenoiseDataset(clean, **arguments)
+    got = {dataset.sample(0, seed)["degradation"].steps[0]["sigma_255"] for seed in range(20)}
+    assert got == drawn
+
+
+def test_random_sigma_fills_its_range(clean):
+    dataset = PairedImageDenoiseDataset(clean, sigma_type="random", sigma_range=[1, 50])
+    got = [dataset.sample(0, seed)["degradation"].steps[0]["sigma_255"] for seed in range(30)]
+    assert min(got) >= 1
+    assert max(got) <= 50
+    assert len(set(got)) == 30
+
+
+def test_test_noise_has_its_own_sigma_and_is_not_clipped(clean):
+    dataset = PairedImageDenoiseDataset(clean, sigma_test=60, phase="test")
+    item = dataset[0]
+    assert item["degradation"].steps[0]["sigma_255"] == 60
+    assert item["lq"].min() < 0
+    assert item["lq"].max() > 1
+
+
+@pytest.mark.parametrize(
+    ("name", "step"),
+    [
+        ("PairedImageJPEGCARDataset", {"quality": 20}),
+        ("PairedImageMosaicDataset", {"pattern": "rggb", "demosaic": "edge_aware"}),
+    ],
+)
+def test_defaults_in_evaluation_are_the_published_ones(clean, name, step):
+    dataset = build("datasets", {"type": name, "dataroot_gt": clean, "phase": "val"})
+    assert step.items() <= dataset[0]["degradation"].steps[0].items()
+
+
+def test_inpainting_draws_the_published_lines_and_always_the_same_in_evaluation(clean):
+    spec = {"type": "PairedImageInpaintingDataset", "dataroot_gt": clean, "phase": "val"}
+    first, second = build("datasets", spec), build("datasets", spec)
+    for index in range(3):
+        step = first[index]["degradation"].steps[0]
+        assert 5 <= step["lines"] <= 10
+        assert 5 <= step["width_px"] <= 10
+        assert step["fill"] in (0, 1)
+        assert torch.equal(first[index]["lq"], second[index]["lq"])
+
+
+def test_a_dataroot_lq_that_is_not_read_is_mentioned(clean, caplog):
+    with caplog.at_level(logging.WARNING, logger="uir"):
+        PairedImageDenoiseDataset(clean, dataroot_lq=clean)
+        PairedImageDenoiseDataset(clean, dataroot_lq="none")
+        assert not caplog.records
+        PairedImageDenoiseDataset(clean, dataroot_lq="elsewhere")
+    assert "dataroot_lq elsewhere is not used" in caplog.text
+
+
+def test_mistakes_in_the_noise_are_named(clean):
+    with pytest.raises(ValueError, match="sigma_type: got 'gauss'; expected one of constant, random, choice"):
+        training_sigma("gauss", 25)
+    with pytest.raises(ValueError, match=r"sigma_range: with sigma_type random expected \[low, high\], got 25"):
+        training_sigma("random", 25)
+    with pytest.raises(ValueError, match="sigma_range: with sigma_type constant expected a number"):
+        training_sigma("constant", [1, 2])
+    with pytest.raises(ValueError, match="quality_factor"):
+        build("datasets", {"type": "PairedImageJPEGCARDataset", "dataroot_gt": clean, "quality_factor": 20})
+
+
+@pytest.fixture
+def haze(tmp_path):
+    """Two clean photographs and three hazy ones."""
+    clean = [np.full((12, 10, 3), value, np.uint8) for value in (50, 100)]
+    for index, image in enumerate(clean):
+        write_image(tmp_path / "gt" / f"000{index}.png", image)
+        write_image(tmp_path / "lq" / f"000{index}_0.8_0.2.png", image + 50)
+    write_image(tmp_path / "lq" / "0001_1_0.1.png", clean[1] + 80)
+    return {"dataroot_gt": str(tmp_path / "gt"), "dataroot_lq": str(tmp_path / "lq")}
+
+
+def test_hazy_images_share_a_clean_one(haze):
+    dataset = PairedImageDehazeDataset(**haze, suffix=".png", gt_size=8, use_hflip=True, use_rot=True, label="haze")
+    assert len(dataset) == 3
+    item = dataset.sample(2, seed=1)
+    assert item["lq_path"].endswith("0001_1_0.1.png")
+    assert item["gt_path"].endswith("0001.png")
+    torch.testing.assert_close(item["lq"] - item["gt"], torch.full((3, 8, 8), 80 / 255))
+    assert item["degradation"].label == "haze"
+    assert not item["degradation"].is_known
+
+
+def test_a_hazy_image_without_a_clean_one_is_an_error(haze):
+    with pytest.raises(ValueError, match=r"lacks the clean image of 3 .* 0000_0\.8_0\.2\.png needs 0000\.jpg"):
+        PairedImageDehazeDataset(**haze)

@@ -1,0 +1,98 @@
+"""Pictures of what degradations do: a photograph through ops at three severities, or through a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from uir.analysis.sheets import write_sheet
+from uir.components import build
+from uir.degradations.base import Degradation
+from uir.registry import DEGRADATION_REGISTRY
+
+SEVERITY_NAMES = ("mild", "medium", "severe")
+DRAWS = 3
+
+
+def pictured_ops() -> dict[str, list[str]]:
+    """The registered ops that say what their three severities are, by family, in alphabetical order."""
+    families: dict[str, list[str]] = {}
+    for name in sorted(DEGRADATION_REGISTRY.keys()):
+        op = DEGRADATION_REGISTRY.get(name)
+        if isinstance(op, type) and issubclass(op, Degradation) and op.severities:
+            families.setdefault(op.family, []).append(name)
+    return dict(sorted(families.items()))
+
+
+def write_degradation_sheets(
+    inputs: Sequence[Path], output: Path, recipe: str | None = None, seed: int = 0, width: int = 320
+) -> list[Path]:
+    """Write a sheet for each photograph: `<stem>_sheet.png`.
+
+    Args:
+        inputs: photographs, or folders of them.
+        output: the folder to write to.
+        recipe: a degradation's name or a YAML file; an op is shown at its three severities, everything else with three
+            draws. Default: every op.
+        seed: of the draws.
+        width: of a picture on the sheet, in pixels.
+
+    Raises:
+        ValueError: no photograph is found, or there is no such recipe.
+    """
+    from uir.data.images import list_images, read_rgb, to_tensor
+
+    files = [file for item in inputs for file in (list_images(item) if Path(item).is_dir() else [Path(item)])]
+    if not files:
+        raise ValueError(f"degrade: no image found in {', '.join(map(str, inputs)) or 'an empty list of inputs'}")
+    names = [name for ops in pictured_ops().values() for name in ops] if recipe is None else [recipe]
+    written = []
+    for file in files:
+        clean = to_tensor(read_rgb(file))
+        rows, titles = zip(*(_row(name, clean, seed) for name in names), strict=True)
+        written.append(write_sheet(Path(output) / f"{file.stem}_sheet.png", rows, titles[0], width))
+    return written
+
+
+def op_rows(names: Sequence[str], clean: Tensor, seed: int = 0) -> list[tuple[str, list[np.ndarray]]]:
+    """A row for each op: the clean image [3, H, W] and three severities, as `picture_sheet` takes them."""
+    rows = []
+    for name in names:
+        arguments: Sequence[Mapping[str, Any]] = DEGRADATION_REGISTRY.get(name).severities
+        ops = [build(DEGRADATION_REGISTRY, {"type": name, **given}) for given in arguments]
+        rows.append((name, [_shown(clean, clean), *(_shown(op(clean, seed)[0], clean) for op in ops)]))
+    return rows
+
+
+def _row(recipe: str, clean: Tensor, seed: int) -> tuple[tuple[str, list[np.ndarray]], list[str]]:
+    from uir.degradations.recipes import load_recipe
+
+    if recipe in DEGRADATION_REGISTRY and DEGRADATION_REGISTRY.get(recipe).severities:
+        return op_rows([recipe], clean, seed)[0], ["clean", *SEVERITY_NAMES]
+    loaded = load_recipe(recipe)
+    scale = loaded.scale or 1
+    height, width = (length - length % scale for length in clean.shape[-2:])
+    clean = clean[:, :height, :width]
+    pictures, titles = [_shown(clean, clean)], ["clean"]
+    draws = range(DRAWS) if len(loaded.subsets) == 1 else range(1)
+    with torch.no_grad():
+        for subset, degradation in loaded.subsets.items():
+            for draw in draws:
+                pictures.append(_shown(degradation(clean, seed + draw)[0], clean))
+                titles.append(subset if len(loaded.subsets) > 1 else f"seed {seed + draw}")
+    return (Path(recipe).stem, pictures), titles
+
+
+def _shown(image: Tensor, clean: Tensor) -> np.ndarray:
+    """[H, W, 3], enlarged without smoothing to the size of the clean image."""
+    picture = np.ascontiguousarray(image.permute(1, 2, 0).clamp(0, 1).numpy())
+    height, width = clean.shape[-2:]
+    if picture.shape[:2] == (height, width):
+        return picture
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_NEAREST))

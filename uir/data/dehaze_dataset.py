@@ -1,0 +1,83 @@
+"""Hazy images of which several share a clean one, as RESIDE and DCPT name them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from uir.data.dataset_checks import check_patch, check_phase
+from uir.data.image_sources import ImageSource, open_images, without_extension
+from uir.data.paired_image_dataset import PairedImageDataset
+from uir.registry import DATASET_REGISTRY
+
+
+@DATASET_REGISTRY.register()
+class PairedImageDehazeDataset(PairedImageDataset):
+    """Every hazy image with its clean one: `0001_0.8_0.2.jpg` belongs to `0001.jpg` (RESIDE, Li et al., TIP 2019).
+
+    Args:
+        dataroot_gt: folder of the clean images; those without a hazy one are not used.
+        dataroot_lq: folder of the hazy images; the name up to the first `_` is the clean one's.
+        suffix: ending of the clean images; SOTS outdoor has `.png`. Without meaning in an lmdb store.
+        gt_size, scale, phase, use_hflip, use_rot, io_backend, label, name: see `PairedImageDataset`.
+
+    Raises:
+        ValueError: a hazy image has no clean one, or what `PairedImageDataset` refuses.
+    """
+
+    def __init__(  # not the base's own: it pairs each clean image with one degraded one
+        self,
+        dataroot_gt: str,
+        dataroot_lq: str,
+        suffix: str = ".jpg",
+        gt_size: int | None = None,
+        scale: int = 1,
+        phase: str = "train",
+        use_hflip: bool = False,
+        use_rot: bool = False,
+        io_backend: Mapping[str, Any] | None = None,
+        label: str | None = None,
+        name: str = "",
+    ) -> None:
+        self.training = check_phase(phase)
+        self.scale = scale
+        self.lq_patch = check_patch(gt_size, scale)
+        self.use_hflip = use_hflip
+        self.use_rot = use_rot
+        self.luma = False
+        self.normalization = None
+        self.label = label
+        self.labels = (label,) if label else ()
+        self.name = name
+        self.gt_images = open_images("dataroot_gt", dataroot_gt, io_backend)
+        self.lq_images = open_images("dataroot_lq", dataroot_lq, io_backend)
+        ending = "" if (io_backend or {}).get("type") == "lmdb" else suffix
+        self.pairs = clean_of_hazy(self.gt_images, self.lq_images, ending)
+        self.sample(0, seed=0)  # what is wrong with all pairs shows before training
+
+
+def clean_of_hazy(gt: ImageSource, lq: ImageSource, suffix: str) -> list[tuple[str, str]]:
+    """Pairs `(clean name, hazy name)` in the order of the hazy ones.
+
+    The clean image lies in the same sub-folder, or at the top.
+
+    Raises:
+        ValueError: hazy images without a clean one; the message counts them and names the first.
+    """
+    held = set(gt.names)
+    pairs, missing = [], []
+    for name in lq.names:
+        folder, slash, file = name.rpartition("/")
+        clean = (without_extension(file) if suffix else file).split("_")[0] + suffix
+        found = next((candidate for candidate in (f"{folder}{slash}{clean}", clean) if candidate in held), None)
+        if found is None:
+            missing.append((name, clean))
+        else:
+            pairs.append((found, name))
+    if missing:
+        name, clean = missing[0]
+        raise ValueError(
+            f"dataroot_gt: {gt.root} lacks the clean image of {len(missing)} of the images of dataroot_lq {lq.root}; "
+            f"{name} needs {clean} (`suffix` is '{suffix}')"
+        )
+    return pairs

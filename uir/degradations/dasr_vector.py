@@ -1,0 +1,202 @@
+"""The 33 numbers that describe a degradation of DASR (Liang et al., ECCV 2022)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from uir.degradations.record import MARK, DegradationRecord, RecordBatch, Step
+from uir.degradations.targets import Targets
+
+LENGTH, SCALE = 33, 4
+MODES = ("area", "bilinear", "bicubic")
+SIDES, OMEGAS, ANGLES = (7.0, 21.0), (math.pi / 3, math.pi), (-180.0, 180.0)
+Range = tuple[float, float]
+
+# ranges of the published training file: of each stage by what is drawn
+_SEVERE_SECOND: dict[str, Range] = {
+    "sigma": (0.2, 1.5), "scale": (0.3, 1.2), "gaussian": (1, 25), "poisson": (0.05, 2.5), "quality": (30, 95)
+}  # fmt: skip
+LEVEL_RANGES: dict[str, dict[str, dict[str, Range]]] = {
+    "weak": {
+        "first": {
+            "sigma": (0.2, 0.8), "scale": (0.85, 1.2), "gaussian": (1, 10), "poisson": (0.05, 0.5), "quality": (90, 95)
+        }
+    },
+    "standard": {
+        "first": {
+            "sigma": (0.2, 1.5), "scale": (0.5, 1.2), "gaussian": (1, 20), "poisson": (0.05, 1.5), "quality": (50, 95)
+        }
+    },
+    "severe": {
+        "first": {
+            "sigma": (0.2, 3), "scale": (0.15, 1.5), "gaussian": (1, 30), "poisson": (0.05, 3), "quality": (30, 95)
+        },
+        "second": _SEVERE_SECOND,
+        "final": _SEVERE_SECOND,
+    },
+}  # fmt: skip
+ABSOLUTE: dict[str, Range] = {
+    "sigma": (0.0, 3.0), "scale": (0.0, 1.5), "gaussian": (0.0, 30.0), "poisson": (0.0, 3.0), "quality": (0.0, 100.0)
+}  # fmt: skip
+"""One scale for all levels, so that a number means the same in each of them."""
+
+
+class DASRLiangVector:
+    """Blur, resize, noise, JPEG and the final steps of the `dasr_liang` recipe as 33 numbers. Values [B, 33].
+
+    0-9 blur: side, σx, σy, angle of the first, the same of the second, side and cutoff of the sinc; 10-17 resize: scale
+    and mode (area, bilinear, bicubic), twice; 18-25 noise: strength, grey, Gaussian or Poisson, twice; 26-32: qualities
+    of the two JPEGs, order of the end (resize first, JPEG first), mode of the final resize. The second resize's scale
+    is relative to the small image.
+
+    By default a number is normalised on one scale for all levels, and what a record does not hold is masked. With
+    `legacy`, as published: each level has ranges of its own, what is missing is 0 and counts (the sinc's numbers:
+    -0.5), a second blur that was skipped is described nevertheless, and one that was not overwrites the sinc's cutoff
+    with 1; nothing is masked but an unknown history.
+
+    Args:
+        legacy: as published.
+    """
+
+    def __init__(self, legacy: bool = False) -> None:
+        self.legacy = legacy
+
+    def __call__(self, records: RecordBatch) -> Targets:
+        """See the class.
+
+        Raises:
+            ValueError: a record is not of this recipe.
+        """
+        rows = [self._row(record) for record in records]
+        values = torch.tensor([[0.0 if value is None else value for value in row] for row in rows])
+        if self.legacy:
+            mask = torch.tensor([[record.is_known] * LENGTH for record in records])
+        else:
+            mask = torch.tensor([[value is not None for value in row] for row in rows])
+        return Targets(values, mask)
+
+    def _row(self, record: DegradationRecord) -> list[float | None]:
+        row: list[float | None] = [None] * LENGTH
+        if record.steps is None:
+            return row
+        parts = _parts(record)
+        second_blur = "second" in parts.blurs
+        if self.legacy and parts.skipped:
+            parts.blurs["second"] = parts.skipped[0]
+        self._describe(row, parts)
+        if self.legacy and parts.level == "severe":
+            if parts.sinc is None:
+                row[8] = row[9] = -0.5
+            if second_blur:
+                row[9] = 1.0
+        return row
+
+    def _describe(self, row: list[float | None], parts: _Parts) -> None:
+        for start, name in ((0, "first"), (4, "second")):
+            if name in parts.blurs:
+                row[start : start + 4] = self._blur(parts, name)
+        if parts.sinc is not None:
+            row[8] = _normalised(parts.sinc["kernel_size"], SIDES)
+            row[9] = _normalised(parts.sinc["omega_rad"], OMEGAS)
+        for start, name in ((10, "first"), (14, "second")):
+            if name in parts.resizes:
+                step = parts.resizes[name]
+                row[start] = _normalised(parts.relative_scale(name), self._range(parts, name, "scale"))
+                row[start + 1 : start + 4] = _one_hot(step["mode"], MODES)
+        for start, name in ((18, "first"), (22, "second")):
+            if name in parts.noises:
+                row[start : start + 4] = self._noise(parts, name)
+        for index, name in ((26, "first"), (27, "final")):
+            if name in parts.codecs:
+                row[index] = _normalised(parts.codecs[name]["quality"], self._range(parts, name, "quality"))
+        if parts.resize_is_first is not None:
+            row[28:30] = [float(parts.resize_is_first), float(not parts.resize_is_first)]
+        if "final" in parts.resizes:
+            row[30:33] = _one_hot(parts.resizes["final"]["mode"], MODES)
+
+    def _range(self, parts: _Parts, name: str, what: str) -> Range:
+        return LEVEL_RANGES[parts.level][name][what] if self.legacy else ABSOLUTE[what]
+
+    def _blur(self, parts: _Parts, name: str) -> list[float | None]:
+        step = parts.blurs[name]
+        widths = self._range(parts, name, "sigma")
+        sigma_x = step.get("sigma_x_px", step.get("sigma_px"))
+        sigma_y = step.get("sigma_y_px", step.get("sigma_px"))
+        angle = (step.get("angle_deg", 0.0) + 180) % 360 - 180
+        return [
+            _normalised(step["kernel_size"], SIDES),
+            _normalised(sigma_x, widths),
+            _normalised(sigma_y, widths),
+            _normalised(angle, ANGLES),
+        ]
+
+    def _noise(self, parts: _Parts, name: str) -> list[float | None]:
+        step = parts.noises[name]
+        gaussian = step["op"] == "GaussianNoise"
+        strength = step["sigma_255"] if gaussian else step["scale"]
+        level = _normalised(strength, self._range(parts, name, "gaussian" if gaussian else "poisson"))
+        return [level, float(step["grey"]), float(gaussian), float(not gaussian)]
+
+
+class _Parts:
+    """The steps of a record by what they are and by stage."""
+
+    def __init__(self) -> None:
+        self.level = ""
+        self.blurs: dict[str, Step] = {}
+        self.resizes: dict[str, Step] = {}
+        self.noises: dict[str, Step] = {}
+        self.codecs: dict[str, Step] = {}
+        self.sinc: Step | None = None
+        self.skipped: list[Step] = []
+        self.resize_is_first: bool | None = None
+
+    def relative_scale(self, name: str) -> float:
+        """As drawn: of the first resize relative to the image, of the second relative to the small image."""
+        return float(self.resizes[name]["scale"]) * (SCALE if name == "second" else 1)
+
+
+_KINDS = {
+    "IsotropicGaussianBlur": "blurs",
+    "AnisotropicGaussianBlur": "blurs",
+    "Resize": "resizes",
+    "GaussianNoise": "noises",
+    "PoissonNoise": "noises",
+    "JPEG": "codecs",
+    "DiffJPEG": "codecs",
+}
+
+
+def _parts(record: DegradationRecord) -> _Parts:
+    parts = _Parts()
+    for step in record.steps or ():
+        if step["op"] == MARK:
+            parts.level = step.get("level", parts.level)
+            parts.skipped += step.get("skipped", [])
+        elif step["op"] == "SincFilter":
+            parts.sinc = step
+        elif step["op"] in _KINDS and "stage" in step:
+            getattr(parts, _KINDS[step["op"]])[step["stage"]] = step
+            if step["stage"] == "final" and parts.resize_is_first is None and parts.level == "severe":
+                parts.resize_is_first = step["op"] == "Resize"
+        elif step["op"] != "Quantise":
+            raise ValueError(f"DASRLiangVector: the step {_named(step)} is none of the recipe `dasr_liang`")
+    if parts.level not in LEVEL_RANGES or "final" not in parts.resizes:
+        raise ValueError(f"DASRLiangVector: a record of {record.ops} is none of the recipe `dasr_liang`")
+    return parts
+
+
+def _named(step: Mapping[str, Any]) -> str:
+    return f"{step['op']} of stage {step['stage']!r}" if "stage" in step else f"{step['op']} without a stage"
+
+
+def _normalised(value: Any, ends: Range) -> float:
+    return (float(value) - ends[0]) / (ends[1] - ends[0])
+
+
+def _one_hot(name: str, names: tuple[str, ...]) -> list[float | None]:
+    return [float(name == other) for other in names]

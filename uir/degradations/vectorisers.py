@@ -1,0 +1,135 @@
+"""From records to what a method learns from: class, multi-hot, severity, kernel; each with a mask of what is known.
+
+A vectoriser is a plain class chosen by name through `VECTORISERS`; called with a `RecordBatch` it returns `Targets`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from uir.degradations.blur_degradation import kernel_of
+from uir.degradations.dasr_vector import DASRLiangVector
+from uir.degradations.kernel_pca import encode_kernels
+from uir.degradations.record import DegradationRecord, RecordBatch
+from uir.degradations.targets import Targets
+from uir.registry import DEGRADATION_REGISTRY
+
+
+class ClassIndex:
+    """The index of the record's label; unknown where there is none. Values int64 [B, 1].
+
+    Args:
+        labels: the names in order.
+    """
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self.index = {name: position for position, name in enumerate(labels)}
+
+    def __call__(self, records: RecordBatch) -> Targets:
+        """See the class.
+
+        Raises:
+            ValueError: a label that is not in the list.
+        """
+        unknown = sorted({label for label in records.labels if label is not None and label not in self.index})
+        if unknown:
+            raise ValueError(f"ClassIndex: the label {unknown[0]!r} is none of {', '.join(self.index)}")
+        values = [[self.index.get(label, 0) if label is not None else 0] for label in records.labels]
+        mask = [[label is not None] for label in records.labels]
+        return Targets(torch.tensor(values), torch.tensor(mask))
+
+
+class MultiHot:
+    """1 for each family of ops that the record holds; unknown where the history is. Values [B, F].
+
+    Args:
+        families: names of families ("haze", "rain", ...) in order.
+    """
+
+    def __init__(self, families: Sequence[str]) -> None:
+        self.families = tuple(families)
+
+    def __call__(self, records: RecordBatch) -> Targets:
+        """See the class."""
+        rows = [[float(family in _families_of(record)) for family in self.families] for record in records]
+        return Targets(torch.tensor(rows), _known(records, len(self.families)))
+
+
+class Severity:
+    """How severe each family is, 0 absent to 1 the strongest of the literature; the worst step counts. Values [B, F].
+
+    Args:
+        families: names of families in order.
+    """
+
+    def __init__(self, families: Sequence[str]) -> None:
+        self.families = tuple(families)
+
+    def __call__(self, records: RecordBatch) -> Targets:
+        """See the class."""
+        rows = []
+        for record in records:
+            worst = dict.fromkeys(self.families, 0.0)
+            for step in record.applied:
+                op = DEGRADATION_REGISTRY.get(step["op"])
+                if op.family in worst:
+                    worst[op.family] = max(worst[op.family], op.severity(step))
+            rows.append(list(worst.values()))
+        return Targets(torch.tensor(rows), _known(records, len(self.families)))
+
+
+class KernelCode:
+    """The first blur's kernel, projected on its principal components (10 in IKC, 15 in SRMD and MANet). Values [B, P].
+
+    A record without a blur has the code of a pulse; one without a known history is unknown.
+
+    Args:
+        matrix: [P, K²], of `pca_matrix`; kernels are centred in K × K.
+    """
+
+    def __init__(self, matrix: Tensor) -> None:
+        self.matrix = matrix
+        self.side = round(matrix.shape[1] ** 0.5)
+
+    def __call__(self, records: RecordBatch) -> Targets:
+        """See the class.
+
+        Raises:
+            ValueError: a kernel is larger than the matrix is for.
+        """
+        kernels = torch.stack([self._kernel(record) for record in records])
+        return Targets(encode_kernels(kernels, self.matrix), _known(records, len(self.matrix)))
+
+    def _kernel(self, record: DegradationRecord) -> Tensor:
+        centred = torch.zeros(self.side, self.side)
+        blurs = [step for step in record.applied if DEGRADATION_REGISTRY.get(step["op"]).family == "blur"]
+        if not blurs:
+            centred[self.side // 2, self.side // 2] = 1
+            return centred
+        kernel = kernel_of(blurs[0])
+        margin = (self.side - kernel.shape[-1]) // 2
+        if margin < 0:
+            raise ValueError(f"KernelCode: the kernel is {kernel.shape[-1]} px wide, the matrix is for {self.side} px")
+        centred[margin : margin + kernel.shape[-1], margin : margin + kernel.shape[-1]] = kernel
+        return centred
+
+
+VECTORISERS: dict[str, Callable[..., Any]] = {
+    "class": ClassIndex,
+    "multi_hot": MultiHot,
+    "severity": Severity,
+    "dasr_liang": DASRLiangVector,
+    "kernel_pca": KernelCode,
+}
+
+
+def _families_of(record: DegradationRecord) -> set[str]:
+    return {DEGRADATION_REGISTRY.get(step["op"]).family for step in record.applied}
+
+
+def _known(records: Iterable[DegradationRecord], width: int) -> Tensor:
+    return torch.tensor([[record.is_known] * width for record in records])
