@@ -4,10 +4,31 @@ from typing import Any
 
 NAFNET = {"width": 4, "middle_blk_num": 1, "enc_blk_nums": [1, 2], "dec_blk_nums": [2, 1]}
 
+RESTORMER = {"dim": 8, "num_blocks": [1, 1, 1, 1], "num_refinement_blocks": 1, "heads": [1, 2, 2, 4]}
+
 ARCH_CONFIGS: dict[str, dict[str, Any]] = {
     "Baseline": NAFNET,
     "Bicubic": {"scale": 2},
+    "CDSR": {"scale": 2, "nf": 8, "nb": 1, "gc": 4, "code_channels": 6},
+    "ConditionedNet": {"scale": 3, "body": "nafnet", "num_feat": 8, "num_block": 2, "code_channels": 6},
+    "DASR": {"scale": 2, "n_groups": 2, "n_blocks": 1, "n_feats": 8, "code_channels": 6},
+    "DGRN": {"n_groups": 1, "n_blocks": 1, "n_feats": 6, "map_channels": 5},
+    "IMDN": {"nf": 8, "upscale": 2, "reduction": 2},
+    "IMDNAdapted": {"nf": 8, "upscale": 2, "reduction": 2, "code_channels": 6},
     "Identity": {},
     "NAFNet": NAFNET,
     "NAFNetLocal": {**NAFNET, "train_size": [1, 3, 16, 16]},
+    "PromptIR": {**RESTORMER, "prompt_dims": [4, 6, 8], "prompt_len": 3, "prompt_sizes": [12, 8, 4]},
+    "Restormer": RESTORMER,
+    "RestormerDCPT": RESTORMER,
+    "SwinIR": {
+        "embed_dim": 8,
+        "depths": [2, 2],
+        "num_heads": [2, 2],
+        "window_size": 4,
+        "mlp_ratio": 2,
+        "upscale": 2,
+        "upsampler": "pixelshuffle",
+        "num_feat": 8,
+    },
 }

@@ -11,6 +11,7 @@ from arch_configs import ARCH_CONFIGS
 from torch import Tensor, nn
 
 from uir.components import build
+from uir.layers.degradation_code import DegradationCode
 from uir.layers.features import FeatureTap
 from uir.registry import ARCH_REGISTRY
 
@@ -27,7 +28,16 @@ def build_small(name: str, seed: int = 0) -> nn.Module:
         network = build("archs", {"type": f"uir:{name}", **ARCH_CONFIGS[name]})
         for parameter in network.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.1)
+    if hasattr(network, "code_channels") or hasattr(network, "map_channels"):
+        network.register_forward_pre_hook(lambda network, inputs: (*inputs, made_up_code(network, *inputs)))
     return network.eval()
+
+
+def made_up_code(network: nn.Module, lq: Tensor) -> DegradationCode:
+    """A code as wide as the network takes it, each image's made of that image alone."""
+    vector = torch.linspace(-1, 1, getattr(network, "code_channels", 1)) * lq.mean((1, 2, 3))[:, None]
+    strengths = torch.linspace(-1, 1, getattr(network, "map_channels", 1))
+    return DegradationCode(vector=vector, map=strengths[:, None, None] * lq[:, :1])
 
 
 def odd_image(batch: int = 2) -> Tensor:
@@ -56,7 +66,7 @@ def test_restores_an_odd_sized_image_at_its_scale(network):
 
 
 def test_every_parameter_gets_a_gradient(network):
-    parameters = dict(network.named_parameters())
+    parameters = {key: parameter for key, parameter in network.named_parameters() if parameter.requires_grad}
     if not parameters:
         pytest.skip("it has no parameters")
     network.train()(odd_image()).square().mean().backward()

@@ -17,6 +17,7 @@ from uir.degradations.noise_degradation import GaussianNoise
 from uir.degradations.pipeline_degradation import Sequence
 from uir.degradations.recipes import load_degradation, load_recipe
 from uir.degradations.record import DegradationRecord
+from uir.registry import DEGRADATION_REGISTRY
 from uir.seeds import derive_seed
 
 RECIPES = Path(__file__).resolve().parents[2] / "options" / "degradation"
@@ -55,8 +56,17 @@ def test_file_holds_what_it_says(tmp_path):
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yml")), ids=lambda path: path.stem)
 def test_every_recipe_of_the_project_works(path):
     result, record = load_degradation(path)(torch.rand(3, 20, 24, generator=torch.Generator().manual_seed(0)), 0)
-    assert result.shape == (3, 20, 24)
+    assert result.shape in ((3, 20, 24), (3, 5, 6))
     assert record.is_known
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yml")), ids=lambda path: path.stem)
+def test_a_file_named_like_a_preset_holds_its_recipe(path):
+    if path.stem not in DEGRADATION_REGISTRY:
+        pytest.skip("it is no preset's")
+    preset, written = load_degradation(path.stem), load_degradation(path)
+    for seed in range(20):
+        assert written.record(seed, (40, 48)) == preset.record(seed, (40, 48))
 
 
 def test_the_project_has_recipes():

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from adapters_blind_sr import BLIND_SR_ADAPTERS
 from torch import Tensor, nn
 
+from uir.archs.nafnet_arch import NAFNet
 from uir.components import build
+from uir.layers.features import FeaturePoint, FeatureTap
 
 
 def call_with_inputs(network: nn.Module, inputs: dict[str, Tensor]) -> Any:
@@ -47,15 +50,120 @@ def with_defaults(**defaults: Any) -> Callable[[dict[str, Any]], dict[str, Any]]
     return lambda arguments: {**defaults, **arguments}
 
 
+def published_defaults(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Leaves out the note that a full-size network was built with the defaults of its class."""
+    return {key: value for key, value in arguments.items() if key != "defaults"}
+
+
+def promptir_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Also reads what the authors hard-code, from notes like `64,128,320 -> 6,10,14`."""
+    names = {"prompt dims (level 1,2,3)": "prompt_dims", "prompt sizes": "prompt_sizes"}
+    read = {}
+    for key, value in published_defaults(arguments).items():
+        if not isinstance(value, str) or key == "LayerNorm_type":
+            read[key] = value
+        elif "->" in value:  # the others follow from these
+            sizes = [int(size) for size in value.partition("->")[2].split(",")]
+            read[names.get(key, key)] = sizes if key in names else sizes[0]
+    return read
+
+
+def swinir_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Also reads the width that the authors hard-code, from a note like `64 -> 12`."""
+    width = arguments.get("num_feat", 64)
+    return {**arguments, "num_feat": int(str(width).rpartition("->")[2])}
+
+
+# Its attention has neither tables nor masks; the sizes are its defaults.
+DCPT_SWINIR = {"rel_pos_bias": False, "attn_mask": False, "img_size": 128, "embed_dim": 180, "window_size": 8}
+
+
+def call_with_features(network: nn.Module, inputs: dict[str, Tensor]) -> Any:
+    """The image, and the features `f0`, `f1`, ... as one list."""
+    features = {key: value for key, value in inputs.items() if key != "lq"}
+    return network(inputs["lq"], [features[f"f{index}"] for index in range(len(features))])
+
+
+class PromptIRAdapter(ArchAdapter):
+    """Gives the network of a key map the convolutions that the published one holds and never runs."""
+
+    def build(self, meta: Mapping[str, Any]) -> nn.Module:
+        """Without them where fixtures are compared: there they are dropped on loading."""
+        network = super().build(meta)
+        if "state_dict" not in meta:
+            return network
+        for key, shape in meta["state_dict"].items():
+            if key.startswith(("chnl_reduce", "reduce_noise_channel_")):
+                network.add_module(key.removesuffix(".weight"), nn.Conv2d(shape[1], shape[0], 1, bias=False))
+        network.__class__ = type("PublishedPromptIR", (type(network),), {"convert_state_dict": staticmethod(dict)})
+        return network
+
+
+class BlockwiseNAFNet(NAFNet):
+    """NAFNet with a feature point behind every decoder block."""
+
+    def feature_points(self) -> list[FeaturePoint]:
+        """Coarse to fine."""
+        stages = zip(super().feature_points(), self.decoders, strict=True)
+        return [
+            FeaturePoint(f"{point.name}.{index}", point.channels, point.stride)
+            for point, stage in stages
+            for index in range(len(stage))
+        ]
+
+
+class PretrainForward(nn.Module):
+    """The classification pass of DCPT's pre-training: a backbone up to its last feature, and the classifier."""
+
+    def __init__(self, net_g: Mapping[str, Any], net_dc: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.net_g = BlockwiseNAFNet(**net_g)
+        self.net_dc = build("archs", {"type": "uir:PromptIR_NoImg_DC", **net_dc})
+
+    def forward(self, lq: Tensor) -> dict[str, Tensor]:
+        """The logits and the features, in the order of the forward pass."""
+        restored, features = FeatureTap(self.net_g, stop_at_last=True)(lq)
+        assert restored is None
+        hooked = {f"hooked{index}": feature for index, feature in enumerate(features)}
+        return {"logits": self.net_dc(lq, features[::-1]), **hooked}
+
+    @staticmethod
+    def convert_state_dict(state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The keys of both networks, each by its own rule."""
+        backbone = {key.removeprefix("net_g."): value for key, value in state.items() if key.startswith("net_g.")}
+        others = {key: value for key, value in state.items() if not key.startswith("net_g.")}
+        return others | {f"net_g.{key}": value for key, value in NAFNet.convert_state_dict(backbone).items()}
+
+
+class PretrainForwardAdapter(ArchAdapter):
+    """Two networks instead of one."""
+
+    def build(self, meta: Mapping[str, Any]) -> nn.Module:
+        """Both, under the names of DCPT's roles."""
+        return PretrainForward(**meta["constructor"])
+
+
 NAFNET, DCPT = "megvii-research/NAFNet", "MILab-PKU/dcpt"
+SWINIR = "JingyunLiang/SwinIR"
+RESTORMER, PROMPTIR = "swz30/Restormer", "va1shn9v/PromptIR"
 
 # (source_repo, class_name) of a fixture -> adapter
-ARCH_ADAPTERS: dict[tuple[str, str], ArchAdapter] = {
+ARCH_ADAPTERS: dict[tuple[str, str], Any] = {
+    **BLIND_SR_ADAPTERS,
     (NAFNET, "NAFNet"): ArchAdapter("NAFNet"),
     (NAFNET, "NAFNetLocal"): ArchAdapter("NAFNetLocal"),
     (NAFNET, "Baseline"): ArchAdapter("Baseline"),
     (DCPT, "NAFNetBaseline"): ArchAdapter("NAFNet"),
     (DCPT, "NAFNet"): ArchAdapter("NAFNetLocal", with_defaults(train_size=(1, 3, 128, 128))),
+    (SWINIR, "SwinIR"): ArchAdapter("SwinIR", swinir_arguments),
+    (DCPT, "SwinIR"): ArchAdapter("SwinIR", with_defaults(**DCPT_SWINIR)),
+    (RESTORMER, "Restormer"): ArchAdapter("Restormer"),
+    (DCPT, "Restormer"): ArchAdapter("RestormerDCPT", published_defaults),
+    (PROMPTIR, "PromptIR"): PromptIRAdapter("PromptIR", promptir_arguments),
+    (DCPT, "PromptIR"): ArchAdapter("PromptIR", promptir_arguments),
+    (DCPT, "PromptIR_DC"): ArchAdapter("PromptIR_DC", call=call_with_features),
+    (DCPT, "PromptIR_NoImg_DC"): ArchAdapter("PromptIR_NoImg_DC", call=call_with_features),
+    (DCPT, "NAFNetBaseline + PromptIR_NoImg_DC"): PretrainForwardAdapter("NAFNet"),
 }
 
 

@@ -1,0 +1,43 @@
+"""The plain SwinIR that the benchmark measures against gives the published numbers, and uir's."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from uir.archs.swinir_arch import SwinIR
+
+ROOT = Path(__file__).resolve().parents[2]
+FIXTURE = ROOT / "../shared/fixtures/swinir/sr_x4_pixelshuffledirect"
+
+
+@pytest.fixture(scope="module")
+def benchmark():
+    spec = importlib.util.spec_from_file_location("benchmark_swinir", ROOT / "benchmarks/swinir.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.skipif(not FIXTURE.is_dir(), reason="../shared/fixtures is absent")
+def test_plain_network_gives_the_published_output(benchmark):
+    network = benchmark.PlainSwinIR(16, [2, 2], [4, 2], window_size=4, mlp_ratio=2, upscale=4)
+    network.load_state_dict(SwinIR.convert_state_dict(load_file(FIXTURE / "weights.safetensors")), strict=True)
+    stored = np.load(FIXTURE / "io.npz")
+    with torch.no_grad():
+        restored = network(torch.from_numpy(stored["in_x"]))
+    np.testing.assert_allclose(restored.numpy(), stored["out_out"], atol=4e-5, rtol=1e-4)
+
+
+def test_both_networks_take_the_same_training_step(benchmark):
+    with torch.random.fork_rng(devices=[]):
+        plain, ours = benchmark.make_pair(embed_dim=6, depths=[2], num_heads=[2], window_size=4)
+        lq = torch.rand(2, 3, 9, 15)
+    for network in (plain.double(), ours.double()):
+        benchmark.train_step(network, lq.double())
+    own = dict(ours.named_parameters())
+    for key, parameter in plain.named_parameters():
+        torch.testing.assert_close(own[key].grad, parameter.grad)

@@ -1,0 +1,56 @@
+"""Upsamplers, and the short way through a linear tail."""
+
+import pytest
+import torch
+from torch import nn
+
+from uir.layers.upsampling import collapse_linear_tail, pixel_shuffle_upsampler, prime_factors, run_linear_tail
+
+
+def make_tail(channels: int, scale: int) -> nn.Sequential:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(scale)
+        return nn.Sequential(pixel_shuffle_upsampler(channels, scale), nn.Conv2d(channels, 3, 3, padding=1))
+
+
+@pytest.mark.parametrize(("number", "factors"), [(1, []), (2, [2]), (4, [2, 2]), (12, [2, 2, 3]), (7, [7])])
+def test_prime_factors(number, factors):
+    assert prime_factors(number) == factors
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4, 5, 6, 8])
+@torch.no_grad()
+def test_the_short_way_gives_the_same_to_the_last_pixel(scale):
+    tail, features = make_tail(4, scale).double(), torch.randn(2, 4, 49, 53, dtype=torch.float64)
+    torch.testing.assert_close(run_linear_tail(tail, features, scale), tail(features))
+
+
+@torch.no_grad()
+def test_the_short_way_is_taken_and_is_shorter():
+    calls = []
+    tail, features = make_tail(4, 4), torch.randn(1, 4, 60, 60)
+    tail[1].register_forward_hook(lambda _module, inputs, _output: calls.append(inputs[0].shape[-2:].numel()))
+    run_linear_tail(tail, features, 4)
+    assert 0 < sum(calls) < 0.4 * 16 * 60 * 60
+
+
+def test_with_gradients_the_long_way_is_taken():
+    tail, features = make_tail(4, 2), torch.randn(1, 4, 60, 60)
+    run_linear_tail(tail, features, 2).sum().backward()
+    assert all(parameter.grad is not None for parameter in tail.parameters())
+
+
+@torch.no_grad()
+def test_a_large_bias_does_not_drown_the_weights():
+    tail = make_tail(4, 4)
+    tail[1].bias.fill_(1e6)
+    features = torch.zeros(1, 4, 5, 5)
+    weight, bias = collapse_linear_tail(tail, features, 4)
+    exact, _ = collapse_linear_tail(tail.double(), features.double(), 4)
+    torch.testing.assert_close(weight.double(), exact, atol=1e-6, rtol=1e-5)
+    assert bias.min() > 0.99e6
+
+
+def test_a_scale_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="expected an integer of at least 1, got 0"):
+        pixel_shuffle_upsampler(4, 0)

@@ -1,0 +1,181 @@
+"""The methods that classify, trained from option files: stages, resuming, plugins, two processes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from dcpt_options import LABELS, NETWORK, changes
+from small_options import sr_options
+
+from uir.checkpoint import read_file
+from uir.engine.testing import test as run_test
+from uir.engine.train_loop import train
+from uir.options import load_options
+
+Write = Callable[..., Path]
+
+# One of each method; what a stage's method does not take is deleted in it (`~`).
+EVERY_METHOD: list[dict[str, Any]] = [
+    {"name": "pretrain", "iterations": 2},
+    {"name": "masked", "iterations": 2, "model_type": "MaskDCPTModel", "train": {"remask": ["encoders"]}},
+    {"name": "together", "iterations": 2, "model_type": "DCTModel"},
+    {"name": "probe", "iterations": 2, "model_type": "DCModel", "train": ["network_dc"], "losses": ["classify_opt"]},
+    {"name": "guided", "iterations": 2, "model_type": "DCDistModel", "train": ["network_g"]},
+    {
+        "name": "finetune", "iterations": 2, "model_type": "SRModel", "network_dc": None, "optim_dc": None,
+        "train": ["network_g"], "losses": ["pixel_opt"], "optim_g": {"lr": 1e-4},
+    },
+]  # fmt: skip
+
+
+def staged(pairs: Path, stages: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    found = {"train.total_iter": None, "train.stages": stages, "train.ema_decay": 0.9, "logger.print_freq": 1, **more}
+    return changes(pairs, "DCPTModel", **found)
+
+
+def rows(folder: Path, key: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [row for row in lines if key in row]
+
+
+def files(folder: Path) -> dict[str, dict[str, Any]]:
+    return {path.name: read_file(path) for path in sorted((folder / "models").iterdir())}
+
+
+def assert_equal(one: Path, other: Path, atol: float = 0.0) -> None:
+    """All networks and averages, by file."""
+    mine, theirs = files(one), files(other)
+    assert mine.keys() == theirs.keys()
+    for name, content in mine.items():
+        assert content["card"]["labels"] == theirs[name]["card"]["labels"]
+        for kind in ("params", "params_ema"):
+            for key, value in content.get(kind, {}).items():
+                torch.testing.assert_close(
+                    value, theirs[name][kind][key], atol=atol, rtol=0, msg=f"{name} {kind} {key}"
+                )
+
+
+def test_pretraining_and_fine_tuning_run_from_one_file(write_options: Write, pair_folders: Path) -> None:
+    stages = [
+        {"name": "pretrain", "iterations": 4, "losses": ["pixel_opt", "classify_opt"]},
+        EVERY_METHOD[-1] | {"iterations": 3},
+    ]
+    more = {"val.val_freq": 4, "logger.save_checkpoint_freq": 100}
+    folder = train(load_options(write_options(staged(pair_folders, stages, **more))))
+    assert [set(row) - {"iter", "epoch", "lr"} for row in rows(folder, "l_pix")] == [{"l_pix", "l_classify"}] * 4 + [
+        {"l_pix"}
+    ] * 3
+    measured = rows(folder, "metrics")
+    assert [set(row["metrics"]) for row in measured] == [{"psnr", "top1"}, {"psnr"}]
+    assert 0 <= measured[0]["metrics"]["top1"] <= 1
+    assert {"net_g_4.pth", "net_dc_4.pth", "net_g_7.pth", "net_g_latest.pth"} == set(files(folder))
+    head = files(folder)["net_dc_4.pth"]
+    assert head["card"]["labels"] == sorted(LABELS)
+    assert set(head) == {"params", "params_ema", "card"}
+
+
+@pytest.mark.parametrize("model_type", ["DCPTModel", "MaskDCPTModel"])
+def test_a_resumed_run_equals_an_uninterrupted_one(write_options: Write, pair_folders: Path, model_type: str) -> None:
+    more = {"train.ema_decay": 0.9, "train.total_iter": 4, "logger.save_checkpoint_freq": 2, "val": None}
+    file = write_options(changes(pair_folders, model_type, **more))
+    whole = train(load_options(file, force=["name=whole"]))
+    train(load_options(file, force=["name=parts", "train:total_iter=2"]))
+    parts = train(load_options(file, force=["name=parts"]), auto_resume=True)
+    assert rows(whole, "l_pix") == rows(parts, "l_pix")
+    assert_equal(whole, parts)
+
+
+def test_a_run_is_not_resumed_with_other_classes(write_options: Write, pair_folders: Path) -> None:
+    options = changes(pair_folders, "DCPTModel", **{"train.total_iter": 3, "val": None})
+    file = write_options(options)
+    train(load_options(file))
+    tasks = options["datasets"]["train"]["tasks"]
+    tasks["snow"] = tasks.pop("haze")
+    with pytest.raises(ValueError, match="the run classified blur, haze, noise, the labels are now blur, noise, snow"):
+        train(load_options(write_options(options)), auto_resume=True)
+
+
+def test_what_was_trained_is_tested_by_its_card(write_options: Write, pair_folders: Path) -> None:
+    options = changes(pair_folders, "DCPTModel", **{"train.total_iter": 3})
+    folder = train(load_options(write_options(options)))
+    weights = {f"path.pretrain_network_{role}": str(folder / "models" / f"net_{role}_3.pth") for role in ("g", "dc")}
+    found = run_test(load_options(write_options({**options, **weights}, "test.yml"), is_train=False), quiet=True)
+    assert found[0].results == pytest.approx(rows(folder, "metrics")[0]["metrics"])
+
+
+def test_a_backbone_of_one_s_own_needs_nothing_but_its_file(write_options: Write, pair_folders: Path) -> None:
+    file = write_options(
+        changes(
+            pair_folders,
+            "DCPTModel",
+            **{"plugins": ["./my_arch.py"], "network_g": {"type": "MyTokens"}, "train.total_iter": 2},
+        )
+    )
+    (file.parent / "my_arch.py").write_text(
+        "from torch import nn\n"
+        "from uir.layers.features import FeaturePoint\n"
+        "from uir.registry import ARCH_REGISTRY\n\n"
+        "@ARCH_REGISTRY.register()\n"
+        "class MyTokens(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.inward, self.outward = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 3, 3, padding=1)\n"
+        "        self.mix = nn.Linear(6, 6)\n\n"
+        "    def feature_points(self):\n"
+        "        return [FeaturePoint('mix', 6, 1, 'tokens')]\n\n"
+        "    def forward(self, lq):\n"
+        "        tokens = self.mix(self.inward(lq).flatten(2).transpose(1, 2))\n"
+        "        return lq + self.outward(tokens.transpose(1, 2).unflatten(2, lq.shape[-2:]))\n"
+    )
+    folder = train(load_options(file))
+    assert len(rows(folder, "l_classify")) == 2
+    assert "top1" in rows(folder, "metrics")[0]["metrics"]
+
+
+def launch(file: Path, name: str, processes: int) -> Path:
+    """A run of all methods, four images a step in all processes together."""
+    run = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}", "--standalone"] if processes > 1 else []
+    launcher = ["--launcher", "pytorch"] if processes > 1 else []
+    force = [f"datasets:train:batch_size_per_gpu={4 // processes}", f"name={name}"]
+    done = subprocess.run(
+        [sys.executable, *run, "-m", "uir", "train", *launcher, "-opt", str(file), "--force_yml", *force],
+        capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return file.parents[1] / "experiments" / name
+
+
+def test_two_processes_do_in_every_method_what_one_does(tmp_path: Path, pair_folders: Path) -> None:
+    options = sr_options(pair_folders)
+    more: dict[str, Any] = {"train.pixel_opt": {"type": "MSELoss"}, "val": None, "datasets.val": None}
+    more["logger.save_checkpoint_freq"] = 100
+    for optim in ("optim_g", "optim_dc"):  # SGD: Adam makes a whole step of a rounded gradient
+        more[f"train.{optim}"] = {"type": "SGD", "lr": 1e-2}
+    for dotted, value in staged(pair_folders, EVERY_METHOD, **more).items():
+        *parents, leaf = dotted.split(".")
+        target: Any = options
+        for key in parents:
+            target = target[key]
+        if value is None:
+            target.pop(leaf, None)
+        else:
+            target[leaf] = value
+    file = tmp_path / "options" / "run.yml"
+    file.parent.mkdir()
+    file.write_text(yaml.safe_dump(options))
+    one, two = launch(file, "one", 1), launch(file, "two", 2)
+    assert len(files(one)) == 2 * 5 + 1 + 1
+    assert_equal(one, two, atol=1e-6)
+    moved = [files(one)[f"net_g_{stop}.pth"]["params"]["intro.weight"] for stop in (2, 4, 6, 10)]
+    assert all((after - before).abs().max() > 1e-4 for before, after in itertools.pairwise(moved))
+    assert files(one)["net_g_2.pth"]["card"]["arch"] == NETWORK

@@ -1,0 +1,80 @@
+"""Renditions of one image that differ in one factor of its degradation, for learning to rank (DAA, ACCV 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from uir.degradations.base import Degradation, DrawContext, Size
+from uir.degradations.record import DegradationRecord, Step
+from uir.registry import DEGRADATION_REGISTRY
+from uir.seeds import derive_seed
+
+
+@dataclass(frozen=True)
+class Rendition:
+    """One way to degrade an image, compared with the query's.
+
+    Attributes:
+        record: what to do to the image.
+        factor: what differs from the query, `Op.parameter`; "" for the query itself, "none" where every factor's op is
+            left out.
+        order: 1 where it is more severe than the query, -1 where less, 0 where alike.
+    """
+
+    record: DegradationRecord
+    factor: str
+    order: int
+
+
+def ranking_tuple(
+    degradation: Degradation,
+    seed: int,
+    size: Size,
+    factors: Sequence[str],
+    context: DrawContext | None = None,
+) -> list[Rendition]:
+    """The query, one rendition for each factor drawn anew with all else kept, and one without the factors' ops.
+
+    Fields (noise, masks) stay those of the query, so that only the factor differs. The order is that of the op's own
+    severity.
+
+    Args:
+        degradation: an op or a pipeline that always applies the ops of the factors.
+        seed: of the query; the new values are keyed by it and the factor.
+        size: (height, width) of the image.
+        factors: `Op.parameter` as in records: `["AnisotropicGaussianBlur.sigma_x_px", "GaussianNoise.sigma_255"]`.
+
+    Raises:
+        ValueError: a factor is malformed, or the degradation does not draw it.
+    """
+    query = degradation.record(seed, size, context=context)
+    renditions = [Rendition(query, "", 0)]
+    places = {factor: _place(query, factor) for factor in factors}
+    for factor, (index, key) in places.items():
+        steps = list(query.steps or ())
+        other = degradation.record(derive_seed(seed, "factor", factor), size, context=context)
+        changed: Step = {**steps[index], key: (other.steps or ())[_place(other, factor)[0]][key]}
+        order = _order(changed, steps[index])
+        steps[index] = changed
+        renditions.append(Rendition(DegradationRecord(tuple(steps), query.seed, query.label), factor, order))
+    left_out = {index for index, _ in places.values()}
+    kept = tuple(step for index, step in enumerate(query.steps or ()) if index not in left_out)
+    return [*renditions, Rendition(DegradationRecord(kept, query.seed, query.label), "none", -1)]
+
+
+def _place(record: DegradationRecord, factor: str) -> tuple[int, str]:
+    op, _, key = factor.partition(".")
+    for index, step in enumerate(record.steps or ()):
+        if step["op"] == op and key in step:
+            return index, key
+    raise ValueError(
+        f"ranking_tuple: the factor '{factor}' is not in {record.to_dict()['steps']}; write `Op.parameter` as records "
+        "have it, of an op that is always applied"
+    )
+
+
+def _order(changed: Step, query: Step) -> int:
+    severity = DEGRADATION_REGISTRY.get(query["op"]).severity
+    new, old = severity(changed), severity(query)
+    return (new > old) - (new < old)
