@@ -204,7 +204,8 @@ class _Checker:
     def _networks_and_losses(self) -> None:
         for key, value in self.raw.items():
             if str(key).startswith("network_") and value is not None:
-                self._component("archs", value, (key,))
+                supplied = getattr(self.model, "supplied_arguments", {}).get(str(key).removeprefix("network_"), ())
+                self._component("archs", value, (key,), supplied=supplied)
         train = self.raw.get("train")
         if not isinstance(train, Mapping):
             return

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from uir.registry import MODEL_REGISTRY
 from uir.schema import Options, TrainOptions
 from uir.yaml_file import KeyPath, Mark
 
@@ -96,6 +97,7 @@ def _plan(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark], entry: Any, pat
         _merge(whole, target, value)
         _take_places(places, marks, (*path, key), target)
     _keep_networks(whole, entry.get("train"), path)
+    _drop_unknown_networks(whole, entry)
     carry = entry.get("carry") or []
     if not isinstance(carry, list) or not all(isinstance(key, str) and key.startswith("optim_") for key in carry):
         raise StageError((*path, "carry"), f": expected a list of optimizers such as [optim_g], got {carry!r}")
@@ -148,6 +150,18 @@ def _keep_networks(whole: dict[str, Any], networks: Any, path: KeyPath) -> None:
     for key in held:
         if key not in networks:
             whole["train"].pop(f"optim_{key.removeprefix('network_')}", None)
+
+
+def _drop_unknown_networks(whole: dict[str, Any], entry: Mapping[str, Any]) -> None:
+    """A stage with another method goes on without the networks that this one has no role for."""
+    if "model_type" not in entry or entry["model_type"] not in MODEL_REGISTRY:
+        return
+    roles = getattr(MODEL_REGISTRY.get(entry["model_type"]), "network_roles", None)
+    for key in [key for key in whole if str(key).startswith("network_") and key not in entry]:
+        role = str(key).removeprefix("network_")
+        if roles is not None and role not in roles:
+            del whole[key]
+            whole["train"].pop(f"optim_{role}", None)
 
 
 def _take_places(places: dict[KeyPath, Mark], marks: Mapping[KeyPath, Mark], source: KeyPath, target: KeyPath) -> None:

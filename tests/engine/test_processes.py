@@ -137,7 +137,7 @@ def test_a_drawn_seed_is_the_same_in_all_processes(write_options: Write) -> None
         "import os\nfrom uir.data import building\n"
         "was = building.BatchStream.next\n"
         "def told(self):\n"
-        "    print('seed of', os.environ['RANK'], self.sampler.seed, flush=True)\n"
+        "    os.write(1, f\"seed of {os.environ['RANK']} {self.sampler.seed}\\n\".encode())\n"
         "    return was(self)\n"
         "building.BatchStream.next = told\n"
     )

@@ -53,6 +53,8 @@ def describe_stage(stage: Stage) -> dict[str, Any]:
     validation = evaluation_loaders(stage.file)
     seed_everything(stage.file.seed)
     model: BaseModel | ForeignModel = build_model(stage.file, device)
+    if isinstance(model, BaseModel):
+        model.labels = tuple(getattr(stream.sampler.dataset, "labels", ()))
     batch = stream.next()
     began = time.perf_counter()
     model.update_learning_rate(1)

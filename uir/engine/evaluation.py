@@ -85,6 +85,7 @@ def evaluate(
         for batch in loader:
             restored = model.restore(batch["lq"].to(model.device)).cpu()
             row = _measure(restored, batch, metrics, measure_input)
+            row["metrics"] |= model.extra_measures(batch)
             found.per_image.append(row)
             if image_file is not None:
                 stem = Path(batch["lq_path"][0]).stem
@@ -113,9 +114,11 @@ def _measure(
 
 
 def _means(rows: list[dict[str, float]]) -> dict[str, float]:
-    """Mean of each metric over the images."""
-    names = rows[0] if rows else {}
-    return {name: math.fsum(row[name] for row in rows) / len(rows) for name in names}
+    """Mean of each metric over the images that have it."""
+    columns = {
+        name: [row[name] for row in rows if name in row] for name in dict.fromkeys(n for row in rows for n in row)
+    }
+    return {name: math.fsum(values) / len(values) for name, values in columns.items()}
 
 
 def update_best(best: dict[str, Any], found: Evaluation, metrics: Mapping[str, Metric], iteration: int) -> None:

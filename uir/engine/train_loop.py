@@ -10,13 +10,14 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
+from uir.analysis.validation_probes import ValidationProbe, validation_probes
 from uir.compat.foreign_model import ForeignModel
 from uir.data.building import evaluation_loaders, training_stream
 from uir.data.stream import BatchStream
 from uir.distributed import gathered, is_main, rank_and_world
 from uir.engine.checkpoints import Checkpoints
 from uir.engine.describing import Clock, describe_training
-from uir.engine.evaluation import build_metrics, evaluate, update_best
+from uir.engine.evaluation import Evaluation, build_metrics, evaluate, update_best
 from uir.engine.interruption import Interrupted, Interruption
 from uir.engine.logs import RunLog
 from uir.engine.run import check_starting_files, open_run, seed_everything
@@ -51,7 +52,7 @@ def train(loaded: OptionFile, auto_resume: bool = False) -> Path:
     # Before the folder is touched: mistakes about the data must not archive an earlier run.
     device = pick_device(loaded.options.num_gpu)
     data = {
-        index: (training_stream(stage.file, device), evaluation_loaders(stage.file))
+        index: (training_stream(stage.file, device), evaluation_loaders(stage.file), validation_probes(stage.file))
         for index, stage in enumerate(stages)
         if index >= first
     }
@@ -67,14 +68,14 @@ def train(loaded: OptionFile, auto_resume: bool = False) -> Path:
             stage = stages[index]
             if session is not None:
                 stage = _after(session, stage)
-            stream, validation = data.pop(index)
+            stream, validation, probes = data.pop(index)
             describe_training(stage, stream, validation)
             seed_everything(loaded.seed + rank_and_world()[0])
             resume_iter = state["iter"] if state is not None and index == first else None
             model = build_model(stage.file, device, resume_iter)
             offset, earlier = sum(lengths[:index]), session
             session = Training(stage, index, offset, folder, model, stream, validation, log)
-            session.interruption = interruption
+            session.interruption, session.probes = interruption, probes
             if earlier is not None:
                 session.carry_from(earlier)
             if state is not None and state_file is not None and index == first:
@@ -124,6 +125,7 @@ class Training:
         self.iteration = offset
         self.saved = -1
         self.interruption = Interruption()
+        self.probes: dict[str, ValidationProbe] = {}
         if isinstance(model, BaseModel):
             model.labels = tuple(getattr(stream.sampler.dataset, "labels", ()))
 
@@ -246,9 +248,20 @@ class Training:
                 self.log.validation(name, self.iteration, result.results, self.best.get(name, {}))
             else:
                 self.log.write({"iter": self.iteration, "dataset": name, "metrics": result.results})
+        self._probe()
         if val.keep_best is not None:
             better = self.metrics[val.keep_best].better
             self.checkpoints.save_best(self.model, found, self.best, better, self.iteration)
+
+    def _probe(self) -> None:
+        """Run the probes whose turn it is; the main process does it for all."""
+        for name, probe in self.probes.items():
+            if not probe.is_due(self.iteration) or not isinstance(self.model, BaseModel):
+                continue
+            network = self.model.test_network(probe.options.network)
+            found = gathered(probe.measure(network, self.model.device) if is_main() else {})[0]
+            update_best(self.best, Evaluation(name, results=found), {}, self.iteration)
+            self.log.validation(name, self.iteration, found, self.best[name])
 
     def _picture_files(self, dataset: str) -> Callable[[str], Path]:
         """Where the restored image of an input's name goes: as in BasicSR, but several sets have a folder each."""

@@ -63,6 +63,9 @@ class BaseModel(ABC):
     ema_roles: ClassVar[tuple[str, ...]] = ("g",)
     """Networks that a moving average is kept of."""
 
+    supplied_arguments: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Constructor arguments of a role's network that the method knows itself (`network_context`)."""
+
     labels: tuple[str, ...] = ()
     """Names of the training set's tasks, in order; set by the training loop and kept in the checkpoints."""
     net_g: Any
@@ -95,10 +98,12 @@ class BaseModel(ABC):
         self.losses: dict[str, nn.Module] = {}
         self._micro_batch, self._spoilt, self.nonfinite_in_a_row = 0, False, 0
         self._compile, self._find_unused = compile, find_unused_parameters
+        if train is not None:
+            self.train_opt = train
+        gathered(None)  # what the first process wrote at the end of the stage before is there for all to read
         for role, component in self.components.items():
             self._build_network(role, component, path)
         if train is not None:
-            self.train_opt = train
             self.grad_clip = _clip(train.grad_clip if train.grad_clip is not None else grad_clip)
             self._init_training(path)
 
@@ -140,7 +145,7 @@ class BaseModel(ABC):
     # --- networks ---
 
     def _build_network(self, role: str, component: Component, path: PathOptions) -> None:
-        network = build(ARCH_REGISTRY, component.spec())
+        network = build(ARCH_REGISTRY, component.spec(), self.network_context(role))
         pretrained = getattr(path, f"pretrain_network_{role}", None)
         if pretrained is not None:
             key = getattr(path, f"param_key_{role}") or "params"
@@ -152,13 +157,23 @@ class BaseModel(ABC):
         self.bare[role] = network
         count = sum(p.numel() for p in network.parameters())
         logger.info("Network: %s, with parameters: %s", type(network).__name__, f"{count:,d}")
-        wrapped: Any = network
+        if self.is_train and getattr(self.train_opt, f"optim_{role}", None) is None:
+            network.requires_grad_(False)  # before DDP, which waits for the gradient of all that it wraps
+        wrapped: Any = self.step_module(role, network)
         if rank_and_world()[1] > 1 and any(p.requires_grad for p in network.parameters()) and self.is_train:
             ids = [self.device.index] if self.device.type == "cuda" else None
-            wrapped = DistributedDataParallel(network, device_ids=ids, find_unused_parameters=self._find_unused)
+            wrapped = DistributedDataParallel(wrapped, device_ids=ids, find_unused_parameters=self._find_unused)
         if self._compile:
             wrapped = torch.compile(wrapped)
         setattr(self, f"net_{role}", wrapped)
+
+    def network_context(self, role: str) -> dict[str, Any]:
+        """Arguments that a network's constructor is given where it takes them and the file does not say them."""
+        return {}
+
+    def step_module(self, role: str, network: nn.Module) -> nn.Module:
+        """What DDP and `torch.compile` wrap, and `net_<role>` runs, of a network that was just built."""
+        return network
 
     def test_network(self, role: str = "g") -> nn.Module:
         """The network to restore with: the moving average where there is one."""
@@ -173,6 +188,10 @@ class BaseModel(ABC):
             restored = call_padded(network, lq, self.scale).float()
         network.train(was_training)
         return restored
+
+    def extra_measures(self, batch: Mapping[str, Any]) -> dict[str, float]:
+        """What a method measures beside the metrics of the file, on a validation batch of one image."""
+        return {}
 
     # --- training ---
 
@@ -207,7 +226,6 @@ class BaseModel(ABC):
     def _build_optimizer(self, role: str) -> None:
         options = getattr(self.train_opt, f"optim_{role}", None)
         if options is None:
-            self.bare[role].requires_grad_(False)
             return
         spec = options.spec()
         frozen = [name for name, p in self.bare[role].named_parameters() if not p.requires_grad]

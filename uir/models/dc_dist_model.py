@@ -1,0 +1,29 @@
+"""Transfer of a restorer to another task, guided by a classifier that stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from uir.models.classifying_model import logger
+from uir.models.dct_model import DCTModel
+from uir.registry import MODEL_REGISTRY
+from uir.schema import PathOptions
+
+
+@MODEL_REGISTRY.register()
+class DCDistModel(DCTModel):
+    """DCT's losses with a frozen `network_dc`, trained before (DCPT's transfer learning; Hu et al., ICLR 2025).
+
+    The published arrangement reads the last block of each decoder level, whose output is that of the level: the feature
+    points of `network_g`. `train.taps` names fewer of them.
+    """
+
+    network_roles: ClassVar[Mapping[str, bool]] = {"g": True, "dc": False}
+    ema_roles: ClassVar[tuple[str, ...]] = ("g",)
+    frozen_roles: ClassVar[tuple[str, ...]] = ("dc",)
+
+    def _init_training(self, path: PathOptions) -> None:
+        super()._init_training(path)
+        if getattr(path, "pretrain_network_dc", None) is None:
+            logger.warning("path.pretrain_network_dc is missing: the classifier that guides network_g is untrained")

@@ -1,0 +1,39 @@
+"""A probe: how well do the features of a frozen restorer tell degradations apart?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from uir.layers.tapped import TappedRestorer
+from uir.models.classifying_model import ClassifyingModel
+from uir.registry import MODEL_REGISTRY
+
+
+class _FeaturesOnly(TappedRestorer):
+    def forward(self, lq: Tensor) -> tuple[Tensor | None, list[Tensor]]:
+        """The features of `lq`; nothing is restored."""
+        return self.run(lq, stop=True)
+
+
+@MODEL_REGISTRY.register()
+class DCModel(ClassifyingModel):
+    """Train `network_dc` alone, on the features of a `network_g` that stays as it is, in evaluation mode."""
+
+    network_roles: ClassVar[Mapping[str, bool]] = {"g": False, "dc": True}
+    loss_slots: ClassVar[tuple[str, ...]] = ("classify_opt",)
+    ema_roles: ClassVar[tuple[str, ...]] = ("dc",)
+    frozen_roles: ClassVar[tuple[str, ...]] = ("g",)
+
+    def make_tapped(self, network: nn.Module) -> TappedRestorer:
+        """The restorer as far as its last feature."""
+        return _FeaturesOnly(network, self.train_opt.taps if self.is_train else None)
+
+    def compute_losses(self) -> dict[str, Tensor]:
+        """The loss of the batch."""
+        with torch.no_grad():
+            _, features = self.net_g(self.lq)
+        return {"l_classify": self.classification_loss(self.lq, features)}

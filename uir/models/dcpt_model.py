@@ -1,0 +1,44 @@
+"""DCPT: a restorer learns to tell degradations apart before it restores.
+
+Degradation Classification Pre-Training (Hu et al., ICLR 2025). Both losses are minimised together, not in turns.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from uir.layers.tapped import TappedRestorer
+from uir.models.classifying_model import ClassifyingModel
+from uir.registry import MODEL_REGISTRY
+
+
+class PretrainingStep(TappedRestorer):
+    """Clean images through the whole network, degraded ones as far as the last feature: one call, so that DDP counts
+    each parameter once."""
+
+    def forward(self, gt: Tensor, lq: Tensor) -> tuple[Tensor | None, list[Tensor]]:  # type: ignore[override]
+        """The restored `gt`, and the features of `lq`."""
+        return self.net(gt), self.run(lq, stop=True)[1]
+
+
+@MODEL_REGISTRY.register()
+class DCPTModel(ClassifyingModel):
+    """Pre-training: reconstruct the clean image from itself, and classify the degradation of the degraded one.
+
+    loss = pixel_opt(network_g(gt), gt) + classify_opt(network_dc(features of network_g at lq), label of lq). Gradients
+    of the classification reach all of network_g but its output layers. The network that comes out is fine-tuned with
+    `SRModel`.
+    """
+
+    def make_tapped(self, network: nn.Module) -> TappedRestorer:
+        """The restorer, for a pair of batches."""
+        return PretrainingStep(network, self.train_opt.taps if self.is_train else None)
+
+    def compute_losses(self) -> dict[str, Tensor]:
+        """The losses of the batch; `network_g` must keep the size of its input."""
+        gt = self.clean_images()
+        restored, features = self.net_g(gt, self.lq)
+        return {
+            "l_pix": self.pixel_loss(restored, gt),
+            "l_classify": self.classification_loss(self.lq, features),
+        }

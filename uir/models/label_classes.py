@@ -1,0 +1,78 @@
+"""The classes that a classifier tells apart, and what the label of an image says about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class LabelClasses:
+    """Names of the classes, in the order of the classifier's outputs.
+
+    Attributes:
+        names: the classes.
+        parts: the classes that make up a composite label, `{"haze_rain": ("haze", "rain"), "clean": ()}`; a label that
+            is not listed stands for itself. Where there are any, several classes may be true of one image.
+    """
+
+    names: tuple[str, ...]
+    parts: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(set(self.names)) < len(self.names):
+            raise ValueError(f"labels: a name stands twice in {', '.join(self.names)}")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def several(self) -> bool:
+        """Whether several classes may be true of one image."""
+        return bool(self.parts)
+
+    def check(self, labels: Iterable[str]) -> None:
+        """Make sure that all these labels are known.
+
+        Raises:
+            ValueError: one is not.
+        """
+        for label in labels:
+            missing = [name for name in self.parts.get(label, (label,)) if name not in self.names]
+            if missing:
+                raise ValueError(
+                    f"label '{label}': there is no class '{missing[0]}'; the classes are {', '.join(self.names)} "
+                    "(train.labels, else those that the weights of network_dc were trained on)"
+                )
+
+    def target(self, labels: Sequence[str | None]) -> Tensor:
+        """What the classifier should say: class indices, int64 [B]; with parts 0 or 1 for each class, float32 [B, K].
+
+        Raises:
+            ValueError: an image has no label, or an unknown one.
+        """
+        named = [label for label in labels if label is not None]
+        if len(named) < len(labels):
+            raise ValueError(
+                "an image has no label to classify; give its dataset `label: <name>`, or make it a task of a "
+                "MultiTaskDataset"
+            )
+        self.check(named)
+        if not self.several:
+            return torch.tensor([self.names.index(label) for label in named])
+        rows = [[float(name in self.parts.get(label, (label,))) for name in self.names] for label in named]
+        return torch.tensor(rows)
+
+    def hits(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Whether each image [B, K] is classified right: by the largest logit, with parts by the sign of each."""
+        if self.several:
+            return ((logits > 0) == (target > 0)).all(1)
+        return logits.argmax(1) == target
+
+
+def classes_of(labels: Iterable[str], parts: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """The classes that labels stand for, in alphabetical order: that of the datasets in a file means nothing."""
+    return tuple(sorted({name for label in labels for name in parts.get(label, (label,))}))
