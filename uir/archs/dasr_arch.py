@@ -1,0 +1,157 @@
+"""DASR: Unsupervised Degradation Representation Learning for Blind Super-Resolution (Wang et al., CVPR 2021)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from uir.layers.degradation_aware_conv import DAConv, in_fast_order
+from uir.layers.degradation_code import DegradationCode, require_code
+from uir.layers.features import FeaturePoint
+from uir.layers.published_parts import part_of
+from uir.layers.upsampling import pixel_shuffle_upsampler, run_linear_tail
+from uir.registry import ARCH_REGISTRY
+
+DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
+
+
+class DABlock(nn.Module):
+    """Two degradation-aware convolutions, each before a plain one, added to the input (paper Fig. 3b).
+
+    Args:
+        channels: C of input and output [B, C, H, W], and width of the code [B, C].
+        reduction: of the channel gates.
+    """
+
+    def __init__(self, channels: int, reduction: int = 8) -> None:
+        super().__init__()
+        self.da_conv1 = DAConv(channels, reduction=reduction)
+        self.da_conv2 = DAConv(channels, reduction=reduction)
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        """One block."""
+        branch = F.leaky_relu(self.da_conv1(x, code), 0.1, inplace=True)
+        branch = F.leaky_relu(self.conv1(branch), 0.1, inplace=True)
+        branch = F.leaky_relu(self.da_conv2(branch, code), 0.1, inplace=True)
+        return add(self.conv2(branch), x)
+
+
+class DAGroup(nn.Module):
+    """Blocks and a 3×3 convolution, added to the input (paper Fig. 3a).
+
+    Args:
+        channels, reduction: as in `DABlock`.
+        n_blocks: how many.
+    """
+
+    def __init__(self, channels: int, n_blocks: int, reduction: int = 8) -> None:
+        super().__init__()
+        blocks: list[nn.Module] = [DABlock(channels, reduction) for _ in range(n_blocks)]
+        self.body = nn.ModuleList([*blocks, nn.Conv2d(channels, channels, 3, padding=1)])
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        """One group."""
+        branch = x
+        for block in self.body[:-1]:
+            branch = block(branch, code)
+        return add(self.body[-1](branch), x)
+
+
+def add(branch: Tensor, x: Tensor) -> Tensor:
+    """branch + x, in the place of the branch where no gradient needs it."""
+    if torch.is_grad_enabled() or branch.dtype != x.dtype:
+        return branch + x
+    return branch.add_(x)
+
+
+def mean_shift(sign: int, rgb_range: float) -> nn.Conv2d:
+    """The fixed 1×1 convolution that takes DIV2K's mean colour off (-1) or puts it back (1)."""
+    shift = nn.Conv2d(3, 3, 1)
+    with torch.no_grad():
+        shift.weight.copy_(torch.eye(3).view(3, 3, 1, 1))
+        shift.bias.copy_(sign * rgb_range * torch.tensor(DIV2K_MEAN))  # type: ignore[union-attr]
+    return shift.requires_grad_(False)
+
+
+@ARCH_REGISTRY.register()
+class DASR(nn.Module):
+    """DASR's restorer, steered by the `vector` of a degradation code. [B, 3, H, W] to `scale` times the size.
+
+    Parameter names are the authors': the part `G.` of their checkpoints loads strictly.
+
+    Args:
+        scale: of the output; the authors publish 2, 3 and 4.
+        n_groups: groups of blocks.
+        n_blocks: blocks a group.
+        n_feats: channels of the features; the code is compressed to as many.
+        reduction: of the channel gates.
+        code_channels: width of the code's vector.
+        rgb_range: the range that the weights were trained on; images are [0, 1] outside.
+
+    Raises:
+        ValueError: a number is not positive, or the reduction does not fit.
+    """
+
+    pad_multiple = 1
+
+    def __init__(
+        self,
+        scale: int = 4,
+        n_groups: int = 5,
+        n_blocks: int = 5,
+        n_feats: int = 64,
+        reduction: int = 8,
+        code_channels: int = 256,
+        rgb_range: float = 255.0,
+    ) -> None:
+        super().__init__()
+        if min(scale, n_groups, n_blocks, n_feats) < 1:
+            raise ValueError(
+                "DASR: scale, n_groups, n_blocks and n_feats must be at least 1, "
+                f"got {scale}, {n_groups}, {n_blocks} and {n_feats}"
+            )
+        self.scale = scale
+        self.n_feats = n_feats
+        self.code_channels = code_channels
+        self.rgb_range = rgb_range
+        self.sub_mean = mean_shift(-1, rgb_range)
+        self.add_mean = mean_shift(1, rgb_range)
+        self.head = nn.Sequential(nn.Conv2d(3, n_feats, 3, padding=1))
+        self.compress = nn.Sequential(nn.Linear(code_channels, n_feats, bias=False), nn.LeakyReLU(0.1))
+        groups: list[nn.Module] = [DAGroup(n_feats, n_blocks, reduction) for _ in range(n_groups)]
+        self.body = nn.ModuleList([*groups, nn.Conv2d(n_feats, n_feats, 3, padding=1)])
+        self.tail = nn.Sequential(pixel_shuffle_upsampler(n_feats, scale), nn.Conv2d(n_feats, 3, 3, padding=1))
+
+    def feature_points(self) -> list[FeaturePoint]:
+        """One point after each group."""
+        return [FeaturePoint(f"body.{index}", self.n_feats, 1) for index in range(len(self.body) - 1)]
+
+    def forward(self, lq: Tensor, code: DegradationCode | None = None) -> Tensor:
+        """Restore a batch.
+
+        Args:
+            lq: [B, 3, H, W] in [0, 1]; any H, W.
+            code: its `vector` [B, code_channels].
+
+        Returns:
+            [B, 3, H·scale, W·scale], not clipped.
+
+        Raises:
+            ValueError: there is no code, or it has no vector of that width.
+        """
+        vector = self.compress(require_code(code, "vector", "DASR", self.code_channels))
+        shallow = self.head(self.sub_mean(in_fast_order(lq) * self.rgb_range))
+        x = shallow
+        for group in self.body[:-1]:
+            x = group(x, vector)
+        x = add(self.body[-1](x), shallow)
+        restored: Tensor = self.add_mean(run_linear_tail(self.tail, x, self.scale))
+        return (restored / self.rgb_range).contiguous()
+
+    @staticmethod
+    def convert_state_dict(state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The restorer's part of a published checkpoint, which holds the encoder too; others pass."""
+        return part_of(state, ["G."])

@@ -1,0 +1,242 @@
+"""Convolutions whose kernels and gates are predicted from a degradation code: one an image, or one a region."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from uir.layers.pointwise import PointwiseConv2d
+
+
+def depthwise_per_image(x: Tensor, kernels: Tensor) -> Tensor:
+    """Filter every channel of every image by a kernel of its own, zero-padded to the same size.
+
+    Args:
+        x: [B, C, H, W].
+        kernels: [B, C, k, k], k odd.
+
+    Returns:
+        [B, C, H, W].
+    """
+    size, groups = kernels.shape[-1], x.shape[0] * x.shape[1]
+    kernels = kernels.reshape(groups, 1, size, size).to(x.dtype)
+    # A single image keeps its memory order: to reshape it, even to its own shape, would copy it.
+    planes = x if x.shape[0] == 1 else x.reshape(1, groups, *x.shape[-2:])
+    filtered = F.conv2d(planes, kernels, padding=size // 2, groups=groups)
+    return filtered if x.shape[0] == 1 else filtered.view(x.shape)
+
+
+def in_fast_order(x: Tensor) -> Tensor:
+    """The memory order in which `depthwise_per_image` and what goes with it is fastest on a CPU.
+
+    That of one image is channels-last; several are filtered as one image of B·C channels, whose planes must lie apart.
+    """
+    single = x.shape[0] == 1 and x.device.type == "cpu" and not torch.is_grad_enabled()
+    return x.contiguous(memory_format=torch.channels_last) if single else x
+
+
+class _ChannelGate(nn.Module):
+    """Gates [B, channels, 1, 1] from a code [B, code_channels]; keys `conv_du.*`."""
+
+    def __init__(self, code_channels: int, channels: int, hidden: int, groups: int = 1) -> None:
+        super().__init__()
+        self.conv_du = nn.Sequential(
+            nn.Conv2d(code_channels, hidden, 1, bias=False),
+            nn.LeakyReLU(0.1),
+            nn.Conv2d(hidden, channels, 1, groups=groups, bias=False),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, code: Tensor) -> Tensor:
+        gate: Tensor = self.conv_du(code[:, :, None, None])
+        return gate
+
+
+class DAConv(nn.Module):
+    """Degradation-aware convolution (Wang et al., CVPR 2021, Fig. 3c): [B, channels, H, W] to the same.
+
+    A depthwise convolution with kernels predicted from the code, LeakyReLU and a 1×1 convolution; to that the input is
+    added, each channel times a gate that is predicted from the code too. No activation behind the sum.
+
+    Args:
+        channels: C.
+        code_channels: width of the code; default C.
+        kernel_size: of the depthwise kernels; odd.
+        reduction: by which the gate's hidden layer is narrower than the code.
+
+    Raises:
+        ValueError: the kernel size is even, or the reduction leaves the gate no hidden unit.
+    """
+
+    takes = ("vector",)
+
+    def __init__(
+        self, channels: int, code_channels: int | None = None, kernel_size: int = 3, reduction: int = 8
+    ) -> None:
+        super().__init__()
+        code_channels = code_channels or channels
+        if kernel_size % 2 == 0:
+            raise ValueError(f"{type(self).__name__}.kernel_size: expected an odd number, got {kernel_size}")
+        if not 1 <= reduction <= code_channels:
+            raise ValueError(
+                f"{type(self).__name__}.reduction: expected 1 to the code's {code_channels} channels, got {reduction}"
+            )
+        self.kernel_size = kernel_size
+        self.kernel = nn.Sequential(
+            nn.Linear(code_channels, code_channels, bias=False),
+            nn.LeakyReLU(0.1),
+            nn.Linear(code_channels, channels * kernel_size**2, bias=False),
+        )
+        self.conv = PointwiseConv2d(channels, channels)
+        self.ca = _ChannelGate(code_channels, channels, code_channels // reduction)
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        """Filter.
+
+        Args:
+            x: [B, channels, H, W].
+            code: [B, code_channels].
+        """
+        return self.filter(x, self.kernel(code), self.ca(code))
+
+    def filter(self, x: Tensor, kernels: Tensor, gate: Tensor) -> Tensor:
+        """Filter by kernels [B, channels · k²], and add the input times a gate [B, channels, 1, 1]."""
+        kernels = kernels.view(*x.shape[:2], self.kernel_size, self.kernel_size)
+        branch = self.conv(F.leaky_relu(depthwise_per_image(x, kernels), 0.1, inplace=True))
+        return add_gated(branch, x, gate)
+
+
+def add_gated(branch: Tensor, x: Tensor, gate: Tensor) -> Tensor:
+    """branch + gate · x in one pass; the sum takes the place of the branch where no gradient needs it."""
+    if torch.is_grad_enabled() or branch.dtype != x.dtype:
+        return branch + x * gate
+    return branch.addcmul_(x, gate.to(x.dtype))
+
+
+class DomainQueryAttention(nn.Module):
+    """Mixes what an image shows with what its code says (CDSR, Zhou et al., ACM MM 2022, Sec. 3.3).
+
+    Every channel's mean asks, the code's entries are the keys and values: [B, channels] from both. `gamma` starts at
+    0, so at first the code passes as it is.
+
+    Args:
+        channels: C of the image's features and of the code.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.query_conv = nn.Linear(channels, channels)
+        self.key_conv = nn.Linear(channels, channels)
+        self.value_conv = nn.Linear(channels, channels)
+        self.gamma = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        """The code [B, channels], as the image [B, channels, H, W] bends it."""
+        query, key = self.query_conv(x.mean((2, 3))), self.key_conv(code)
+        attention = (query[:, :, None] @ key[:, None, :]).softmax(-1)
+        answer = (attention @ self.value_conv(code)[:, :, None]).squeeze(-1)
+        return self.gamma * answer + code
+
+
+class DQAConv(DAConv):
+    """`DAConv` whose kernels come from a code that `DomainQueryAttention` has mixed with the features.
+
+    [B, channels, H, W] to the same. The gate comes from the code as it was.
+
+    Args:
+        channels: C, of the features and of the code.
+        code_channels: of a code of another width, which a linear layer then maps to C.
+        kernel_size, reduction: as in `DAConv`.
+
+    Raises:
+        ValueError: as `DAConv`.
+    """
+
+    def __init__(
+        self, channels: int, code_channels: int | None = None, kernel_size: int = 3, reduction: int = 2
+    ) -> None:
+        super().__init__(channels, channels, kernel_size, reduction)
+        self.sf_attn = DomainQueryAttention(channels)
+        same = code_channels in (None, channels)
+        self.fit = nn.Identity() if same else nn.Linear(code_channels or channels, channels)
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        """As `DAConv`, with a code [B, code_channels]."""
+        code = self.fit(code)
+        return self.filter(x, self.kernel(self.sf_attn(x, code)), self.ca(code))
+
+
+class _HardRegions(torch.autograd.Function):
+    """Which region a pixel belongs to: one-hot of the largest of [B, R, H, W]; backward, softmax's gradient."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, logits: Tensor) -> Tensor:
+        ctx.save_for_backward(logits.softmax(1))
+        return torch.zeros_like(logits).scatter_(1, logits.argmax(1, keepdim=True), 1.0)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> Tensor:
+        (shares,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        return shares * (gradient - (gradient * shares).sum(1, keepdim=True))
+
+
+class RegionDAConv(nn.Module):
+    """Degradation-aware convolution with kernels and gates for each of a few regions (DAA, Wang et al., ACCV 2022).
+
+    As `DAConv`, but a pixel takes the kernel and the gate of its region, which a 3×3 convolution on the features
+    chooses: the largest of its outputs, with softmax's gradient.
+
+    Args:
+        channels: C of input and output [B, C, H, W].
+        code_channels: width of the code; default C.
+        kernel_size: of the depthwise kernels; odd.
+        regions: how many regions.
+        hidden: hidden units a region.
+
+    Raises:
+        ValueError: the kernel size is even.
+    """
+
+    takes = ("vector",)
+
+    def __init__(
+        self,
+        channels: int,
+        code_channels: int | None = None,
+        kernel_size: int = 3,
+        regions: int = 4,
+        hidden: int = 4,
+    ) -> None:
+        super().__init__()
+        if kernel_size % 2 == 0:
+            raise ValueError(f"RegionDAConv.kernel_size: expected an odd number, got {kernel_size}")
+        code_channels = code_channels or channels
+        wide = regions * hidden
+        self.kernel_size, self.regions = kernel_size, regions
+        self.kernel = nn.Sequential(
+            nn.Conv1d(code_channels, wide, 1, bias=False),
+            nn.LeakyReLU(0.1),
+            nn.Conv1d(wide, regions * channels * kernel_size**2, 1, groups=regions, bias=False),
+        )
+        self.conv = PointwiseConv2d(channels, channels)
+        self.ca = _ChannelGate(code_channels, regions * channels, wide, groups=regions)
+        self.conv_guide1 = nn.Conv2d(channels, regions, 3, padding=1)
+        self.conv_guide2 = nn.Conv2d(channels, regions, 3, padding=1)
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        """Filter.
+
+        Args:
+            x: [B, channels, H, W].
+            code: [B, code_channels].
+        """
+        size = (x.shape[0], self.regions, x.shape[1])
+        kernels = self.kernel(code[:, :, None]).view(*size, self.kernel_size, self.kernel_size)
+        gates = self.ca(code).view(*size, 1, 1)
+        of_kernels, of_gates = _HardRegions.apply(self.conv_guide1(x)), _HardRegions.apply(self.conv_guide2(x))
+        # Region by region, so that only one filtered copy of the features is held at a time.
+        regions = range(self.regions)
+        filtered = sum(depthwise_per_image(x, kernels[:, r]) * of_kernels[:, r, None] for r in regions)
+        gate = sum(gates[:, r] * of_gates[:, r, None] for r in regions)
+        return self.conv(F.leaky_relu(filtered, 0.1)) + x * gate

@@ -1,0 +1,113 @@
+"""Modulators: layers `(x, code) -> x` by which a degradation code steers a backbone, chosen by name.
+
+A modulator is built with the channels of the features and of the code, and takes features [B, channels, H, W] and a
+code [B, code_channels] ("vector"), or [B, code_channels, h, w] ("map") where its attribute `takes` says so.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from uir.layers.degradation_aware_conv import DAConv, DQAConv, RegionDAConv
+
+
+def as_map(code: Tensor, x: Tensor) -> Tensor:
+    """A code as a map that goes with `x`: a vector becomes [B, C, 1, 1], a map is resized to x's height and width."""
+    if code.ndim == 2:
+        return code[:, :, None, None]
+    if code.shape[-2:] in (x.shape[-2:], (1, 1)):
+        return code
+    return F.interpolate(code, x.shape[-2:], mode="bilinear", align_corners=False)
+
+
+class SFT(nn.Module):
+    """Spatial feature transform (Wang et al., CVPR 2018; as AirNet writes it): x · gamma(code) + beta(code).
+
+    Args:
+        channels: C of input and output [B, C, H, W].
+        code_channels: channels of the code; default C.
+    """
+
+    takes = ("vector", "map")
+
+    def __init__(self, channels: int, code_channels: int | None = None) -> None:
+        super().__init__()
+        code_channels = code_channels or channels
+        self.conv_gamma = self._layers(channels, code_channels)
+        self.conv_beta = self._layers(channels, code_channels)
+
+    @staticmethod
+    def _layers(channels: int, code_channels: int) -> nn.Sequential:
+        return nn.Sequential(
+            nn.Conv2d(code_channels, channels, 1, bias=False),
+            nn.LeakyReLU(0.1),
+            nn.Conv2d(channels, channels, 1, bias=False),
+        )
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        """Scale and shift every feature by the code, [B, code_channels] or a map of any size."""
+        code = as_map(code, x)
+        return x * self.conv_gamma(code) + self.conv_beta(code)
+
+
+class Stretch(nn.Module):
+    """Dimensionality stretching (SRMD, Zhang et al., CVPR 2018): the code, repeated over all pixels, is concatenated
+    to the features, and a 3×3 convolution takes both in.
+
+    Args:
+        channels: C of input and output [B, C, H, W].
+        code_channels: channels of the code; default C.
+    """
+
+    takes = ("vector", "map")
+
+    def __init__(self, channels: int, code_channels: int | None = None) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels + (code_channels or channels), channels, 3, padding=1)
+
+    def forward(self, x: Tensor, code: Tensor) -> Tensor:
+        """Join the code, [B, code_channels] or a map of any size, to the features."""
+        code = as_map(code, x).to(x.dtype)
+        stretched: Tensor = self.conv(torch.cat([x, code.expand(-1, -1, *x.shape[-2:])], 1))
+        return stretched
+
+
+MODULATORS: dict[str, type[nn.Module]] = {
+    "da_conv": DAConv,
+    "dqa": DQAConv,
+    "region_da": RegionDAConv,
+    "sft": SFT,
+    "stretch": Stretch,
+}
+
+
+def build_modulator(name: str, channels: int, code_channels: int, field: str = "vector", **arguments: Any) -> nn.Module:
+    """A modulator by its name.
+
+    Args:
+        name: a key of `MODULATORS`.
+        channels: of the features.
+        code_channels: of the code.
+        field: what it will be given, "vector" or "map".
+        arguments: the rest of its constructor's.
+
+    Raises:
+        ValueError: there is no such modulator, it cannot take that field, or it has no such argument.
+    """
+    if name not in MODULATORS:
+        raise ValueError(f"modulator: there is no '{name}'; there are {', '.join(MODULATORS)}")
+    cls = MODULATORS[name]
+    takes: tuple[str, ...] = getattr(cls, "takes", ("vector",))
+    if field not in takes:
+        able = [other for other, held in MODULATORS.items() if field in getattr(held, "takes", ())]
+        raise ValueError(f"modulator '{name}' cannot be steered by a code's {field}; {', '.join(able)} can")
+    known = [key for key in inspect.signature(cls).parameters if key not in ("channels", "code_channels")]
+    unknown = [key for key in arguments if key not in known]
+    if unknown:
+        raise ValueError(f"modulator '{name}' has no argument {unknown[0]}; it has {', '.join(known) or 'none'}")
+    return cls(channels, code_channels, **arguments)

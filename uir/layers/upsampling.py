@@ -1,0 +1,89 @@
+"""Enlarging features by convolutions and pixel shuffling, the short way where the long one is linear."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+# Below this many pixels a linear tail is run as it is: collapsing it would cost more than it saves.
+_FEWEST_PIXELS = 48 * 48
+
+
+def prime_factors(number: int) -> list[int]:
+    """2, 2, 3 for 12; none for 1."""
+    factors, divisor = [], 2
+    while number > 1:
+        while number % divisor == 0:
+            factors.append(divisor)
+            number //= divisor
+        divisor += 1
+    return factors
+
+
+def pixel_shuffle_upsampler(channels: int, scale: int) -> nn.Sequential:
+    """EDSR's upsampler: for each prime factor of `scale` a 3×3 convolution and a pixel shuffle, no activation.
+
+    Args:
+        channels: C; [B, C, H, W] becomes [B, C, H·scale, W·scale].
+        scale: at least 1.
+
+    Raises:
+        ValueError: the scale is less than 1.
+    """
+    if scale < 1:
+        raise ValueError(f"scale: expected an integer of at least 1, got {scale}")
+    layers: list[nn.Module] = []
+    for factor in prime_factors(scale):
+        layers += [nn.Conv2d(channels, channels * factor**2, 3, padding=1), nn.PixelShuffle(factor)]
+    return nn.Sequential(*layers)
+
+
+def run_linear_tail(tail: nn.Module, features: Tensor, scale: int) -> Tensor:
+    """What `tail(features)` gives, for a tail that is linear but for its biases, faster where no gradient is wanted.
+
+    Such a tail (3×3 convolutions and pixel shuffles, up to the image's few channels) is one 5×5 convolution with
+    channels · scale² outputs and a pixel shuffle. The two differ only in the outermost pixels, where every convolution
+    of the tail pads with zeros: those are run as they are.
+
+    Args:
+        tail: [B, C, H, W] to [B, K, H·scale, W·scale]; what it gives for a pixel depends on 5×5 pixels.
+        features: [B, C, H, W].
+        scale: of the tail.
+    """
+    height, width = features.shape[-2:]
+    whole = (
+        torch.is_grad_enabled()
+        or features.device.type == "meta"
+        or features.dtype not in (torch.float32, torch.float64)
+        or torch.is_autocast_enabled(features.device.type)
+        or torch.compiler.is_compiling()
+        or torch.jit.is_tracing()
+        or scale == 1
+        or min(height, width) < 8
+        or height * width < _FEWEST_PIXELS
+    )
+    if whole:
+        restored: Tensor = tail(features)
+        return restored
+    weight, bias = collapse_linear_tail(tail, features, scale)
+    image = F.pixel_shuffle(F.conv2d(features, weight, bias, padding=2), scale)
+    image[..., :scale, :] = tail(features[..., :3, :])[..., :scale, :]
+    image[..., -scale:, :] = tail(features[..., -3:, :])[..., -scale:, :]
+    image[..., :, :scale] = tail(features[..., :, :3])[..., :, :scale]
+    image[..., :, -scale:] = tail(features[..., :, -3:])[..., :, -scale:]
+    return image
+
+
+def collapse_linear_tail(tail: nn.Module, features: Tensor, scale: int) -> tuple[Tensor, Tensor]:
+    """The one convolution that a linear tail is: weight [K·scale², C, 5, 5] and bias [K·scale²].
+
+    The weight is what the tail without its biases answers to single lit pixels, the bias what it answers to darkness.
+    """
+    channels = features.shape[1]
+    lit = torch.eye(channels, dtype=features.dtype, device=features.device)[:, :, None, None]
+    unbiased = {key: p if p.ndim > 1 else torch.zeros_like(p) for key, p in tail.named_parameters()}
+    answers = torch.func.functional_call(tail, unbiased, (F.pad(lit, (2, 2, 2, 2)),))
+    weight = F.pixel_unshuffle(answers, scale).flip(-2, -1).transpose(0, 1)
+    darkness = F.pixel_unshuffle(tail(features.new_zeros(1, channels, 5, 5)), scale)
+    return weight.contiguous(), darkness[0, :, 2, 2]
