@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 VENV := .venv
+JOBS ?= 2
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
@@ -14,7 +15,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 
 help:
 	@echo "make demo     train a small network on real photographs, test it, restore one (under 4 minutes on 2 cores)"
-	@echo "make test     run the tests"
+	@echo "make test     run the tests, in JOBS=2 processes"
 	@echo "make lint     ruff: rules and formatting"
 	@echo "make bench    run the scripts in benchmarks/"
 	@echo "make install  set up $(VENV) (the others do it by themselves)"
@@ -25,7 +26,7 @@ demo: install
 	$(PY) demo.py
 
 test: install
-	$(PY) -m pytest
+	$(PY) -m pytest -n $(JOBS)
 
 lint: install
 	$(PY) -m ruff check .
