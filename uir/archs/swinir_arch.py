@@ -1,0 +1,372 @@
+"""SwinIR: Image Restoration Using Swin Transformer (Liang et al., ICCV workshops 2021), and the variant of DCPT."""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from uir.layers.features import FeaturePoint
+from uir.layers.padding import crop, pad_to_multiple
+from uir.layers.swin import BasicLayer, SwinTransformerBlock
+from uir.layers.windows import WindowLayout, relative_position_index, shifted_window_mask
+from uir.registry import ARCH_REGISTRY
+
+_RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K
+_TABLE = ".attn.relative_position_bias_table"
+_DERIVED = (".attn_mask", ".relative_position_index")  # published buffers that follow from the sizes
+
+
+class RSTB(nn.Module):
+    """Residual Swin Transformer block (paper Fig. 2a). Tokens [B, H·W, C] to the same.
+
+    Args:
+        channels: C.
+        group: its transformer blocks.
+        resi_connection: the convolution behind them, `1conv` or `3conv`.
+    """
+
+    def __init__(self, channels: int, group: BasicLayer, resi_connection: str) -> None:
+        super().__init__()
+        self.residual_group = group
+        self.conv = _residual_conv(channels, resi_connection)
+
+    def forward(self, tokens: Tensor, height: int, width: int, layouts: tuple[WindowLayout, WindowLayout]) -> Tensor:
+        """The blocks and the convolution, added to the input; `layouts` of the windows in place and of the shifted."""
+        deep = self.residual_group(tokens, layouts)
+        return tokens + _to_tokens(self.conv(_to_map(deep, height, width)))
+
+
+def _to_map(tokens: Tensor, height: int, width: int) -> Tensor:
+    """[B, H·W, C] to [B, C, H, W], in channels-last order without a copy."""
+    return tokens.unflatten(1, (height, width)).permute(0, 3, 1, 2)
+
+
+def _to_tokens(x: Tensor) -> Tensor:
+    """[B, C, H, W] to [B, H·W, C]; nothing is copied where the map is in channels-last order."""
+    return x.flatten(2).transpose(1, 2)
+
+
+def _residual_conv(channels: int, kind: str) -> nn.Module:
+    if kind == "1conv":
+        return nn.Conv2d(channels, channels, 3, padding=1)
+    if kind != "3conv":
+        raise ValueError(f"SwinIR.resi_connection: expected 1conv or 3conv, got {kind!r}")
+    return nn.Sequential(
+        nn.Conv2d(channels, channels // 4, 3, padding=1),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(channels // 4, channels // 4, 1),
+        nn.LeakyReLU(0.2),
+        nn.Conv2d(channels // 4, channels, 3, padding=1),
+    )
+
+
+def _shuffle(channels: int, out_channels: int, factor: int) -> tuple[nn.Module, nn.Module]:
+    return nn.Conv2d(channels, out_channels * factor**2, 3, padding=1), nn.PixelShuffle(factor)
+
+
+def _init_linear(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def _prepare_loading(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Before `load_state_dict`: refuse what does not fit, and leave out what follows from the sizes."""
+    own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    if isinstance(module, SwinIR):
+        module.check_state_dict(own)
+    for key in own:
+        if key.endswith(_DERIVED):
+            del state[prefix + key]
+
+
+def _check_sizes(
+    img_size: Sequence[int],
+    patch_size: int,
+    in_chans: int,
+    embed_dim: int,
+    depths: Sequence[int],
+    num_heads: Sequence[int],
+    window_size: int,
+    upscale: int,
+) -> None:
+    """Raise ValueError where a size is out of range, or does not fit the others."""
+    if len(img_size) != 2 or min(img_size) < 1:
+        raise ValueError(f"SwinIR.img_size: expected one side or [height, width], got {list(img_size)}")
+    if patch_size != 1:
+        raise ValueError(f"SwinIR.patch_size: expected 1, a token for each pixel, got {patch_size}")
+    for key, number in {"in_chans": in_chans, "window_size": window_size, "upscale": upscale}.items():
+        if number < 1:
+            raise ValueError(f"SwinIR.{key}: expected at least 1, got {number}")
+    if not depths or len(depths) != len(num_heads) or min(*depths, *num_heads) < 1:
+        raise ValueError(
+            f"SwinIR: depths and num_heads must have one number of at least 1 for each RSTB, got {list(depths)} and "
+            f"{list(num_heads)}"
+        )
+    if embed_dim < 1 or any(embed_dim % heads for heads in num_heads):
+        raise ValueError(
+            f"SwinIR.embed_dim: every number of num_heads {list(num_heads)} must divide it, got {embed_dim}"
+        )
+
+
+@ARCH_REGISTRY.register()
+class SwinIR(nn.Module):
+    """SwinIR. Input [B, in_chans, H, W], output [B, in_chans, H·scale, W·scale]; any H, W (reflected to whole windows).
+
+    Argument and parameter names are the authors', so their checkpoints load strictly, whatever `img_size` they were
+    trained with: masks and indices follow from the sizes and are no part of the weights here (`published_state_dict`
+    gives them). DCPT's SwinIR is this one with `rel_pos_bias: false, attn_mask: false`; its checkpoints load too.
+
+    Args:
+        img_size: side, or height and width, of the training crops; matters only for `ape` and where it is no larger
+            than a window.
+        patch_size: 1, as in all published networks.
+        in_chans: channels of the image.
+        embed_dim: C, channels inside.
+        depths: transformer blocks in each RSTB.
+        num_heads: attention heads in each RSTB; they divide C.
+        window_size: side of a window in pixels.
+        mlp_ratio: width of the perceptrons, as a multiple of C.
+        qkv_bias: whether queries, keys and values have a bias.
+        qk_scale: factor of the attention's logits; default (C / heads)^-0.5.
+        drop_rate: dropout behind the embedding and the linear layers.
+        attn_drop_rate: dropout of the attention's weights.
+        drop_path_rate: stochastic depth of the last block; it grows linearly from 0 at the first.
+        ape: add a learnt value for every place; images must then be of `img_size`.
+        patch_norm: normalise the embedding.
+        use_checkpoint: compute activations again in the backward pass: slower, less memory.
+        upscale: enlargement, done by the upsampler.
+        img_range: the factor by which images in [0, 1] are multiplied inside; 255 for JPEG.
+        upsampler: `pixelshuffle` (classical; 2, 3, 4, 8), `pixelshuffledirect` (lightweight; any), `nearest+conv`
+            (real-world; 2, 4, 8), or nothing: the output has the input's size, and the network learns a residual.
+        resi_connection: the convolution of a residual, `1conv` or `3conv`.
+        num_feat: channels between `pixelshuffle` or `nearest+conv` and the body.
+        rel_pos_bias: whether the attention has tables of relative positions; DCPT's has none.
+        attn_mask: whether shifted windows keep apart what the shift brings together; DCPT's do not.
+
+    Raises:
+        ValueError: an argument is out of range, or does not fit the others.
+    """
+
+    pads_itself = True
+    mean: Tensor
+
+    def __init__(
+        self,
+        img_size: int | Sequence[int] = 64,
+        patch_size: int = 1,
+        in_chans: int = 3,
+        embed_dim: int = 96,
+        depths: Sequence[int] = (6, 6, 6, 6),
+        num_heads: Sequence[int] = (6, 6, 6, 6),
+        window_size: int = 7,
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        qk_scale: float | None = None,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.1,
+        ape: bool = False,
+        patch_norm: bool = True,
+        use_checkpoint: bool = False,
+        upscale: int = 2,
+        img_range: float = 1.0,
+        upsampler: str | None = "",
+        resi_connection: str = "1conv",
+        num_feat: int = 64,
+        rel_pos_bias: bool = True,
+        attn_mask: bool = True,
+    ) -> None:
+        super().__init__()
+        sides = [img_size, img_size] if isinstance(img_size, int) else list(img_size)
+        _check_sizes(sides, patch_size, in_chans, embed_dim, depths, num_heads, window_size, upscale)
+        self.embed_dim, self.img_range, self.crop_size = embed_dim, img_range, (sides[0], sides[1])
+        self.window, self.shift = window_size, window_size // 2
+        if min(sides) <= window_size:
+            self.window, self.shift = min(sides), 0
+        self.rel_pos_bias, self.attn_mask, self.upsampler = rel_pos_bias, attn_mask, upsampler or ""
+        self.scale = upscale if upsampler else 1
+        mean = torch.tensor(_RGB_MEAN if in_chans == 3 else [0.0] * in_chans).view(1, -1, 1, 1)
+        self.register_buffer("mean", mean, persistent=False)
+
+        self.conv_first = nn.Conv2d(in_chans, embed_dim, 3, padding=1)
+        self.patch_embed = nn.Sequential(OrderedDict(norm=nn.LayerNorm(embed_dim)) if patch_norm else OrderedDict())
+        self.absolute_pos_embed: nn.Parameter | None = None
+        if ape:
+            self.absolute_pos_embed = nn.Parameter(torch.empty(1, sides[0] * sides[1], embed_dim))
+            nn.init.trunc_normal_(self.absolute_pos_embed, std=0.02)
+        self.pos_drop = nn.Dropout(drop_rate)
+        self.layers = nn.ModuleList()
+        block = 0
+        for depth, heads in zip(depths, num_heads, strict=True):
+            blocks = []
+            for index in range(depth):
+                rate = drop_path_rate * block / max(sum(depths) - 1, 1)
+                blocks.append(
+                    SwinTransformerBlock(
+                        embed_dim, heads, self.window, bool(index % 2), mlp_ratio, drop_rate, rate,
+                        qkv_bias=qkv_bias, qk_scale=qk_scale, rel_pos_bias=rel_pos_bias, attn_drop=attn_drop_rate,
+                    )
+                )  # fmt: skip
+                block += 1
+            self.layers.append(RSTB(embed_dim, BasicLayer(blocks, use_checkpoint), resi_connection))
+        self.norm = nn.LayerNorm(embed_dim)
+        self.conv_after_body = _residual_conv(embed_dim, resi_connection)
+        self._add_upsampler(embed_dim, num_feat, in_chans, upscale)
+        self.apply(_init_linear)
+        self.register_load_state_dict_pre_hook(_prepare_loading)
+
+    def _add_upsampler(self, channels: int, num_feat: int, out_channels: int, upscale: int) -> None:
+        """The layers behind the body, under the names that they have in published checkpoints."""
+        stages = upscale.bit_length() - 1
+        is_power_of_two = upscale == 2**stages
+        if self.upsampler in ("pixelshuffle", "nearest+conv"):
+            self.conv_before_upsample = nn.Sequential(nn.Conv2d(channels, num_feat, 3, padding=1), nn.LeakyReLU())
+        if self.upsampler == "pixelshuffle" and (is_power_of_two or upscale == 3):
+            factors = [2] * stages if is_power_of_two else [3]
+            self.upsample = nn.Sequential(
+                *(layer for factor in factors for layer in _shuffle(num_feat, num_feat, factor))
+            )
+        elif self.upsampler == "pixelshuffledirect":
+            self.upsample = nn.Sequential(*_shuffle(channels, out_channels, upscale))
+            return
+        elif self.upsampler == "nearest+conv" and is_power_of_two:
+            for stage in range(stages):
+                self.add_module(f"conv_up{stage + 1}", nn.Conv2d(num_feat, num_feat, 3, padding=1))
+            self.conv_hr = nn.Conv2d(num_feat, num_feat, 3, padding=1)
+        elif self.upsampler:
+            raise ValueError(
+                f"SwinIR: expected an upsampler of pixelshuffle (upscale 1, 2, 3, 4, 8), pixelshuffledirect (any), "
+                f"nearest+conv (1, 2, 4, 8) or '', got {self.upsampler!r} with upscale {upscale}"
+            )
+        self.conv_last = nn.Conv2d(num_feat if self.upsampler else channels, out_channels, 3, padding=1)
+
+    @property
+    def pad_multiple(self) -> int:
+        """Height and width of a batch are best multiples of this, a window; others are reflected up to it."""
+        return self.window
+
+    def feature_points(self) -> list[FeaturePoint]:
+        """One point after each RSTB of the second half: those that DCPT classifies."""
+        count = len(self.layers)
+        return [FeaturePoint(f"layers.{i}", self.embed_dim, 1, "tokens") for i in range(count // 2, count)]
+
+    def forward(self, lq: Tensor) -> Tensor:
+        """Restore a batch.
+
+        Args:
+            lq: [B, in_chans, H, W] in [0, 1]; any H, W.
+
+        Returns:
+            [B, in_chans, H·scale, W·scale], not clipped.
+
+        Raises:
+            ValueError: with `ape`, the padded image is not of `img_size`.
+        """
+        padded = pad_to_multiple(lq, self.window).contiguous(memory_format=torch.channels_last)
+        image = (padded - self.mean) * self.img_range
+        shallow = self.conv_first(image)
+        deep = self._reconstruct(self.conv_after_body(self._body(shallow)) + shallow)
+        restored = (deep if self.upsampler else image + deep) / self.img_range + self.mean
+        return crop(restored, lq.shape[-2] * self.scale, lq.shape[-1] * self.scale).contiguous()
+
+    def _body(self, shallow: Tensor) -> Tensor:
+        """The deep features of a map [B, C, H, W], in its shape."""
+        height, width = shallow.shape[-2:]
+        tokens = self.patch_embed(_to_tokens(shallow))
+        if self.absolute_pos_embed is not None:
+            if (height, width) != self.crop_size:
+                raise ValueError(
+                    f"SwinIR: with ape only images of img_size {list(self.crop_size)} can be restored, got one that is "
+                    f"padded to {[height, width]}"
+                )
+            tokens = tokens + self.absolute_pos_embed
+        tokens = self.pos_drop(tokens)
+        shape = (len(tokens), height, width)
+        layouts = (
+            WindowLayout.of(shape, self.window, 0, False, tokens),
+            WindowLayout.of(shape, self.window, self.shift, self.attn_mask, tokens),
+        )
+        for layer in self.layers:
+            tokens = layer(tokens, height, width, layouts)
+        return _to_map(self.norm(tokens), height, width)
+
+    def _reconstruct(self, deep: Tensor) -> Tensor:
+        """The image, or the residual, of the deep features."""
+        if self.upsampler == "pixelshuffledirect":
+            return self.upsample(deep)
+        if self.upsampler == "pixelshuffle":
+            deep = self.upsample(self.conv_before_upsample(deep))
+        elif self.upsampler == "nearest+conv":
+            deep = self.conv_before_upsample(deep)
+            for stage in range(self.scale.bit_length() - 1):
+                enlarged = F.interpolate(deep, scale_factor=2, mode="nearest")
+                deep = F.leaky_relu(self.get_submodule(f"conv_up{stage + 1}")(enlarged), 0.2)
+            deep = F.leaky_relu(self.conv_hr(deep), 0.2)
+        return self.conv_last(deep)
+
+    @staticmethod
+    def convert_state_dict(state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The network's keys for those of the authors and of DCPT, without the buffers that follow from the sizes.
+
+        DCPT writes `encode_layers.0.` and `decode_layers0.` for the first and the second half of `layers.`.
+        """
+        encoders = {int(match[1]) for key in state if (match := re.match(r"encode_layers\.(\d+)\.", key))}
+        half = max(encoders) + 1 if encoders else 3  # DCPT's code holds six layers
+
+        def rename(key: str) -> str:
+            key = re.sub(r"^encode_layers\.", "layers.", key)
+            return re.sub(r"^decode_layers(\d+)\.", lambda match: f"layers.{half + int(match[1])}.", key)
+
+        return {rename(key): value for key, value in state.items() if not key.endswith(_DERIVED)}
+
+    def published_state_dict(self) -> dict[str, Tensor]:
+        """The weights as the published code loads them: `convert_state_dict` the other way round.
+
+        Under DCPT's keys where this is DCPT's network (no tables, no masks), else under the authors', with the buffers
+        that theirs holds; the masks are those of `img_size`.
+
+        Raises:
+            ValueError: `img_size` is not a multiple of the window; the published network cannot be built so.
+        """
+        state = dict(self.state_dict())
+        if not self.rel_pos_bias and not self.attn_mask:
+            half = len(self.layers) // 2
+
+            def rename(match: re.Match[str]) -> str:
+                layer = int(match[1])
+                return f"encode_layers.{layer}." if layer < half else f"decode_layers{layer - half}."
+
+            return {re.sub(r"^layers\.(\d+)\.", rename, key): value for key, value in state.items()}
+        device = self.mean.device
+        index = relative_position_index(self.window, device)
+        mask = shifted_window_mask(*self.crop_size, self.window, self.shift, device)
+        for name, module in self.named_modules():
+            if isinstance(module, SwinTransformerBlock):
+                state |= {f"{name}.attn.relative_position_index": index.clone()} if self.rel_pos_bias else {}
+                state |= {f"{name}.attn_mask": mask.clone()} if self.attn_mask and self.shift and module.shifted else {}
+        return state
+
+    def check_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Refuse weights that would not compute here what they were trained for.
+
+        Raises:
+            ValueError: they have tables of relative positions and the network has none, or the reverse.
+        """
+        if not any(key.endswith(".attn.qkv.weight") for key in state):
+            return
+        held = any(key.endswith(_TABLE) for key in state)
+        if held != self.rel_pos_bias:
+            has, lacks, flag = ("have", "has none", "true") if held else ("lack", "has them", "false")
+            raise ValueError(
+                f"SwinIR: these weights {has} tables of relative positions (keys ending in '{_TABLE[1:]}'), and the "
+                f"network {lacks}: it would compute something else; build it with rel_pos_bias: {flag}, "
+                f"attn_mask: {flag}"
+            )
