@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal, Optional
 
 import typer
 
+from uir.cli_ablate import ablate
+from uir.cli_analyze import analyze_app
 from uir.cli_prepare import prepare_app
 
 app = typer.Typer(
@@ -26,6 +28,8 @@ app = typer.Typer(
 )
 
 app.add_typer(prepare_app)
+app.command()(ablate)
+app.add_typer(analyze_app)
 
 OptionFileArgument = Annotated[Path, typer.Option("-opt", "--opt", help="Option file (YAML).")]
 ForceArgument = Annotated[

@@ -63,6 +63,30 @@ class PathOptions(Section):
     results_root: Path | None = Field(None, description="The folder of a test run; default results/<name>.")
 
 
+class ProbeOptions(Section):
+    """How well features of the network in training tell degradations apart, as `uir analyze` measures it."""
+
+    images: Path = Field(description="Folder of clean photographs that every class is made of.")
+    recipe: str = Field(
+        "dcpt_5d", description="The classes: a set of tasks, a test set, or a .yml file of {label: {type: ...}}."
+    )
+    max_images: int | None = Field(32, ge=2, description="Take only the first so many photographs.")
+    every: int | None = Field(
+        None, ge=1, description="Only at validations whose iteration is a multiple of this; default at every one."
+    )
+    network: str = Field("g", description="Role of the network that is looked into.")
+    crop: int = Field(128, ge=1, description="Side of the patches, in pixels.")
+    k: int = Field(5, ge=1, description="Neighbours of the kNN probe.")
+    splits: int = Field(5, ge=1, description="Splits of the photographs whose accuracies are averaged.")
+
+
+class ProbesOptions(Section):
+    """Probes of the features at validation."""
+
+    knn: ProbeOptions | None = Field(None, description="Nearest neighbours.")
+    linear: ProbeOptions | None = Field(None, description="Logistic regression.")
+
+
 class ValOptions(Section):
     """Validation during training, and testing."""
 
@@ -79,6 +103,7 @@ class ValOptions(Section):
     measure_input: bool = Field(
         False, description="Measure the degraded input too, where it has the size of the clean image."
     )
+    probes: ProbesOptions | None = Field(None, description="Probes of the features, logged like metrics.")
 
 
 class SchedulerOptions(Component):

@@ -1,0 +1,113 @@
+"""Charts: confusion matrices, embeddings in the plane, radar charts. Drawn without a screen and without pyplot."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from uir.analysis.extras import matplotlib_part
+from uir.files import replacing
+
+
+def confusion_picture(path: Path, counts: Sequence[Sequence[int]], classes: Sequence[str], title: str) -> Path:
+    """Draw a confusion matrix, each cell the share of its true class (row) in percent.
+
+    Args:
+        path: the picture to write; its ending names the format.
+        counts: [K, K], rows the true classes, columns the answers.
+        classes: K names.
+        title: of the picture.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    shares = np.array(counts, float)
+    shares /= np.maximum(shares.sum(1, keepdims=True), 1)
+    size = 2.5 + 0.55 * len(classes)
+    figure, axes = _figure(size, size)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(*shares.shape):
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, f"{100 * shares[row, column]:.0f}", ha="center", va="center", color=colour, fontsize=8)
+    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
+    axes.set_yticks(range(len(classes)), classes)
+    axes.set(xlabel="answer", ylabel="degradation", title=title)
+    return _save(figure, path)
+
+
+def scatter_picture(path: Path, points: np.ndarray, labels: Sequence[int], classes: Sequence[str], title: str) -> Path:
+    """Draw points in the plane, coloured by class; classes that differ by a number get a scale of colours.
+
+    Args:
+        path: the picture to write.
+        points: [N, 2].
+        labels: class index of each point.
+        classes: their names.
+        title: of the picture.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    figure, axes = _figure(6.4, 5.2)
+    for index, (name, colour) in enumerate(zip(classes, _colours(classes), strict=True)):
+        own = points[np.array(labels) == index]
+        axes.scatter(own[:, 0], own[:, 1], s=14, color=colour, label=name, linewidths=0)
+    axes.set(xticks=[], yticks=[], title=title)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    return _save(figure, path)
+
+
+def radar_picture(path: Path, runs: Mapping[str, Sequence[float]], axes_names: Sequence[str], title: str) -> Path:
+    """Draw a radar chart; all axes have one scale, which starts below the smallest value.
+
+    Args:
+        path: the picture to write.
+        runs: a value for each axis, by the run's name.
+        axes_names: names of the axes, at least three.
+        title: of the picture.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    values = np.array(list(runs.values()), float)
+    low, high = float(values.min()), float(values.max())
+    margin = max(0.15 * (high - low), 1e-3 * abs(high), 1e-6)
+    angles = [2 * math.pi * index / len(axes_names) for index in range(len(axes_names))]
+    figure, axes = _figure(6.4, 5.6, projection="polar")
+    axes.set_theta_offset(math.pi / 2)
+    axes.set_theta_direction(-1)
+    for (name, own), colour in zip(runs.items(), _colours(list(runs)), strict=True):
+        axes.plot([*angles, angles[0]], [*own, own[0]], color=colour, label=name, linewidth=1.6)
+        axes.fill(angles, own, color=colour, alpha=0.08)
+    axes.set_ylim(low - margin, high + margin)
+    axes.set_xticks(angles, axes_names)
+    axes.tick_params(axis="y", labelsize=7)
+    axes.set_title(title, pad=18)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.05, 1.05), frameon=False)
+    return _save(figure, path)
+
+
+def _figure(width: float, height: float, projection: str | None = None) -> tuple[Any, Any]:
+    figure = matplotlib_part("figure").Figure(figsize=(width, height))
+    return figure, figure.add_subplot(projection=projection)
+
+
+def _save(figure: Any, path: Path) -> Path:
+    with replacing(path, flush=False) as temporary:
+        figure.savefig(temporary, dpi=150, bbox_inches="tight")
+    return path
+
+
+def _colours(names: Sequence[str]) -> list[Any]:
+    """A colour for each name: of a scale where the names differ only by a number, else as different as can be."""
+    maps = matplotlib_part("cm")
+    stems = {re.sub(r"\d+(\.\d+)?", "", name) for name in names}
+    if len(names) > 2 and len(stems) == 1:
+        return [maps.viridis(value) for value in np.linspace(0, 0.9, len(names))]
+    few = maps.tab10 if len(names) <= 10 else maps.tab20
+    return [few(index % few.N) for index in range(len(names))]

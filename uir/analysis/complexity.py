@@ -1,0 +1,156 @@
+"""What a network costs: parameters, multiply-accumulates, time and memory of one image."""
+
+from __future__ import annotations
+
+import statistics
+import time
+import weakref
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from uir.analysis.networks import count_parameters
+from uir.layers.padding import pad_to_multiple
+
+
+@dataclass(frozen=True)
+class Complexity:
+    """The cost of one image.
+
+    Attributes:
+        network: class of the network.
+        parameters: how many.
+        macs: multiply-accumulates of convolutions and matrix products.
+        seconds: median time of the runs; the first one, which warms up, is left out.
+        peak_memory_mib: most memory held at once: weights, and the tensors of the forward pass (on CUDA as its
+            allocator counts it; elsewhere without the inner buffers of the operators).
+        size: height and width of the input.
+        device: where it ran.
+        threads: CPU threads.
+        runs: how many were timed.
+    """
+
+    network: str
+    parameters: int
+    macs: int
+    seconds: float
+    peak_memory_mib: float
+    size: tuple[int, int]
+    device: str
+    threads: int
+    runs: int
+
+
+def measure_complexity(
+    network: nn.Module, size: tuple[int, int] = (256, 256), *, device: torch.device | str = "cpu", runs: int = 3
+) -> Complexity:
+    """Measure a network on one image of noise.
+
+    Args:
+        network: takes [1, 3, H, W] in [0, 1]; padded to its `pad_multiple`.
+        size: H and W.
+        device: where to.
+        runs: timed forward passes.
+
+    Raises:
+        ValueError: a size or `runs` is below 1.
+    """
+    if min(*size, runs) < 1:
+        raise ValueError(f"complexity: expected a size and runs of at least 1, got {size[0]} {size[1]} and {runs}")
+    place = torch.device(device)
+    network = network.to(place).eval()
+    image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0)).to(place)
+    with torch.no_grad():
+        macs = count_macs(network, image)  # warms up too
+        seconds = [_timed(network, image) for _ in range(runs)]
+        peak = _peak_memory(network, image)
+    return Complexity(
+        type(network).__name__,
+        count_parameters(network),
+        macs,
+        statistics.median(seconds),
+        peak / 2**20,
+        size,
+        str(place),
+        torch.get_num_threads(),
+        runs,
+    )
+
+
+def count_macs(network: nn.Module, image: Tensor) -> int:
+    """Multiply-accumulates of convolutions and matrix products for images [B, 3, H, W]: half of torch's count of FLOPs.
+
+    A network in the middle of training stays so.
+    """
+    counter = FlopCounterMode(display=False)
+    was_training = network.training
+    network.eval()
+    with torch.no_grad(), counter:
+        _run(network, image)
+    network.train(was_training)
+    return counter.get_total_flops() // 2
+
+
+def _run(network: nn.Module, image: Tensor) -> None:
+    multiple = 1 if getattr(network, "pads_itself", False) else getattr(network, "pad_multiple", 1)
+    network(pad_to_multiple(image, multiple))
+
+
+def _timed(network: nn.Module, image: Tensor) -> float:
+    _wait(image.device)
+    began = time.perf_counter()
+    _run(network, image)
+    _wait(image.device)
+    return time.perf_counter() - began
+
+
+def _wait(device: torch.device) -> None:
+    if device.type in ("cuda", "mps"):
+        getattr(torch, device.type).synchronize()
+
+
+def _peak_memory(network: nn.Module, image: Tensor) -> int:
+    """Bytes of the weights, and the most that one forward pass holds on top."""
+    weights = sum(tensor.untyped_storage().nbytes() for tensor in (*network.parameters(), *network.buffers()))
+    if image.device.type == "cuda":
+        before = torch.cuda.memory_allocated(image.device)
+        torch.cuda.reset_peak_memory_stats(image.device)
+        _run(network, image)
+        return weights + torch.cuda.max_memory_allocated(image.device) - before
+    with _TensorMemory() as memory:
+        _run(network, image)
+    return weights + memory.peak
+
+
+class _TensorMemory(TorchDispatchMode):
+    """Counts the bytes of the tensors that operators make within it, for as long as each is held."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: dict[int, int] = {}
+        self.now = self.peak = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        inputs = {_storage_key(item) for item in tree_leaves((args, kwargs)) if isinstance(item, Tensor)}
+        made = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            key = _storage_key(tensor) if isinstance(tensor, Tensor) else 0
+            if key and key not in self.held and key not in inputs:  # neither a view nor written in place
+                storage = tensor.untyped_storage()
+                self.held[key] = storage.nbytes()
+                self.now += storage.nbytes()
+                weakref.finalize(storage, self._release, key)
+        self.peak = max(self.peak, self.now)
+        return made
+
+    def _release(self, key: int) -> None:
+        self.now -= self.held.pop(key, 0)
+
+
+def _storage_key(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
