@@ -158,7 +158,7 @@ def test_refuses_weights_whose_tables_would_be_lost_or_missing(held, flag, stric
         network.load_state_dict(source.state_dict(), strict=strict)
     torch.testing.assert_close(network.state_dict(), before)
     with pytest.raises(ValueError, match="relative_position"):
-        fit_state(network, source.state_dict(), "a test")
+        fit_state(network, source.state_dict(), "a test", strict)
 
 
 def test_the_flags_switch_tables_and_masks():
