@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from uir.checks import Checked, check
+from uir.compat.dcpt_dialect import DialectError, translate
 from uir.components import signature_of
 from uir.plugins import is_file_plugin, load_plugin
 from uir.problems import Problem
@@ -143,6 +144,18 @@ def load_options(
         _debug(raw, marks, is_train)
     if raw.get("manual_seed") is None:
         raw["manual_seed"] = random.SystemRandom().randint(1, 10000)
+    try:
+        translation = translate(raw, marks)
+    except DialectError as error:
+        raise OptionError([Problem.at(error.path, marks, str(error))]) from None
+    try:
+        return _checked(translation.raw, translation.marks, path, base, is_train)
+    except OptionError as error:
+        raise OptionError([translation.as_written(problem) for problem in error.problems]) from None
+
+
+def _checked(raw: dict[str, Any], marks: dict[KeyPath, Mark], path: Path, base: Path, is_train: bool) -> OptionFile:
+    """A merged mapping in uir's form, checked as a whole."""
     try:
         plans = plan_stages(raw, marks)
     except StageError as error:

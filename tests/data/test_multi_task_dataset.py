@@ -56,6 +56,9 @@ def roots(tmp_path):
         ({"sampling": "uniform"}, {"many": 1 / 3, "some": 1 / 3, "few": 1 / 3}),
         ({"sampling": "temperature", "temperature": 2.0}, {"many": 4 / 7, "some": 2 / 7, "few": 1 / 7}),
         ({"sampling": "temperature", "temperature": 1.0}, {"many": 16 / 21, "some": 4 / 21, "few": 1 / 21}),
+        ({"ratios": {"some": 2.5, "few": 6}}, {"many": 16 / 32, "some": 10 / 32, "few": 6 / 32}),
+        ({"ratios": {"few": 9}, "sampling": "temperature"}, {"many": 4 / 9, "some": 2 / 9, "few": 3 / 9}),
+        ({"ratios": {"few": 9}, "sampling": "uniform"}, {"many": 1 / 3, "some": 1 / 3, "few": 1 / 3}),
     ],
 )
 def test_shares(options, expected):
@@ -175,3 +178,9 @@ def test_an_unknown_dataset_names_its_task():
 def test_an_index_beyond_the_end_is_an_index_error():
     with pytest.raises(IndexError):
         mixture()[21]
+
+
+@pytest.mark.parametrize("ratios", [{"few": 0}, {"none": 2}])
+def test_a_ratio_that_cannot_be_is_refused(ratios):
+    with pytest.raises(ValueError, match=r"ratios\.\w+: got \d; expected a number above 0 for one of many, some, few"):
+        mixture(ratios=ratios)

@@ -31,12 +31,15 @@ class MultiTaskDataset(Dataset[dict[str, Any]]):
         sampling: how often a task is drawn. With n images in the task: `size` in proportion to n, `uniform` all tasks
             alike, `temperature` in proportion to n^(1/temperature).
         temperature: 1 is `size`, a large one nears `uniform`.
+        ratios: how many images each image of a task counts as in n, by the task's name; default 1. This is what a
+            `dataset_enlarge_ratio` for each task does elsewhere.
         gt_size, scale, phase, use_hflip, use_rot, io_backend: handed down to each task that takes them and does not set
             them itself.
         name: what tables and logs call the set.
 
     Raises:
-        ValueError: no task, an unknown `sampling`, or a task that cannot be built (the message names it).
+        ValueError: no task, an unknown `sampling`, a ratio of no task or not above 0, or a task that cannot be built
+            (the message names it).
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class MultiTaskDataset(Dataset[dict[str, Any]]):
         tasks: dict[str, DatasetSpec],
         sampling: str = "size",
         temperature: float = 2.0,
+        ratios: dict[str, float] | None = None,
         gt_size: int | None = None,
         scale: int | None = None,
         phase: str = "train",
@@ -58,6 +62,9 @@ class MultiTaskDataset(Dataset[dict[str, Any]]):
             raise ValueError(f"temperature: got {temperature}; expected a number above 0")
         if not isinstance(tasks, Mapping) or not tasks:
             raise ValueError(f"tasks: got {tasks!r}; expected at least one `name: {{type: ...}}`")
+        for task, ratio in (ratios or {}).items():
+            if task not in tasks or not ratio > 0:
+                raise ValueError(f"ratios.{task}: got {ratio}; expected a number above 0 for one of {', '.join(tasks)}")
         given = {
             "gt_size": gt_size,
             "scale": scale,
@@ -73,6 +80,7 @@ class MultiTaskDataset(Dataset[dict[str, Any]]):
         self._tasks = list(self.datasets)
         self._sizes = [len(dataset) for dataset in self.datasets.values()]
         self._ends = list(accumulate(self._sizes))
+        self._ratios = [(ratios or {}).get(task, 1.0) for task in self._tasks]
         self.labels = tuple(dict.fromkeys(label for task in self._tasks for label in self._labels_of(task)))
 
     def __len__(self) -> int:
@@ -96,7 +104,7 @@ class MultiTaskDataset(Dataset[dict[str, Any]]):
     def shares(self) -> dict[str, float]:
         """How large a part of an epoch each task is; they sum to 1."""
         exponent = {"size": 1.0, "uniform": 0.0, "temperature": 1.0 / self.temperature}[self.sampling]
-        weights = [size**exponent for size in self._sizes]
+        weights = [(size * ratio) ** exponent for size, ratio in zip(self._sizes, self._ratios, strict=True)]
         return {task: weight / sum(weights) for task, weight in zip(self._tasks, weights, strict=True)}
 
     def epoch_order(self, generator: torch.Generator, length: int) -> Tensor:

@@ -1,0 +1,433 @@
+"""Option files as DCPT's authors write them: what they become, and that they run."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from uir.checkpoint import read_file
+from uir.compat.dcpt_dialect import is_dialect, translate
+from uir.data.building import build_dataset, training_stream
+from uir.engine.train_loop import train
+from uir.metrics.building import build_metric
+from uir.options import OptionError, OptionFile, load_options, read_merged
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = ["rain", "noise", "haze", "low", "blur"]
+SMALL = {"type": "NAFNet", "width": 4, "middle_blk_num": 1, "enc_blk_nums": [1, 1], "dec_blk_nums": [1, 1]}
+FULL = {
+    "NAFNet": {"width": 64, "middle_blk_num": 1, "enc_blk_nums": [1, 1, 1, 28], "dec_blk_nums": [1] * 4},
+    "Restormer": {},
+    "PromptIR": {"decoder": True},
+    "SwinIR": {
+        "upscale": 1, "img_size": 128, "window_size": 8, "embed_dim": 180, "depths": [6] * 6, "num_heads": [6] * 6,
+        "mlp_ratio": 2, "upsampler": "",
+    },
+}  # fmt: skip
+# Backbone: hook_names, feature_dims, downsample, batch, rates, window.
+SETTINGS: dict[str, tuple[str, list[int], bool, int, tuple[float, float], int]] = {
+    "NAFNet": ("decoder", [64, 128, 256, 512], False, 8, (3e-4, 1e-4), 16),
+    "Restormer": ("decoder_level", [96, 96, 192], False, 4, (2e-4, 5e-5), 8),
+    "PromptIR": ("reduce_noise_level", [96, 192, 192], False, 4, (2e-4, 5e-5), 8),
+    "SwinIR": ("decode_layers", [180, 180, 180], True, 4, (2e-4, 5e-5), 8),
+}
+Form = dict[str, Any]
+
+
+def published(backbone: str = "NAFNet", gt: str = "datasets/gt", lq: str = "datasets/lq") -> Form:
+    """A pre-training on five degradations in the published form and size."""
+    hooks, dims, tokens, batch, rates, window = SETTINGS[backbone]
+    pair = {"dataroot_gt": gt, "dataroot_lq": lq, "io_backend": {"type": "disk"}}
+    train_set = {"gt_size": 128, "use_hflip": True, "use_rot": True, "dataset_enlarge_ratio": 1}
+    kinds: list[Form] = [
+        {"type": "PairedImageDataset", **pair},
+        {"type": "PairedImageDenoiseDataset", **pair, "sigma_type": "choice", "sigma_range": [15, 25, 50]},
+        {"type": "PairedImageDehazeDataset", **pair, "suffix": ".png"},
+        {"type": "PairedImageDataset", **pair},
+        {"type": "PairedImageDataset", **pair},
+    ]
+    sections = list(enumerate(zip(NAMES, kinds, strict=True), 1))
+    return {
+        "name": "pretrain_5d",
+        "model_type": "DCPTModel",
+        "scale": 1,
+        "num_gpu": 4,
+        "manual_seed": 0,
+        "find_unused_parameters": False,
+        "classify": True,
+        "hook_names": hooks,
+        "datasets": {
+            **{f"train_{i}": {"name": name, **kind, **train_set} for i, (name, kind) in sections},
+            **{
+                f"val_{i}": {"name": f"{name}_val", **kind, "center_crop": True, "gt_size": 256}
+                for i, (name, kind) in sections
+            },
+        },
+        "dataloader": {
+            "use_shuffle": True, "num_worker_per_gpu": 8, "batch_size_per_gpu": batch, "prefetch_mode": None,
+        },
+        "dataloader_val": {"num_worker_per_gpu": 2, "batch_size_per_gpu": 1},
+        "network_g": {"type": backbone, **FULL[backbone], "window_size": window},
+        "network_dc": {
+            "type": "PromptIR_NoImg_DC", "feature_dims": dims, "num_classes": 5,
+            **({"downsample": True} if tokens else {}),
+        },
+        "path": {"pretrain_network_g": None, "strict_load_g": True, "resume_state": None},
+        "train": {
+            "ema_decay": 0.999,
+            "optim_g": {"type": "AdamW", "lr": rates[0], "weight_decay": 0.0, "betas": [0.9, 0.999]},
+            "optim_dc": {"type": "AdamW", "lr": rates[1], "weight_decay": 1e-4, "betas": [0.9, 0.999]},
+            "scheduler": {
+                "type": "CosineAnnealingRestartLR", "periods": [1000000], "restart_weights": [1], "eta_min": 1e-6,
+            },
+            "total_iter": 1000000,
+            "warmup_iter": -1,
+            "pixel_opt": {"type": "L1Loss", "loss_weight": 1.0, "reduction": "mean"},
+            "classify_opt": {"type": "FocalLoss", "gamma": 2.0},
+        },
+        "val": {
+            "val_freq": 20000,
+            "save_img": False,
+            "metrics": {
+                "psnr": {"type": "calculate_psnr", "crop_border": 0, "test_y_channel": False, "image_range": 255},
+                "ssim": {"type": "calculate_ssim", "crop_border": 0, "test_y_channel": False, "image_range": 255},
+            },
+        },
+        "logger": {"print_freq": 100, "save_checkpoint_freq": 5000, "use_tb_logger": False},
+        "dist_params": {"backend": "nccl", "port": 29500},
+    }  # fmt: skip
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[Form], Path]:
+    def write(form: Form) -> Path:
+        file = tmp_path / "project" / "options" / "run.yml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(yaml.safe_dump(form, sort_keys=False))
+        return file
+
+    return write
+
+
+@pytest.fixture
+def small(pair_folders: Path, tmp_path: Path) -> Form:
+    """The published form on small photographs, with a small network; CPU, two iterations."""
+    gt = pair_folders / "gt"
+    form = published(gt=str(gt), lq=str(gt))
+    form |= {"num_gpu": 0, "hook_names": "decoder", "network_g": {**SMALL, "window_size": 4}}
+    form["network_dc"] = {"type": "PromptIR_NoImg_DC", "feature_dims": [4, 8], "num_classes": 5}
+    for key, section in form["datasets"].items():
+        section["gt_size"] = 16 if key.startswith("train") else 24
+    form["dataloader"] |= {"num_worker_per_gpu": 0, "batch_size_per_gpu": 4}
+    form["dataloader_val"]["num_worker_per_gpu"] = 0
+    form["train"] |= {"total_iter": 2, "scheduler": {**form["train"]["scheduler"], "periods": [4]}}
+    form["val"]["val_freq"] = 2
+    form["logger"] |= {"print_freq": 1, "save_checkpoint_freq": 2}
+    return form
+
+
+def problem_of(file: Path, **arguments: Any) -> str:
+    with pytest.raises(OptionError) as error:
+        load_options(file, **arguments)
+    return str(error.value)
+
+
+def translated(form: Form) -> Form:
+    return translate(form, {}).raw
+
+
+# --- whole files ---
+
+
+@pytest.mark.parametrize("backbone", SETTINGS)
+def test_the_published_pretraining_of_each_backbone_is_understood(write: Callable[[Form], Path], backbone: str) -> None:
+    loaded = load_options(write(published(backbone)))
+    train_set: Any = loaded.options.datasets["train"]
+    assert train_set.type == "MultiTaskDataset"
+    assert list(train_set.arguments["tasks"]) == NAMES
+    assert train_set.batch_size_per_gpu == SETTINGS[backbone][3]
+    assert train_set.num_worker_per_gpu == 8
+    assert loaded.options.datasets["val_3"].num_worker_per_gpu == 2
+    train_options: Any = loaded.options.train
+    assert train_options.labels == NAMES
+    assert train_options.taps is None  # all the feature points
+
+
+def test_a_published_pretraining_runs_and_resumes(
+    write: Callable[[Form], Path], small: Form, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = write(small)
+    with caplog.at_level("WARNING", "uir"):
+        folder = train(load_options(file))
+    assert "is in DCPT's dialect" in caplog.text
+    assert "train_1 to train_5 are the tasks rain, noise, haze, low, blur" in caplog.text
+    head = read_file(folder / "models" / "net_dc_2.pth")
+    assert head["card"]["labels"] == NAMES
+    assert head["params"]["fc.weight"].shape[0] == 5
+    assert read_file(folder / "models" / "net_g_2.pth")["card"]["arch"]["type"] == "NAFNetLocal"
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    measured = {row["dataset"]: row["metrics"] for row in rows if "metrics" in row}
+    assert set(measured) == {f"{name}_val" for name in NAMES}
+    assert all(set(values) == {"psnr", "ssim", "top1"} for values in measured.values())
+
+    train(load_options(file, force=["train:total_iter=4"]), auto_resume=True)
+    whole = train(load_options(file, force=["train:total_iter=4", "name=whole"]))
+    for name in ("net_g_4.pth", "net_dc_4.pth"):
+        resumed, straight = (read_file(run / "models" / name)["params"] for run in (folder, whole))
+        for key, value in straight.items():
+            assert torch.equal(value, resumed[key])
+
+
+def test_a_published_fine_tuning_and_its_test_are_understood(write: Callable[[Form], Path]) -> None:
+    form = published()
+    for key in ("network_dc", "hook_names", "classify"):
+        del form[key]
+    del form["train"]["optim_dc"], form["train"]["classify_opt"]
+    form |= {"model_type": "SRModel", "grad_clip": 0.01}
+    loaded = load_options(write(form))
+    assert loaded.options.grad_clip == 0.01
+    assert loaded.raw["network_g"]["type"] == "NAFNetLocal"
+    form["network_g"]["type"] = "NAFNetBaseline"
+    form["datasets"] = {"test_1": form["datasets"]["val_1"]}
+    del form["train"], form["dataloader"]
+    assert load_options(write(form), is_train=False).raw["network_g"]["type"] == "NAFNet"
+
+
+@pytest.mark.parametrize(("index", "label"), [(0, "rain"), (1, "noise"), (4, "blur")])
+def test_a_published_transfer_is_understood(write: Callable[[Form], Path], index: int, label: str) -> None:
+    form = published("Restormer")
+    form |= {"model_type": "DCDistModel", "dataset_idx": index, "grad_clip": 0.01}
+    form["network_g"] = {"type": "Restormer_origin"}
+    sections = form["datasets"]
+    form["datasets"] = {"train": {**sections["train_1"], "batch_size_per_gpu": 8}, "val_1": sections["val_1"]}
+    del form["dataloader"], form["train"]["optim_dc"]
+    form["train"]["cross_entropy_opt"] = {"type": "CrossEntropyLoss", "loss_weight": 1.0}
+    del form["train"]["classify_opt"]
+    form["train"] |= {
+        "total_iter": 100000,
+        "scheduler": {
+            "type": "CosineAnnealingRestartCyclicLR", "periods": [100000, 300000], "restart_weights": [1, 1],
+            "eta_mins": [3e-4, 1e-6],
+        },
+    }  # fmt: skip
+    loaded = load_options(write(form))
+    train_options: Any = loaded.options.train
+    assert loaded.raw["network_g"]["type"] == "Restormer"
+    assert loaded.raw["datasets"]["train"]["label"] == label
+    assert loaded.raw["datasets"]["val_1"]["dataset"]["label"] == label
+    assert train_options.labels == ["rain", "noise", "haze", "low_light", "blur"]
+    assert train_options.scheduler.spec() == {
+        "type": "CosineAnnealingRestartLR", "periods": [100000], "restart_weights": [1], "eta_min": 3e-4,
+    }  # fmt: skip
+    assert train_options.classify_opt.type == "CrossEntropyLoss"
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "options").rglob("t*/*.yml")), ids=lambda file: file.name)
+def test_files_in_uir_s_own_form_pass_as_they_are(file: Path) -> None:
+    raw, marks = read_merged(file)
+    assert not is_dialect(raw)
+    found = translate(raw, marks)
+    assert (found.raw, found.marks, found.moved, found.notes) == (raw, marks, {}, ())
+
+
+def test_translating_leaves_the_file_s_mapping_alone() -> None:
+    form = published()
+    kept = copy.deepcopy(form)
+    translate(form, {})
+    assert form == kept
+
+
+# --- parts ---
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("NAFNet", {"type": "NAFNetLocal", "train_size": [1, 3, 128, 128]}),
+        ("NAFNetBaseline", {"type": "NAFNet"}),
+        ("Restormer", {"type": "RestormerDCPT"}),
+        ("Restormer_origin", {"type": "Restormer"}),
+        ("PromptIR", {"type": "PromptIR"}),
+        ("SwinIR", {"type": "SwinIR", "rel_pos_bias": False, "attn_mask": False}),
+        ("uir:NAFNet", {"type": "uir:NAFNet"}),
+    ],
+)
+def test_networks_are_those_that_dcpt_calls_so(name: str, expected: Form) -> None:
+    assert translated({"classify": True, "network_g": {"type": name}})["network_g"] == expected
+
+
+def test_what_the_file_says_of_a_network_stays() -> None:
+    network = {"type": "SwinIR", "rel_pos_bias": True}
+    assert translated({"classify": True, "network_g": network})["network_g"]["rel_pos_bias"] is True
+
+
+def test_training_sets_are_drawn_by_size_times_their_ratio(write: Callable[[Form], Path], small: Form) -> None:
+    small["datasets"]["train_4"]["dataset_enlarge_ratio"] = 10
+    dataset: Any = build_dataset(load_options(write(small)), "train")
+    assert dataset.shares() == pytest.approx({name: (10 if name == "low" else 1) / 14 for name in NAMES})
+
+
+def test_training_sets_of_one_name_are_classes_of_their_own(write: Callable[[Form], Path], small: Form) -> None:
+    small["datasets"]["train_2"]["name"] = "rain"
+    loaded = load_options(write(small))
+    assert loaded.raw["train"]["labels"] == ["rain", "rain_2", "haze", "low", "blur"]
+
+
+def test_loader_keys_may_stand_in_the_training_sets(write: Callable[[Form], Path], small: Form) -> None:
+    del small["dataloader"]
+    for number in (1, 2):
+        small["datasets"][f"train_{number}"]["batch_size_per_gpu"] = 4
+    file = write(small)
+    assert load_options(file).options.datasets["train"].batch_size_per_gpu == 4
+    found = problem_of(file, force=["datasets:train_2:batch_size_per_gpu=3"])
+    assert "datasets.train_2.batch_size_per_gpu: 3 is not datasets.train_1.batch_size_per_gpu" in found
+
+
+def test_pairs_in_several_folders_are_one_task(write: Callable[[Form], Path], small: Form, pair_folders: Path) -> None:
+    folders = [str(pair_folders / "gt")] * 2
+    small["datasets"]["train_1"] |= {
+        "type": "MultiPairedImageDataset", "dataroot_gt": folders, "dataroot_lq": folders,
+    }  # fmt: skip
+    dataset: Any = build_dataset(load_options(write(small)), "train")
+    assert dataset.labels == tuple(NAMES)
+    assert len(dataset.datasets["rain"]) == 12
+    assert dataset.sample(7, 0)["degradation"].label == "rain"
+
+
+def test_validation_sees_the_middle_of_the_images_and_their_labels(write: Callable[[Form], Path], small: Form) -> None:
+    loaded = load_options(write(small))
+    whole, middle = (build_dataset(load_options(write(form)), "val_1") for form in (uncropped(small), small))
+    image, cut = whole[2]["gt"], middle[2]["gt"]
+    assert image.shape == (3, 64, 72)
+    assert torch.equal(cut, image[:, 20:44, 24:48])
+    assert middle[2]["degradation"].label == "rain"
+    assert loaded.options.datasets["val_1"].name == "rain_val"
+
+
+def uncropped(form: Form) -> Form:
+    form = copy.deepcopy(form)
+    for section in form["datasets"].values():
+        section.pop("center_crop", None)
+    return form
+
+
+@pytest.mark.parametrize(("where", "value"), [("datasets.val_1", 24), ("val", 24), ("dataloader_val", 24)])
+def test_center_crop_may_be_a_size_and_stand_elsewhere(small: Form, where: str, value: int) -> None:
+    form = uncropped(small)
+    target: Any = form
+    for key in where.split("."):
+        target = target[key]
+    target["center_crop"] = value
+    found = translated(form)["datasets"]["val_1"]
+    assert (found["type"], found["size"]) == ("CenterCropDataset", 24)
+
+
+def test_metrics_round_as_image_range_says(small: Form) -> None:
+    generator = torch.Generator().manual_seed(0)
+    gt = torch.rand(1, 3, 16, 16, generator=generator)
+    restored = (gt + 0.001 * torch.randn(gt.shape, generator=generator)).clamp(0, 1)
+    metrics = {}
+    for image_range in (255, 1.0):
+        small["val"]["metrics"]["psnr"]["image_range"] = image_range
+        metrics[image_range] = build_metric(translated(small)["val"]["metrics"]["psnr"])(restored, gt)
+
+    def psnr(one: torch.Tensor, other: torch.Tensor) -> float:
+        return float(-10 * torch.log10((one - other).double().square().mean()))
+
+    assert metrics[1.0] == pytest.approx(psnr(restored, gt), abs=1e-4)
+    rounded = [(image * 255).round() / 255 for image in (restored, gt)]
+    assert metrics[255] == pytest.approx(psnr(rounded[0], rounded[1]), abs=1e-4)
+    assert abs(metrics[1.0] - metrics[255]) > 0.1
+
+
+def test_switched_off_clipping_is_none_and_idle_keys_are_told(small: Form) -> None:
+    small["grad_clip"] = False
+    small["dataloader"]["gt_sizes"] = [128, 160]
+    found = translate(small, {})
+    assert "grad_clip" not in found.raw
+    assert "gt_sizes" not in found.raw["datasets"]["train"]
+    assert "gt_sizes of dataloader are left out" in "; ".join(found.notes)
+
+
+def test_hooks_name_feature_points(small: Form) -> None:
+    small["hook_names"] = ["decoder1"]
+    assert translated(small)["train"]["taps"] == ["decoders.1"]
+
+
+def test_the_draws_are_labelled_by_task(write: Callable[[Form], Path], small: Form) -> None:
+    stream = training_stream(load_options(write(small)))
+    seen = {label for _ in range(12) for label in stream.next()["degradation"].labels}
+    assert seen == set(NAMES)
+
+
+# --- mistakes ---
+
+
+def change(form: Form, dotted: str, value: Any) -> Form:
+    target: Any = form
+    *parents, leaf = dotted.split(".")
+    for key in parents:
+        target = target[key]
+    if value is None:
+        del target[leaf]
+    else:
+        target[leaf] = value
+    return form
+
+
+@pytest.mark.parametrize(
+    ("dotted", "value", "said"),
+    [
+        ("datasets.train_2.sigma_rnge", 3, "datasets.train_2.sigma_rnge is not an argument of PairedImageDenoise"),
+        ("datasets.train_3.suffix", 3, "datasets.train_3.suffix: expected text, got 3"),
+        ("datasets.train_4.dataset_enlarge_ratio", "ten", "datasets.train_4.dataset_enlarge_ratio: expected a number"),
+        ("datasets.train_4.dataroot_lq", None, "datasets.train_4 (PairedImageDataset) lacks dataroot_lq"),
+        ("datasets.train_5", "blur", "datasets.train_5: expected a mapping with `type`, got 'blur'"),
+        ("datasets.val_1.dataroot", "x", "datasets.val_1.dataroot is not an argument of PairedImageDataset"),
+        ("datasets.val_1.center_crop", "big", "datasets.val_1.center_crop: expected a whole number, got 'big'"),
+        ("datasets.train", {"type": "PairedImageDataset"}, "datasets.train_1 stands beside datasets.train"),
+        ("dataloader.batch_size_per_gpu", "many", "dataloader.batch_size_per_gpu: expected a whole number"),
+        ("dataloader.batch_size_per_gpu", None, "dataloader.batch_size_per_gpu is missing"),
+        ("dataloader.batchsize", 3, "dataloader.batchsize is not an argument"),
+        ("dataloader", [3], "dataloader: expected a mapping of loader keys, got [3]"),
+        ("hook_names", "encodr", "hook_names: no feature point of network_g NAFNetLocal is called so, got 'encodr'; "
+         "it has decoder0, decoder1"),
+        ("hook_names", 3, "hook_names: expected the name of a layer or a list of names, got 3"),
+        ("dataset_idx", 7, "dataset_idx: expected a whole number from 0 to 4, got 7"),
+        ("val.metrics.psnr.image_range", 100, "val.metrics.psnr.image_range: expected 1 (not rounded) or 255"),
+        ("train.grad_clip", True, "train.grad_clip: expected the largest norm of the gradient, got true"),
+        ("train.scheduler.eta_min", [1e-4], "train.scheduler: one eta_min for each period"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_told_with_the_keys_of_the_file(
+    write: Callable[[Form], Path], small: Form, dotted: str, value: Any, said: str
+) -> None:
+    if dotted == "train.scheduler.eta_min":
+        small["train"]["total_iter"] = 9
+    file = write(change(small, dotted, value))
+    found = problem_of(file)
+    assert said in found
+    assert "datasets.train." not in found
+    assert len(found.splitlines()) == 1
+
+
+def test_a_mistake_is_told_with_its_line(write: Callable[[Form], Path], small: Form) -> None:
+    file = write(change(small, "datasets.train_2.sigma_rnge", 3))
+    line = next(i for i, text in enumerate(file.read_text().splitlines(), 1) if "sigma_rnge" in text)
+    assert f"run.yml:{line}: datasets.train_2.sigma_rnge" in problem_of(file)
+
+
+def test_overrides_and_inheritance_work_on_the_keys_of_the_file(write: Callable[[Form], Path], small: Form) -> None:
+    file = write(small)
+    child = file.with_name("child.yml")
+    child.write_text("base: run.yml\ndatasets: {train_2: {sigma_range: [5]}}\n")
+    loaded: OptionFile = load_options(child, force=["datasets:train_2:use_rot=false"])
+    task = loaded.raw["datasets"]["train"]["tasks"]["noise"]
+    assert (task["sigma_range"], task["use_rot"]) == ([5], False)

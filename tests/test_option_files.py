@@ -1,0 +1,78 @@
+"""The option files that come with the project: all are valid, and the small ones make a step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from uir.engine.dry_run import describe_stage
+from uir.options import Stage, load_options, read_merged
+
+OPTIONS = Path(__file__).resolve().parents[1] / "options"
+TRAIN, TEST = (sorted((OPTIONS / kind).glob("*.yml")) for kind in ("train", "test"))
+# One of each kind is tried with every run of the tests, all with those that take longer.
+PROXIES = sorted((OPTIONS / "train").glob("dcpt_*_proxy.yml"))
+QUICK = ("dcpt_nafnet_5d_proxy", "dcpt_restormer_noise_to_rain_guided_proxy", "dcpt_nafnet_cdd11_proxy")
+
+
+def name_of(file: Path) -> str:
+    return f"{file.parent.name}/{file.stem}"
+
+
+@pytest.mark.parametrize("file", TRAIN + TEST, ids=name_of)
+def test_every_file_is_valid_and_named_as_its_run(file: Path) -> None:
+    loaded = load_options(file, is_train=file in TRAIN)
+    assert loaded.options.name == file.stem
+    assert loaded.unchecked == ()
+
+
+@pytest.mark.parametrize("base", sorted((OPTIONS / "base").glob("*.yml")), ids=lambda file: file.stem)
+def test_every_base_is_inherited(base: Path) -> None:
+    everything = "\n".join(file.read_text() for file in OPTIONS.rglob("*.yml"))
+    assert f"base: {base.name}" in everything or f"base: ../base/{base.name}" in everything
+
+
+@pytest.mark.parametrize("backbone", ["nafnet", "restormer", "promptir", "swinir"])
+@pytest.mark.parametrize("task", ["5d", "10d"])
+def test_every_backbone_has_all_files_of_a_task(backbone: str, task: str) -> None:
+    stem = f"dcpt_{backbone}_{task}"
+    assert {f"{stem}_pretrain", f"{stem}_finetune", f"{stem}_proxy"} <= {file.stem for file in TRAIN}
+    assert {stem, f"{stem}_proxy"} <= {file.stem for file in TEST}
+
+
+@pytest.mark.parametrize("source", ["noise", "rain", "blur"])
+@pytest.mark.parametrize("target", ["noise", "rain", "blur"])
+def test_every_transfer_has_its_control_and_its_small_twins(source: str, target: str) -> None:
+    stems = {file.stem for file in TRAIN}
+    kinds = ("plain", "guided", "plain_proxy", "guided_proxy")
+    found = {kind for kind in kinds if f"dcpt_restormer_{source}_to_{target}_{kind}" in stems}
+    assert found == (set(kinds) if source != target else set())
+
+
+@pytest.mark.parametrize("file", sorted((OPTIONS / "test").glob("dcpt_*.yml")), ids=name_of)
+def test_a_test_takes_the_network_that_its_training_leaves(file: Path) -> None:
+    raw, _ = read_merged(file)
+    run = Path(raw["path"]["pretrain_network_g"]).parts[1]
+    trained, _ = read_merged(OPTIONS / "train" / f"{run}.yml")
+    mine, theirs = raw["network_g"], trained["network_g"]
+    local = {"type": "NAFNet", "train_size": None}  # of the same weights
+    assert mine == theirs or {**mine, "train_size": None} == {**theirs, **local}
+
+
+@pytest.mark.parametrize(
+    "file",
+    [pytest.param(f, marks=[] if f.stem in QUICK else pytest.mark.slow) for f in PROXIES],
+    ids=lambda file: file.stem,
+)
+def test_every_proxy_makes_a_step_of_each_stage(file: Path) -> None:
+    small = ["datasets:train:gt_size=32", "datasets:train:batch_size_per_gpu=2", "num_gpu=0"]
+    loaded = load_options(file, force=small + ["datasets:train:num_worker_per_gpu=0"])
+    with torch.random.fork_rng():  # a dry run seeds everything, as a run does
+        found = [describe_stage(stage) for stage in loaded.stages or (Stage("", loaded),)]
+    assert len(found) == {"guided": 3}.get(file.stem.split("_")[-2], 2)
+    for described in found:
+        assert all(torch.isfinite(torch.tensor(value)) for value in described["losses"].values())
+        assert sum(described["training"]["shares"].values()) == pytest.approx(1)
+        assert described["networks"]["network_g"]["parameters"] < 500_000

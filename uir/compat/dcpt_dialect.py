@@ -1,0 +1,394 @@
+"""Option files in the dialect of DCPT's code (Hu et al., ICLR 2025), as files in uir's own form.
+
+That code gives a mixture as sections `train_1`, `train_2`, ... beside one `dataloader`, names layers to hook, and has
+networks of its own under common names. A file is taken for one of this dialect by these keys alone; any other passes
+as it is. Classes are the training sets in the order of the file, as there, so that published classifiers fit.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from uir.components import build, signature_of
+from uir.problems import Problem
+from uir.registry import ARCH_REGISTRY, DATASET_REGISTRY, UnknownNameError
+from uir.schema import LoaderOptions
+from uir.yaml_file import KeyPath, Mark
+
+logger = logging.getLogger("uir")
+
+# What DCPT's names stand for: the type here, and the arguments that make it the same network.
+NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "NAFNet": ("NAFNetLocal", {"train_size": [1, 3, 128, 128]}),
+    "NAFNetBaseline": ("NAFNet", {}),
+    "Restormer": ("RestormerDCPT", {}),
+    "Restormer_origin": ("Restormer", {}),
+    "SwinIR": ("SwinIR", {"rel_pos_bias": False, "attn_mask": False}),
+}
+CROP = 256  # side of DCPT's validation crops
+_OWN_KEYS = ("hook_names", "classify", "dataset_idx", "dataloader", "dataloader_val")
+_OWN_NETWORKS = ("NAFNetBaseline", "Restormer_origin")
+_LOADER_KEYS = tuple(key for key in LoaderOptions.model_fields if key not in ("name", "dataset_enlarge_ratio"))
+# Progressive learning: the published loader of a mixture reads none of these.
+_IDLE_KEYS = ("iters", "gt_sizes", "mini_batch_sizes")
+_NUMBERED = re.compile(r"train_\d+$")
+
+
+class DialectError(ValueError):
+    """A mistake in a file of the dialect; `path` says where."""
+
+    def __init__(self, path: KeyPath, message: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+@dataclass(frozen=True)
+class Translation:
+    """An option file in uir's form.
+
+    Attributes:
+        raw: the mapping.
+        marks: where each of its keys was written.
+        moved: where a key of `raw` stands in the user's file, for those that stand elsewhere.
+        notes: what was translated, in words.
+    """
+
+    raw: dict[str, Any]
+    marks: dict[KeyPath, Mark]
+    moved: dict[KeyPath, KeyPath] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def as_written(self, problem: Problem | str) -> Problem | str:
+        """The same mistake, told with the keys of the user's file."""
+        if isinstance(problem, str):
+            return problem
+        for new in sorted(self.moved, key=len, reverse=True):
+            dotted = ".".join(map(str, new))
+            if re.match(re.escape(dotted) + r"(?![\w-])", problem.message):
+                written = ".".join(map(str, self.moved[new]))
+                return Problem(problem.mark, written + problem.message[len(dotted) :])
+        return problem
+
+
+def is_dialect(raw: Mapping[str, Any]) -> bool:
+    """Whether a merged option mapping is in DCPT's dialect."""
+    datasets, train, network = (_mapping(raw, key) for key in ("datasets", "train", "network_g"))
+    held = [section for section in (raw, datasets, train, network) for key in _OWN_KEYS if key in section]
+    numbered = any(_NUMBERED.match(str(key)) for key in datasets)
+    metrics = _mapping(_mapping(raw, "val"), "metrics").values()
+    ranged = any(isinstance(metric, Mapping) and "image_range" in metric for metric in metrics)
+    return bool(held) or numbered or ranged or network.get("type") in _OWN_NETWORKS
+
+
+def translate(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark]) -> Translation:
+    """A merged option mapping in uir's form. One that is not in the dialect comes back as it is.
+
+    Args:
+        raw: the mapping; it is not changed.
+        marks: where its keys were written.
+
+    Raises:
+        DialectError: a key of the dialect cannot be understood.
+    """
+    if not is_dialect(raw):
+        return Translation(dict(raw), dict(marks))
+    translator = _Translator(copy.deepcopy(dict(raw)))
+    translator.run()
+    found = dict(marks)
+    for new, old in sorted(translator.moved.items(), key=lambda item: len(item[0])):
+        found |= {(*new, *path[len(old) :]): mark for path, mark in marks.items() if path[: len(old)] == old}
+    logger.warning("The option file is in DCPT's dialect and is read so: %s", "; ".join(translator.notes))
+    return Translation(translator.raw, found, translator.moved, tuple(translator.notes))
+
+
+class _Translator:
+    def __init__(self, raw: dict[str, Any]) -> None:
+        self.raw = raw
+        self.datasets: dict[str, Any] = _mapping(raw, "datasets")
+        self.train: dict[str, Any] = _mapping(raw, "train")
+        self.moved: dict[KeyPath, KeyPath] = {}
+        self.notes: list[str] = []
+        self.classifies = "network_dc" in raw
+        self.tasks: list[str] = []
+        self.labels: list[str] = []
+
+    def run(self) -> None:
+        self._take("classify")
+        self._networks()
+        self._hooks()
+        self._tasks()
+        self._target_task()
+        self._validation()
+        self._metrics()
+        self._training()
+        if self.classifies and self.labels and isinstance(self.raw.get("train"), dict):
+            self.train.setdefault("labels", self.labels)
+
+    def _take(self, key: str) -> tuple[KeyPath, Any]:
+        """Remove a key from wherever it may stand; its path and value, ((), None) where it stands nowhere."""
+        found: tuple[KeyPath, Any] = (), None
+        for name in (None, "train", "val", "datasets", "network_g", "network_dc"):
+            section = self.raw if name is None else _mapping(self.raw, name)
+            if key in section:
+                found = (key,) if name is None else (name, key), section.pop(key)
+        return found
+
+    # --- networks ---
+
+    def _networks(self) -> None:
+        network = _mapping(self.raw, "network_g")
+        name = network.get("type")
+        if name not in NETWORKS:
+            return
+        network["type"], arguments = NETWORKS[name]
+        for key, value in arguments.items():
+            network.setdefault(key, copy.deepcopy(value))
+        shown = ", ".join(f"{key} {str(value).lower()}" for key, value in arguments.items())
+        self.notes.append(f"network_g {name} is {network['type']}{f' with {shown}' if shown else ''}")
+
+    def _hooks(self) -> None:
+        path, hooks = self._take("hook_names")
+        if hooks is None:
+            return
+        names = [hooks] if isinstance(hooks, str) else hooks
+        if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+            raise DialectError(path, f": expected the name of a layer or a list of names, got {hooks!r}")
+        points = _points(_mapping(self.raw, "network_g"))
+        chosen = [point for point, published in points if any(name in published for name in names)]
+        if points and not chosen:
+            raise DialectError(
+                path,
+                f": no feature point of network_g {self.raw['network_g']['type']} is called so, got {hooks!r}; it has "
+                + ", ".join(published for _, published in points),
+            )
+        if chosen and len(chosen) < len(points) and self.classifies:
+            self.train["taps"] = chosen
+            self.moved["train", "taps"] = path
+        if chosen:
+            self.notes.append(f"hook_names {hooks} are the feature points {', '.join(chosen)}")
+
+    # --- datasets ---
+
+    def _tasks(self) -> None:
+        keys = [key for key in self.datasets if _NUMBERED.match(str(key))]
+        if keys and "train" in self.datasets:
+            raise DialectError(("datasets", keys[0]), "stands beside datasets.train; a file has one or the other")
+        path, loader = self._loader("dataloader")
+        if not keys:
+            self._lay_below("train", loader, path)
+            return
+        tasks: dict[str, Any] = {}
+        ratios: dict[str, Any] = {}
+        sources: dict[str, KeyPath] = {}
+        self.moved |= {("datasets", "train", key): (*path, key) for key in (*_LOADER_KEYS, *loader)}
+        for key in keys:
+            here: KeyPath = ("datasets", key)
+            section = self._section(here, self.datasets.pop(key))
+            name = str(section.pop("name", None) or key)
+            if name in tasks:
+                name = f"{name}_{key.removeprefix('train_')}"
+            for leaf in [leaf for leaf in _LOADER_KEYS if leaf in section]:
+                value = section.pop(leaf)
+                if leaf not in loader:
+                    loader[leaf], sources[leaf] = value, (*here, leaf)
+                elif leaf in sources and value != loader[leaf]:
+                    first = ".".join(map(str, sources[leaf]))
+                    raise DialectError((*here, leaf), f": {value} is not {first}; all training sets share one loader")
+            ratio = section.pop("dataset_enlarge_ratio", 1)
+            if not isinstance(ratio, int | float) or isinstance(ratio, bool) or not ratio > 0:
+                raise DialectError((*here, "dataset_enlarge_ratio"), f": expected a number above 0, got {ratio!r}")
+            if ratio != 1:
+                ratios[name] = ratio
+            tasks[name] = _several_folders(section, name)
+            self.moved["datasets", "train", "tasks", name] = here
+        self.moved |= {("datasets", "train", leaf): source for leaf, source in sources.items()}
+        mixture = {"type": "MultiTaskDataset", "tasks": tasks, **({"ratios": ratios} if ratios else {}), **loader}
+        self.raw["datasets"] = self.datasets = {"train": mixture, **self.datasets}
+        self.labels = self.tasks = list(tasks)
+        self.notes.append(
+            f"{keys[0]} to {keys[-1]} are the tasks {', '.join(tasks)} of a MultiTaskDataset, drawn by size times "
+            "dataset_enlarge_ratio"
+        )
+
+    def _validation(self) -> None:
+        path, loader = self._loader("dataloader_val")
+        _, everywhere = self._take("center_crop")
+        everywhere = loader.pop("center_crop", everywhere)
+        keys = [key for key in self.datasets if str(key).split("_")[0] in ("val", "test")]
+        labels = self.tasks if len(keys) == len(self.tasks) and self.classifies else [None] * len(keys)
+        cropped = False
+        for key, label in zip(keys, labels, strict=True):
+            here: KeyPath = ("datasets", key)
+            section = self._section(here, self.datasets[key])
+            crop = section.pop("center_crop", everywhere)
+            kept = {leaf: section.pop(leaf) for leaf in (*LoaderOptions.model_fields,) if leaf in section}
+            if label is not None and _takes_label(section):
+                section.setdefault("label", label)
+            section = _several_folders(section, label or str(kept.get("name") or key))
+            if crop:
+                size = section.get("gt_size", CROP) if crop is True else crop
+                section = {"type": "CenterCropDataset", "size": size, "dataset": section}
+                self.moved["datasets", key, "dataset"] = here
+                self.moved["datasets", key, "size"] = (*here, "center_crop")
+                cropped = True
+            self.datasets[key] = {**section, **kept}
+            self._lay_below(key, {leaf: value for leaf, value in loader.items() if leaf != "use_shuffle"}, path)
+        if cropped:
+            self.notes.append("center_crop is CenterCropDataset")
+        if keys and labels[0] is not None:
+            self.notes.append(f"{keys[0]} to {keys[-1]} have the labels of the training sets, in their order")
+
+    def _loader(self, key: str) -> tuple[KeyPath, dict[str, Any]]:
+        """A section of loader keys, and where it stands."""
+        path, loader = self._take(key)
+        if loader is not None and not isinstance(loader, dict):
+            raise DialectError(path, f": expected a mapping of loader keys, got {loader!r}")
+        return path or (key,), self._without_idle(path or (key,), loader or {})
+
+    def _lay_below(self, key: str, loader: Mapping[str, Any], path: KeyPath) -> None:
+        """Give a dataset the loader keys that it does not set itself."""
+        section = self.datasets.get(key)
+        for leaf, value in loader.items() if isinstance(section, dict) else ():
+            if section is not None and leaf not in section:
+                section[leaf] = value
+                self.moved["datasets", key, leaf] = (*path, leaf)
+
+    def _section(self, path: KeyPath, section: Any) -> dict[str, Any]:
+        if not isinstance(section, dict):
+            raise DialectError(path, f": expected a mapping with `type`, got {section!r}")
+        section.pop("classify", None)
+        return self._without_idle(path, section)
+
+    def _without_idle(self, path: KeyPath, section: dict[str, Any]) -> dict[str, Any]:
+        idle = [key for key in _IDLE_KEYS if key in section]
+        for key in idle:
+            del section[key]
+        if idle:
+            where = ".".join(map(str, path))
+            self.notes.append(f"{', '.join(idle)} of {where} are left out, as they have no effect in DCPT's code")
+        return section
+
+    def _target_task(self) -> None:
+        """Transfer: the one training set is the task of this number among those that the classifier knows."""
+        path, index = self._take("dataset_idx")
+        section = self.datasets.get("train")
+        if index is None and isinstance(section, dict) and "dataset_idx" in section:
+            path, index = ("datasets", "train", "dataset_idx"), section.pop("dataset_idx")
+        if index is None:
+            return
+        from uir.degradations.task_degradation import FIVE_TASKS, TEN_TASKS
+
+        count = _mapping(self.raw, "network_dc").get("num_classes") or len(FIVE_TASKS)
+        names = next((list(tasks) for tasks in (FIVE_TASKS, TEN_TASKS) if len(tasks) == count), [])
+        if not names:
+            raise DialectError(path, f": the tasks of {count} classes have no names; write `label` and train.labels")
+        if not isinstance(index, int) or not 0 <= index < count:
+            raise DialectError(path, f": expected a whole number from 0 to {count - 1}, got {index!r}")
+        self.labels = names
+        for key, held in self.datasets.items():
+            if self.classifies and isinstance(held, dict) and _takes_label(held):
+                held.setdefault("label", names[index])
+                self.moved["datasets", key, "label"] = path
+        self.notes.append(f"dataset_idx {index} is the label {names[index]} out of {', '.join(names)}")
+
+    # --- the rest ---
+
+    def _metrics(self) -> None:
+        metrics = _mapping(_mapping(self.raw, "val"), "metrics")
+        for key, spec in metrics.items():
+            if not isinstance(spec, dict) or "image_range" not in spec:
+                continue
+            whole = {"calculate_psnr": "PSNR", "calculate_ssim": "SSIM"}.get(spec.get("type", ""))
+            value = spec.pop("image_range")
+            if value not in (1, 255) or whole is None:
+                wanted = "1 (not rounded) or 255 (rounded), of calculate_psnr or calculate_ssim"
+                raise DialectError(("val", "metrics", key, "image_range"), f": expected {wanted}, got {value!r}")
+            if value == 1:
+                spec["type"], spec["rounding"] = whole, "none"
+                spec["color_space"] = "y" if spec.pop("test_y_channel", False) else "rgb"
+                self.moved["val", "metrics", key, "color_space"] = ("val", "metrics", key, "test_y_channel")
+            self.notes.append(f"{key} is of images that are {'not rounded' if value == 1 else 'rounded to 8 bits'}")
+
+    def _training(self) -> None:
+        for section, path in ((self.raw, ()), (self.train, ("train",))):
+            clip = section.get("grad_clip")
+            if clip is True:
+                raise DialectError((*path, "grad_clip"), ": expected the largest norm of the gradient, got true")
+            if not clip:
+                section.pop("grad_clip", None)  # `false` or 0: off
+        held = [key for key, spec in self.train.items() if str(key).endswith("_opt") and isinstance(spec, dict)]
+        for key in held:
+            kind = self.train[key].get("type")
+            if self.classifies and kind in ("FocalLoss", "CrossEntropyLoss") and "classify_opt" not in self.train:
+                self.train["classify_opt"] = self.train.pop(key)
+                self.moved["train", "classify_opt"] = ("train", key)
+                self.notes.append(f"{key} is classify_opt")
+        self._scheduler(_mapping(self.train, "scheduler"))
+
+    def _scheduler(self, spec: dict[str, Any]) -> None:
+        """A cosine with an end for each period, of which the training sees the first alone."""
+        ends = spec.get("eta_mins", spec.get("eta_min"))
+        periods, total = spec.get("periods"), self.train.get("total_iter")
+        if not isinstance(ends, list) or not isinstance(periods, list) or not periods or not ends:
+            return
+        if not isinstance(total, int) or total > periods[0]:
+            raise DialectError(
+                ("train", "scheduler"), f": one eta_min for each period; only trainings within the first of {periods} "
+                f"iterations are translated, this one has {total}",
+            )  # fmt: skip
+        weights = spec.get("restart_weights") or [1]
+        spec.pop("eta_mins", None)
+        spec |= {"type": "CosineAnnealingRestartLR", "periods": periods[:1], "eta_min": ends[0]}
+        spec["restart_weights"] = weights[:1]
+        self.notes.append(f"of the periods {periods} the training sees the first")
+
+
+def _mapping(section: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """A mapping within another; an empty one of its own where there is none."""
+    value = section.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _points(network: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The feature points of a network, each with its name in DCPT's code; none where it cannot be built."""
+    import torch
+
+    try:
+        with torch.device("meta"):
+            built = build(ARCH_REGISTRY, network)
+    except (ValueError, TypeError, RuntimeError, UnknownNameError):
+        return []  # the checker says what is wrong with it
+    declared = getattr(built, "feature_points", None)
+    return list(_published([point.name for point in declared()])) if callable(declared) else []
+
+
+def _published(names: list[str]) -> Iterator[tuple[str, str]]:
+    for index, name in enumerate(names):
+        flat = re.sub(r"^decoders\.(\d+)$", r"decoder\1", name)  # NAFNet
+        yield name, re.sub(r"^layers\.\d+$", f"decode_layers{index}", flat)  # SwinIR
+
+
+def _takes_label(section: Mapping[str, Any]) -> bool:
+    try:
+        return "label" in signature_of(DATASET_REGISTRY.get(str(section.get("type")))).parameters
+    except UnknownNameError:
+        return False
+
+
+def _several_folders(section: dict[str, Any], label: str) -> dict[str, Any]:
+    """`MultiPairedImageDataset`, pairs in several folders, as a mixture of sets of one label; others as they are."""
+    if section.get("type") != "MultiPairedImageDataset":
+        return section
+    roots = {key: section.pop(key) for key in ("dataroot_gt", "dataroot_lq") if key in section}
+    lists = {key: value if isinstance(value, list) else [value] for key, value in roots.items()}
+    shared = {"label": label, **section, "type": "PairedImageDataset"}
+    sets: dict[str, dict[str, Any]] = {}
+    for key, folders in lists.items():
+        for number, folder in enumerate(folders, 1):
+            sets.setdefault(f"{label}_{number}", dict(shared))[key] = folder
+    return {"type": "MultiTaskDataset", "tasks": sets}

@@ -1,0 +1,150 @@
+"""Clean photographs degraded for learning by comparison: two crops degraded alike, or renditions in a known order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from uir.components import DegradationSpec
+from uir.data.augment import apply_flips, crop_pair, draw_corner, draw_flips
+from uir.data.degraded_image_dataset import DegradedImageDataset
+from uir.data.images import to_rgb, to_tensor
+from uir.degradations.base import apply_steps
+from uir.degradations.ranking import ranking_tuple
+from uir.degradations.record import Step
+from uir.registry import DATASET_REGISTRY, DEGRADATION_REGISTRY
+from uir.seeds import derive_seed
+
+
+class _TwoCrops(DegradedImageDataset):
+    """What both datasets share: an image is flipped once, and cut twice."""
+
+    def sample(self, index: int, seed: int) -> dict[str, Any]:
+        """The image `index`, cropped, flipped and degraded as `seed` says; outside of training as its base class."""
+        if not self.training:
+            return super().sample(index, seed)
+        name = type(self).__name__
+        if self.gt_size is None or self.on_device or self.crop_size is not None or self.target is not None:
+            raise ValueError(f"{name} needs a gt_size, degrades in its workers, and takes no crop_size or target")
+        path = self.images.path(self.images.names[index])
+        clean = apply_flips(self.images.read(self.images.names[index]), draw_flips(seed, self.use_hflip, self.use_rot))
+        try:
+            gt, key = (self._crop(clean, crop_seed, path) for crop_seed in (seed, derive_seed(seed, "key")))
+            made = self.degraded(gt, key, derive_seed(seed, "degradation"))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+        return {**made, "gt": gt, "lq_path": path, "gt_path": path}
+
+    def degraded(self, gt: Tensor, key: Tensor, seed: int) -> dict[str, Any]:
+        """What is made of the two crops [3, gt_size, gt_size]."""
+        raise TypeError(f"{type(self).__name__} does not say what it makes of two crops")
+
+    def _crop(self, clean: np.ndarray, seed: int, path: str) -> Tensor:
+        size = int(self.gt_size or 0)
+        corner = draw_corner(seed, clean.shape[0], clean.shape[1], size)
+        return to_tensor(to_rgb(crop_pair(clean, clean, corner, size, scale=1)[0], path))
+
+    def _apply(self, image: Tensor, steps: Sequence[Step]) -> Tensor:
+        lq = apply_steps(image, steps).contiguous()
+        height, width = lq.shape[-2:]
+        if (height * self.scale, width * self.scale) != tuple(image.shape[-2:]):
+            raise ValueError(
+                f"the degradation gave {height}x{width} for an image of {image.shape[-2]}x{image.shape[-1]}, which is "
+                f"not its size divided by scale {self.scale}; mend the degradation, or `scale`"
+            )
+        return lq
+
+
+@DATASET_REGISTRY.register()
+class ContrastiveDataset(_TwoCrops):
+    """Two crops of each photograph under one degradation, as DASR, CDSR and AirNet compare them.
+
+    A training sample is that of `DegradedImageDataset`, and `lq_key` [3, h, w]: another crop of the same (equally
+    flipped) image, degraded by the same record. Only what is drawn for every place anew, such as the noise itself, is
+    another draw of the same strength: an encoder shall not recognise the draw. A blur that is drawn by its seed is the
+    same one. Validation and test are those of `DegradedImageDataset`, whose arguments it takes; `degrade_on`,
+    `crop_size` and `target` it does not use.
+
+    Raises:
+        ValueError: as `DegradedImageDataset`; in training, too, without `gt_size`, or with what it does not use.
+    """
+
+    def degraded(self, gt: Tensor, key: Tensor, seed: int) -> dict[str, Any]:
+        """`lq` of the first crop, `lq_key` of the second, and the record of both."""
+        record = self.degrader.degradation.record(seed, (gt.shape[-2], gt.shape[-1]), self.label)
+        steps = list(record.steps or ())
+        return {
+            "lq": self._apply(gt, steps),
+            "lq_key": self._apply(key, [with_another_field(step) for step in steps]),
+            "degradation": record,
+        }
+
+
+@DATASET_REGISTRY.register()
+class RankingDataset(_TwoCrops):
+    """Renditions of each photograph that differ in one factor of its degradation, in a known order (DAA, ACCV 2022).
+
+    A training sample is that of `DegradedImageDataset`, and `renditions` [R, 3, h, w] with `orders` [R] (1, 0, -1:
+    more severe than the query, alike, less): the query, which is `lq`; another crop degraded alike (as `lq_key` of
+    `ContrastiveDataset`); one for each factor, drawn anew with all else kept; and one without the factors' ops, the
+    clean one. R = factors + 3, six in DAA.
+
+    Args:
+        dataroot_gt, degradation, gt_size, scale, phase, use_hflip, use_rot, label, seed, io_backend, name: as in
+            `DegradedImageDataset`.
+        factors: `Op.parameter` as records have it, of ops that the degradation always applies:
+            `[AnisotropicGaussianBlur.sigma_x_px, GaussianNoise.sigma_255]`.
+
+    Raises:
+        ValueError: as `DegradedImageDataset`; in training, too, without `gt_size` or factors, or a factor is not drawn.
+    """
+
+    def __init__(
+        self,
+        dataroot_gt: str,
+        degradation: DegradationSpec,
+        factors: Sequence[str] = (),
+        gt_size: int | None = None,
+        scale: int = 1,
+        phase: str = "train",
+        use_hflip: bool = False,
+        use_rot: bool = False,
+        label: str | None = None,
+        seed: int = 0,
+        io_backend: Mapping[str, Any] | None = None,
+        name: str = "",
+    ) -> None:
+        self.factors = list(factors)
+        if phase == "train" and not self.factors:
+            raise ValueError("factors: expected a list of Op.parameter, such as [GaussianNoise.sigma_255], got none")
+        super().__init__(
+            dataroot_gt, degradation, gt_size=gt_size, scale=scale, phase=phase, use_hflip=use_hflip, use_rot=use_rot,
+            label=label, seed=seed, io_backend=io_backend, name=name,
+        )  # fmt: skip
+
+    def degraded(self, gt: Tensor, key: Tensor, seed: int) -> dict[str, Any]:
+        """The renditions, their orders, and the query as `lq` with its record."""
+        tuples = ranking_tuple(self.degrader.degradation, seed, (gt.shape[-2], gt.shape[-1]), self.factors)
+        query, *others = tuples
+        steps = list(query.record.steps or ())
+        lq = self._apply(gt, steps)
+        equal = self._apply(key, [with_another_field(step) for step in steps])
+        rest = [self._apply(gt, list(rendition.record.steps or ())) for rendition in others]
+        orders = [0, 0, *(rendition.order for rendition in others)]
+        return {
+            "lq": lq,
+            "renditions": torch.stack([lq, equal, *rest]),
+            "orders": torch.tensor(orders),
+            "degradation": query.record.with_label(self.label),
+        }
+
+
+def with_another_field(step: Step) -> Step:
+    """The step with another draw of its field, of the same parameters; a blur's seed is its kernel, and stays."""
+    if "seed" not in step or DEGRADATION_REGISTRY.get(step["op"]).family == "blur":
+        return step
+    return {**step, "seed": derive_seed(step["seed"], "key")}
