@@ -200,21 +200,39 @@ def restore(
     ] = None,
     precision: Annotated[Literal["fp32", "bf16", "fp16"], typer.Option("--precision")] = "fp32",
     device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, mps; default the best there is.")] = None,
+    tile: Annotated[
+        int | None, typer.Option("--tile", help="Side of tiles in pixels, for images too large for the memory.")
+    ] = None,
+    overlap: Annotated[
+        int | None, typer.Option("--overlap", help="Pixels that tiles share; default 64, or half the tile.")
+    ] = None,
+    encoder: Annotated[
+        Path | None,
+        typer.Option("--encoder", help="Weights of the degradation encoder; default net_e_* beside net_g_*."),
+    ] = None,
+    code_from: Annotated[
+        Path | None, typer.Option("--code-from", help="Restore as if degraded like this image (blind networks).")
+    ] = None,
     plugin: PluginArgument = None,
     as_json: JsonArgument = False,
 ) -> list[Path]:
     """Restore photographs with a trained network.
 
-    Example: uir restore photos/ -o restored/ --model experiments/my_run/models/net_g_latest.pth
+    Example: uir restore photos/ -o restored/ --model experiments/my_run/models/net_g_latest.pth --tile 512
     """
+    from uir.data.images import read_image
     from uir.inference.image_files import restore_files
     from uir.inference.restorer import Restorer
     from uir.plugins import load_plugin
 
     for spec in plugin or []:
         load_plugin(spec, named_in="--plugin")
-    restorer = Restorer.from_pretrained(model, opt=opt, param_key=param_key, device=device, precision=precision)
-    written = restore_files(restorer, inputs, output)
+    restorer = Restorer.from_pretrained(
+        model, opt=opt, param_key=param_key, device=device, precision=precision, encoder=encoder, tile=tile,
+        overlap=overlap,
+    )  # fmt: skip
+    code = restorer.code_of(read_image(code_from)) if code_from is not None else None
+    written = restore_files(restorer, inputs, output, code)
     if as_json:
         print(json.dumps([str(path) for path in written]))
     else:

@@ -23,9 +23,7 @@ from uir.registry import REGISTRIES, UnknownNameError
 from uir.yaml_file import parse_yaml, read_yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-OPTION_FILES = sorted(
-    file for kind in ("train", "test", "ablation") for file in (ROOT / "options" / kind).rglob("*.yml")
-)
+OPTION_FILES = sorted(file for kind in ("train", "test") for file in (ROOT / "options" / kind).rglob("*.yml"))
 needs_basicsr = pytest.mark.skipif(not basicsr_names(), reason="basicsr is not installed")
 
 TRAINING = """

@@ -7,15 +7,19 @@ from pathlib import Path
 
 from uir.data.images import IMAGE_EXTENSIONS, UnreadableImageError, list_images, read_image, write_image
 from uir.inference.restorer import Restorer
+from uir.layers.degradation_code import DegradationCode
 from uir.progress import progress_bar
 
 
-def restore_files(restorer: Restorer, inputs: Iterable[Path], output: Path) -> list[Path]:
+def restore_files(
+    restorer: Restorer, inputs: Iterable[Path], output: Path, code: DegradationCode | None = None
+) -> list[Path]:
     """Restore images and write them as PNG (TIFF stays TIFF), with their own bit depth and channels.
 
     Args:
         inputs: images, and folders that are searched through; names below a folder are kept.
         output: a folder, or the file to write where there is one image.
+        code: the degradation code to restore all of them by; default each image's own.
 
     Returns:
         The files written.
@@ -34,7 +38,7 @@ def restore_files(restorer: Restorer, inputs: Iterable[Path], output: Path) -> l
             except (UnreadableImageError, OSError) as error:
                 failed.append(str(error))
             else:
-                restored = restorer(image)
+                restored = restorer(image, code)
                 write_image(target, restored, bits=16 if restored.dtype.itemsize > 1 else 8)
                 written.append(target)
             progress.advance(task)

@@ -1,0 +1,154 @@
+"""`uir ablate` from the file to the tables."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from uir.ablation.grid import read_ablation
+from uir.ablation.history import read_history
+from uir.ablation.runner import _locked, job_environment, train_runs
+from uir.ablation.runs import Plan, plan_runs
+from uir.cli import main
+
+Write = Callable[..., Path]
+JOBS = 2
+
+
+def call(*arguments: object) -> int:
+    """Run the command in this process; its exit code."""
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    return int(stop.value.code or 0)
+
+
+def plan_of(file: Path) -> Plan:
+    return plan_runs(read_ablation(file), file.parents[1])
+
+
+def ablate(file: Path) -> tuple[Plan, list[str]]:
+    """Train what is not finished; the plan and what was told."""
+    told: list[str] = []
+    plan = plan_of(file)
+    assert train_runs(plan, jobs=JOBS, tell=told.append) == []
+    return plan, told
+
+
+def test_two_cells_with_two_seeds(write_ablation: Write, capfd: pytest.CaptureFixture[str]) -> None:
+    file = write_ablation()
+    assert call("ablate", file, "--jobs", 2, "--json") == 0
+    printed = json.loads(capfd.readouterr().out)
+    folder = file.parents[1] / "experiments" / "ablation" / "small"
+    assert json.loads((folder / "results.json").read_text()) == printed
+    end, equal_time = printed["tables"]
+    assert (end["metric"], end["at"], equal_time["at"]) == ("psnr", "end", "equal_time")
+    narrow, wide = end["rows"]
+    rows = (folder / "wide" / "seed2" / "train" / "metrics.jsonl").read_text().splitlines()
+    assert wide["values"]["val"]["2"] == json.loads(rows[-1])["metrics"]["psnr"]
+    difference = [wide["values"]["val"][seed] - narrow["values"]["val"][seed] for seed in ("1", "2")]
+    assert wide["differences"]["val"]["mean"] == pytest.approx(sum(difference) / 2)
+    assert narrow["differences"] == {}
+    assert {row["iterations"] for row in end["rows"]} == {4}
+    assert all(row["iterations"] in (2, 3, 4) for row in equal_time["rows"])
+    page = (folder / "results.md").read_text()
+    assert "| wide minus narrow | 2 |" in page
+    assert "at equal training time" in page
+    assert {path.name for path in folder.glob("*.png")} == {"bars_psnr.png", "curves_psnr.png"}
+
+
+def test_finished_runs_are_not_repeated_and_changed_ones_are(write_ablation: Write) -> None:
+    plan, _ = ablate(write_ablation({"seeds": [1]}))
+    weights = [run.folder / "train" / "models" / "net_g_latest.pth" for run in plan.runs]
+    written = [file.stat().st_mtime_ns for file in weights]
+    _, told = ablate(write_ablation({"seeds": [1]}))
+    assert told == ["2 of 2 runs are finished already"]
+    grid = {"width": {"narrow": None, "wide": {"network_g:width": 10}}}
+    plan, told = ablate(write_ablation({"seeds": [1], "grid": grid}))
+    assert [file.stat().st_mtime_ns == old for file, old in zip(weights, written, strict=True)] == [True, False]
+    assert told[0] == "1 of 2 runs are finished already"
+    assert plan.runs[1].options["train"]["network_g"]["width"] == 10
+
+
+def test_a_run_equals_its_option_file_trained_by_itself(write_ablation: Write, tmp_path: Path) -> None:
+    grid = {"width": {"wide": {"network_g": {"width": 8}}}}
+    plan, _ = ablate(write_ablation({"seeds": [1], "grid": grid, "reference": None}))
+    run = plan.runs[0]
+    command = [sys.executable, "-m", "uir", "train", "-opt", run.option_file("train"), "--root", plan.root]
+    force = ["--force_yml", f"path:experiments_root={tmp_path / 'alone'}"]
+    subprocess.run([*command, *force], env={**os.environ, **job_environment(0, JOBS)}, capture_output=True, check=True)
+    rows = [(folder / "metrics.jsonl").read_text() for folder in (run.output("train"), tmp_path / "alone")]
+    assert rows[0] == rows[1]
+
+
+def test_an_interrupted_ablation_goes_on_where_it_was(write_ablation: Write) -> None:
+    base = {"train.total_iter": 400, "val.val_freq": 400, "logger.save_checkpoint_freq": 1000, "logger.keep_last": 1}
+    file = write_ablation({"seeds": [1]}, base)
+    plan = plan_of(file)
+    numbers = [run.output("train") / "metrics.jsonl" for run in plan.runs]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "uir", "ablate", str(file), "--jobs", "2"], stdout=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not all(numbers_file.is_file() for numbers_file in numbers) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.terminate()
+    told, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "The same command goes on with them" in told
+    states = [max(int(p.stem) for p in (run.output("train") / "training_states").glob("*.state")) for run in plan.runs]
+    assert all(0 < state < 400 for state in states)
+    plan, _ = ablate(file)
+    for run, state in zip(plan.runs, states, strict=True):
+        assert f"iteration {state}" in (run.folder / "log.txt").read_text()
+        rows = [json.loads(line) for line in (run.output("train") / "metrics.jsonl").read_text().splitlines()]
+        assert [row["iter"] for row in rows if "l_pix" in row] == list(range(1, 401))
+        assert max(read_history(run).clock) == 400
+
+
+def test_a_failing_cell_is_told_and_stops_no_other(write_ablation: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    grid = {"width": {"broken": {"path": {"pretrain_network_g": "nowhere.pth"}}, "narrow": None}}
+    file = write_ablation({"seeds": [1], "grid": grid})
+    assert call("ablate", file) == 1
+    printed = capsys.readouterr().out
+    assert "FAILED broken seed 1: train failed with exit code 2: uir: path.pretrain_network_g: there is no" in printed
+    results = json.loads((file.parents[1] / "experiments" / "ablation" / "small" / "results.json").read_text())
+    assert results["unfinished"] == ["broken seed 1"]
+    assert [row["cell"] for row in results["tables"][0]["rows"]] == ["narrow"]
+
+
+def test_a_test_file_measures_the_networks_of_every_cell(
+    write_ablation: Write, write_options: Write, pair_folders: Path
+) -> None:
+    roots = {"dataroot_gt": str(pair_folders / "gt"), "dataroot_lq": str(pair_folders / "lq")}
+    sets = {name: {"type": "PairedImageDataset", "name": name, **roots} for name in ("test_one", "test_two")}
+    write_options({"datasets": sets, "network_g": None, "train": None, "val.val_freq": None}, "test.yml")
+    plan, _ = ablate(write_ablation({"seeds": [3], "test": "test.yml"}))
+    for run in plan.runs:
+        history = read_history(run)
+        assert set(history.final) == {"test_one", "test_two"}
+        validated = history.validations[4]["val"]["psnr"]
+        assert history.final["test_one"]["psnr"] == pytest.approx(validated, abs=1e-3)
+    assert plan.runs[1].options["test"]["network_g"]["width"] == 8
+
+
+def test_a_dry_run_lists_the_runs_and_writes_nothing(write_ablation: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_ablation()
+    assert call("ablate", file, "--dry_run", "--json") == 0
+    rows: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
+    expected = [(cell, seed, 4, "to start") for cell in ("narrow", "wide") for seed in (1, 2)]
+    assert [(row["cell"], row["seed"], row["iterations"], row["state"]) for row in rows] == expected
+    assert not (file.parents[1] / "experiments").exists()
+
+
+def test_two_ablations_do_not_work_in_one_folder(write_ablation: Write) -> None:
+    plan = plan_of(write_ablation())
+    with _locked(plan.folder), pytest.raises(ValueError, match="is at work here"):
+        train_runs(plan)

@@ -1,0 +1,137 @@
+"""Ablation files: cells, references, and the mistakes in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from uir.ablation.grid import read_ablation
+from uir.ablation.runner import job_environment
+from uir.ablation.runs import plan_runs
+from uir.options import OptionError
+
+Write = Callable[..., Path]
+GRID = {
+    "width": {"narrow": None, "wide": {"network_g": {"width": 8}, "train:optim_g:lr": 2e-3}},
+    "loss": {"l1": None, "mse": {"train": {"pixel_opt": {"type": "MSELoss"}}}},
+}
+
+
+def names(file: Path) -> list[str]:
+    return [cell.name for cell in read_ablation(file).cells]
+
+
+def mistakes(file: Path) -> str:
+    with pytest.raises(OptionError) as caught:
+        plan_runs(read_ablation(file), file.parents[1])
+    return str(caught.value)
+
+
+def test_a_cell_has_the_overrides_of_its_value_on_each_axis(write_ablation: Write) -> None:
+    file = write_ablation({"grid": GRID, "seeds": [1]})
+    assert names(file) == ["narrow-l1", "narrow-mse", "wide-l1", "wide-mse"]
+    first, *_, last = plan_runs(read_ablation(file), file.parents[1]).runs
+    train = last.options["train"]
+    assert (train["network_g"]["width"], train["train"]["optim_g"]["lr"]) == (8, 2e-3)
+    assert train["train"]["pixel_opt"]["type"] == "MSELoss"
+    assert first.options["train"]["train"]["pixel_opt"]["type"] == "L1Loss"
+    assert train["manual_seed"] == 1
+
+
+def test_seeds_differ_in_the_seed_alone(write_ablation: Write) -> None:
+    file = write_ablation({"seeds": [4, 9], "grid": {"width": {"one": None}}, "reference": None})
+    one, other = (dict(run.options["train"]) for run in plan_runs(read_ablation(file), file.parents[1]).runs)
+    assert (one.pop("manual_seed"), other.pop("manual_seed")) == (4, 9)
+    for options in (one, other):
+        del options["name"], options["path"]["experiments_root"]
+    assert one == other
+
+
+def test_null_deletes_a_key_of_the_base_file(write_ablation: Write) -> None:
+    grid = {"width": {"fixed": {"train": {"scheduler": None}}}}
+    base = {"train.scheduler": {"type": "MultiStepLR", "milestones": [2]}}
+    file = write_ablation({"grid": grid, "reference": None}, base)
+    assert "scheduler" not in plan_runs(read_ablation(file), file.parents[1]).runs[0].options["train"]["train"]
+
+
+def test_excluded_cells_are_left_out(write_ablation: Write) -> None:
+    file = write_ablation({"grid": GRID, "exclude": [{"width": ["wide"], "loss": "mse"}]})
+    assert names(file) == ["narrow-l1", "narrow-mse", "wide-l1"]
+
+
+def test_differences_are_taken_within_the_other_axes(write_ablation: Write) -> None:
+    ablation = read_ablation(write_ablation({"grid": GRID, "reference": {"width": "narrow"}}))
+    assert [ablation.reference_of(cell) for cell in ablation.cells] == [None, None, "narrow-l1", "narrow-mse"]
+    assert [ablation.group_of(cell) for cell in ablation.cells] == ["narrow-l1", "narrow-mse"] * 2
+
+
+def test_other_options_give_another_fingerprint_and_other_seeds_do_not_change_it(write_ablation: Write) -> None:
+    def prints(changes: dict[str, Any], base: dict[str, Any] | None = None) -> list[str]:
+        file = write_ablation(changes, base)
+        return [run.fingerprint for run in plan_runs(read_ablation(file), file.parents[1]).runs]
+
+    two = prints({"seeds": [1, 2]})
+    assert len(set(two)) == 4
+    assert prints({"seeds": [2, 1]}) == [two[1], two[0], two[3], two[2]]
+    assert not set(prints({"seeds": [1, 2]}, {"train.total_iter": 5})) & set(two)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seed": [1]}, "ablation.yml:13: seed is not a key of an ablation file; did you mean seeds?"),
+        ({"seeds": 3}, "seeds: expected a list of different whole numbers from 0, such as [1, 2, 3], got 3"),
+        ({"seeds": [1, 1]}, "expected a list of different whole numbers"),
+        ({"base": "nowhere.yml"}, "base: there is no file"),
+        ({"base": None}, "base is missing; expected the path of an option file"),
+        ({"name": "a/b"}, "name: expected a name of letters"),
+        ({"grid": {"width": []}}, "grid.width: expected named cells"),
+        ({"grid": {"width": {"a b": None}}}, "grid.width.a b: a cell's name names a folder too"),
+        ({"grid": {"width": {"narrow": {"name": "x"}}}}, "grid.width.narrow.name is set by the ablation"),
+        ({"reference": "narow"}, "reference: 'narow' is no cell of an axis; did you mean narrow?"),
+        ({"reference": {"widht": "narrow"}}, "reference.widht is not an axis of the grid; did you mean width?"),
+        ({"exclude": [{"width": "huge"}]}, "exclude.0.width: 'huge' is not one of narrow, wide"),
+        ({"exclude": [{"width": ["narrow", "wide"]}]}, "exclude: no cell is left"),
+        ({"exclude": [{"width": "narrow"}]}, "reference: every cell with width: narrow is excluded"),
+        ({"metric": "psrn"}, "metric: 'psrn' is not in val.metrics; did you mean psnr?"),
+        (
+            {"grid": {"a": {"x": None, "x-y": None}, "b": {"y-z": None, "z": None}}, "reference": None},
+            "two cells are called 'x-y-z'",
+        ),
+        (
+            {"grid": {"width": {"narrow": {"train": {"optim_g": {"lrr": 1}}}}}},
+            "ablation.yml: cell 'narrow': train.optim_g.lrr is not an argument of Adam; did you mean lr?",
+        ),
+        (
+            {"grid": {"width": {"narrow": {"train:optm_g:lr": 1}}}},
+            "cell 'narrow': --force_yml train:optm_g:lr=1: train.optm_g is not an option",
+        ),
+    ],
+)  # fmt: skip
+def test_mistakes_are_named(write_ablation: Write, changes: dict[str, Any], message: str) -> None:
+    assert message in mistakes(write_ablation(changes))
+
+
+def test_a_mistake_of_the_base_file_is_told_once_with_its_line(write_ablation: Write) -> None:
+    said = mistakes(write_ablation({}, {"train.optim_g": {"type": "Adam", "lrr": 1e-3}}))
+    assert said.count("lrr") == 1
+    assert "base.yml:" in said
+
+
+def test_a_grid_that_measures_nothing_is_refused(write_ablation: Write) -> None:
+    assert "cell 'narrow' measures nothing" in mistakes(write_ablation({}, {"datasets.val": None}))
+
+
+def test_jobs_share_the_cores_and_take_turns_on_the_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    assert job_environment(0, 1)["OMP_NUM_THREADS"] == "8"
+    assert job_environment(0, 3)["OMP_NUM_THREADS"] == "2"
+    assert job_environment(0, 20)["OMP_NUM_THREADS"] == "1"
+    assert [job_environment(slot, 4, ["0", "1"])["CUDA_VISIBLE_DEVICES"] for slot in range(4)] == ["0", "1", "0", "1"]
+    assert "CUDA_VISIBLE_DEVICES" not in job_environment(0, 4, ["0"])
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert job_environment(0, 2)["OMP_NUM_THREADS"] == "3"

@@ -1,0 +1,120 @@
+"""Tables from measurements that are known."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from uir.ablation.charts import write_charts
+from uir.ablation.grid import Ablation, Cell
+from uir.ablation.history import History, read_clock
+from uir.ablation.runs import Plan, Run
+from uir.ablation.statistics import interval
+from uir.ablation.tables import as_json, as_markdown, make_tables
+
+HALF_WIDTH = {2: 12.706204736174694, 3: 4.302652729749462}  # t(0.975, n - 1)
+
+
+def history(values: dict[int, float], seconds_each: float) -> History:
+    """Two sets, haze and rain 2 dB above it, validated at some iterations."""
+    validations = {at: {"haze": {"psnr": value}, "rain": {"psnr": value + 2}} for at, value in values.items()}
+    last = max(validations)
+    clock = {at: at * seconds_each for at in range(10, last + 1, 10)}
+    return History(validations, validations[last], clock)
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    cells = tuple(Cell(name, {"method": name}, {}) for name in ("scratch", "dcpt"))
+    ablation = Ablation("a", tmp_path / "a.yml", tmp_path / "b.yml", cells, (1, 2), (), {"method": "scratch"})
+    runs = tuple(Run(cell.name, seed, tmp_path, {}, 40) for cell in cells for seed in (1, 2))
+    return Plan(ablation, tmp_path, tmp_path, runs, {"psnr": {"description": "PSNR (RGB)", "better": "higher"}})
+
+
+@pytest.fixture
+def histories() -> dict[str, dict[int, History]]:
+    return {
+        "scratch": {1: history({20: 18, 40: 20}, 0.1), 2: history({20: 18, 40: 22}, 0.1)},
+        "dcpt": {1: history({20: 19, 40: 23}, 0.15), 2: history({20: 19, 40: 24}, 0.25)},
+    }
+
+
+def test_means_and_differences_after_all_iterations(plan: Plan, histories: dict[str, dict[int, History]]) -> None:
+    end, _ = make_tables(plan, histories)
+    scratch, dcpt = end.rows
+    assert end.columns == ["haze", "rain", "mean"]
+    assert {name: found.mean for name, found in scratch.results.items()} == {"haze": 21, "rain": 23, "mean": 22}
+    assert scratch.results["haze"].half_width == pytest.approx(HALF_WIDTH[2])  # s/√n is 1
+    assert dcpt.differences["mean"] == interval([3, 2])
+    assert dcpt.differences["mean"].half_width == pytest.approx(HALF_WIDTH[2] / 2)
+    assert scratch.differences == {}
+    assert (dcpt.iterations, dcpt.seconds) == (40, pytest.approx(8))
+
+
+def test_at_equal_time_each_seed_has_the_fastest_cell_s_budget(
+    plan: Plan, histories: dict[str, dict[int, History]]
+) -> None:
+    _, table = make_tables(plan, histories)  # scratch takes 4 s: dcpt has done 26 iterations of seed 1, 16 of seed 2
+    scratch, dcpt = table.rows
+    assert scratch.values["haze"] == {1: 20, 2: 22}
+    assert dcpt.values["haze"] == {1: 19}
+    assert dcpt.differences["haze"] == interval([-1])
+    assert (dcpt.iterations, dcpt.seconds) == (20, pytest.approx(3))
+
+
+def test_cells_that_are_not_compared_have_budgets_of_their_own(
+    tmp_path: Path, histories: dict[str, dict[int, History]]
+) -> None:
+    cells = (
+        Cell("scratch", {"method": "scratch", "net": "small"}, {}),
+        Cell("dcpt", {"method": "scratch", "net": "large"}, {}),
+    )
+    ablation = Ablation("a", tmp_path, tmp_path, cells, (1, 2), (), {"method": "scratch"})
+    runs = tuple(Run(cell.name, seed, tmp_path, {}, 40) for cell in cells for seed in (1, 2))
+    plan = Plan(ablation, tmp_path, tmp_path, runs, {"psnr": {"description": "PSNR", "better": "higher"}})
+    end, equal_time = make_tables(plan, histories)
+    assert [row.values for row in equal_time.rows] == [row.values for row in end.rows]
+
+
+def test_without_times_there_is_no_table_at_equal_time(plan: Plan, histories: dict[str, dict[int, History]]) -> None:
+    blind = History(histories["dcpt"][1].validations, histories["dcpt"][1].final, {})
+    tables = make_tables(plan, {"scratch": histories["scratch"], "dcpt": {1: blind, 2: blind}})
+    assert [table.at for table in tables] == ["end"]
+    assert tables[0].rows[1].seconds is None
+
+
+def test_a_page_shows_what_is_sure_in_bold(plan: Plan, histories: dict[str, dict[int, History]]) -> None:
+    histories["dcpt"][2] = history({20: 19, 40: 24.9}, 0.2)
+    page = as_markdown(plan, make_tables(plan, histories), ["dcpt seed 3"])
+    assert "| dcpt minus scratch | 2 | **+2.950 ± 0.635** | **+2.950 ± 0.635** | **+2.950 ± 0.635** |" in page
+    assert "| scratch | 2 | 21.000 ± 12.706 |" in page
+    assert "**Not finished and not counted:** dcpt seed 3." in page
+
+
+def test_json_holds_every_seed_s_value(plan: Plan, histories: dict[str, dict[int, History]]) -> None:
+    content = json.loads(as_json(plan, make_tables(plan, histories), []))
+    assert content["tables"][0]["rows"][1]["values"]["rain"] == {"1": 25, "2": 26}
+    assert content["reference"] == {"method": "scratch"}
+
+
+def test_charts_are_drawn(plan: Plan, histories: dict[str, dict[int, History]], tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    files = write_charts(tmp_path, make_tables(plan, histories), histories)
+    assert [file.name for file in files] == ["bars_psnr.png", "curves_psnr.png"]
+    assert all(file.read_bytes()[:4] == b"\x89PNG" for file in files)
+
+
+def test_seconds_between_and_behind_timed_iterations_are_in_proportion() -> None:
+    held = History({}, {}, {10: 1.0, 20: 4.0})
+    assert [held.seconds(iteration) for iteration in (0, 5, 10, 15, 20, 30)] == [0, 0.5, 1, 2.5, 4, 7]
+
+
+def test_the_clock_counts_a_resumed_iteration_once(tmp_path: Path) -> None:
+    line = "2026-01-01 00:00:00,000 INFO: [run..][epoch:  0, iter: {:>8s}, lr:(1.0e-03,)] [eta: 0:00:01, time (data): {:.3f} (0.010)] l_pix: 1.0e-01"  # noqa: E501
+    (tmp_path / "train_run_1.log").write_text("\n".join([line.format("500", 0.1), line.format("1,000", 0.2)]))
+    (tmp_path / "train_run_2.log").write_text("\n".join([line.format("1,000", 0.3), line.format("1,500", 0.1)]))
+    os.utime(tmp_path / "train_run_1.log", (1, 1))
+    assert read_clock(tmp_path) == pytest.approx({500: 50, 1000: 200, 1500: 250})

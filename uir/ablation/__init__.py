@@ -1,0 +1,1 @@
+"""A grid of option overrides and seeds: trained run by run, reported as one table."""

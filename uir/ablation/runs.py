@@ -1,0 +1,233 @@
+"""The runs of an ablation, one for each cell and seed: their option files, folders, and what of them is done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from uir.ablation.grid import Ablation, Cell
+from uir.files import write_text
+from uir.metrics.building import build_metric
+from uir.options import OptionError, OptionFile, load_options, load_plugins_of, read_merged
+from uir.problems import Problem, nearest
+from uir.registry import MODEL_REGISTRY
+
+STEPS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One cell with one seed.
+
+    Attributes:
+        cell: name of the cell.
+        seed: of everything random.
+        folder: where its option files and logs are, and below it the folder `train` of the run and `test` of its test.
+        options: the whole option file of each step, as plain data; `test` only where the ablation has one.
+        iterations: of all stages together.
+    """
+
+    cell: str
+    seed: int
+    folder: Path
+    options: Mapping[str, Mapping[str, Any]]
+    iterations: int
+
+    @property
+    def title(self) -> str:
+        """What the run is called in messages."""
+        return f"{self.cell} seed {self.seed}"
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the option files: another one, another run."""
+        return hashlib.sha256(json.dumps(self.options, sort_keys=True).encode()).hexdigest()
+
+    def option_file(self, step: str) -> Path:
+        """Where the option file of a step is written."""
+        return self.folder / f"{step}.yml"
+
+    def output(self, step: str) -> Path:
+        """Where a step writes to."""
+        return self.folder / step
+
+    def done(self) -> list[str]:
+        """The steps that are done with these very options."""
+        return list(self._state().get("done", []))
+
+    def is_finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return all(step in self.done() for step in self.options)
+
+    def has_begun(self) -> bool:
+        """Whether it was started with these very options."""
+        return bool(self._state())
+
+    def begin(self) -> None:
+        """Write the option files, and note that the run is under way."""
+        for step, options in self.options.items():
+            write_text(self.option_file(step), yaml.safe_dump(dict(options), sort_keys=False, allow_unicode=True))
+        if not self.has_begun():
+            self._write([], {})
+
+    def note_done(self, step: str, about: Mapping[str, Any]) -> None:
+        """Note that a step is done; `about` is what shall be known about how."""
+        self._write([*self.done(), step], {**self._state().get("about", {}), step: dict(about)})
+
+    def _state(self) -> dict[str, Any]:
+        """What is noted of the run; empty for one with other options."""
+        try:
+            state: dict[str, Any] = json.loads((self.folder / "cell.json").read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError):
+            return {}
+        return state if state.get("fingerprint") == self.fingerprint else {}
+
+    def _write(self, done: Sequence[str], about: Mapping[str, Any]) -> None:
+        state = {"cell": self.cell, "seed": self.seed, "fingerprint": self.fingerprint, "done": done, "about": about}
+        write_text(self.folder / "cell.json", json.dumps(state, indent=2))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An ablation made ready.
+
+    Attributes:
+        ablation: the file.
+        root: the folder that relative paths start from.
+        folder: experiments/ablation/<name> below it.
+        runs: cell by cell, seed by seed.
+        metrics: what is reported, and how each is described and which way is better.
+    """
+
+    ablation: Ablation
+    root: Path
+    folder: Path
+    runs: tuple[Run, ...]
+    metrics: Mapping[str, Mapping[str, str]]
+
+
+def plan_runs(ablation: Ablation, root: Path) -> Plan:
+    """Make and check the option file of every run; nothing is written below `root`.
+
+    Raises:
+        OptionError: all mistakes of all cells, each once.
+    """
+    folder = root / "experiments" / "ablation" / ablation.name
+    problems: dict[str, None] = {}
+    runs: list[Run] = []
+    metrics: dict[str, dict[str, Any]] = {}
+    test = _read_test(ablation)
+    with tempfile.TemporaryDirectory() as scratch:
+        for cell in ablation.cells:
+            for seed in ablation.seeds:
+                place = folder / cell.name / f"seed{seed}"
+                try:
+                    trained = _load(ablation, cell, seed, place, root, Path(scratch))
+                    found = {"train": _plain(trained.raw)}
+                    held = trained
+                    if test is not None:
+                        held = _load_test(test, ablation, cell, trained, place, root, Path(scratch))
+                        found["test"] = _plain(held.raw)
+                except OptionError as error:
+                    problems |= dict.fromkeys(map(str, error.problems))
+                    break  # the other seeds say the same
+                runs.append(Run(cell.name, seed, place, found, _iterations(trained)))
+                last = held.stages[-1].file if held.stages else held
+                val = last.options.val
+                metrics |= {name: component.spec() for name, component in (val.metrics if val else {}).items()}
+                if not metrics or all(key.split("_")[0] == "train" for key in last.options.datasets):
+                    problems[f"{ablation.file}: cell '{cell.name}' measures nothing; it needs `val.metrics` and a "
+                             "dataset `val`, or the ablation a `test` file with them"] = None  # fmt: skip
+    for name in ablation.metrics:
+        if name not in metrics:
+            problems[f"{ablation.file}: metric: '{name}' is not in val.metrics{nearest(name, metrics)}"] = None
+    if problems:
+        raise OptionError(list(problems))
+    described = {}
+    for name in ablation.metrics or metrics:
+        metric = build_metric(metrics[name], f"val.metrics.{name}")
+        described[name] = {"description": metric.describe(), "better": metric.better}
+    return Plan(ablation, root, folder, tuple(runs), described)
+
+
+def _load(ablation: Ablation, cell: Cell, seed: int, place: Path, root: Path, scratch: Path) -> OptionFile:
+    """The training file of a run: the base file, with the cell's overrides over it."""
+    overrides: dict[str, Any] = _plain(cell.overrides)
+    load_plugins_of(overrides, {}, ablation.file)
+    path = {**(overrides.get("path") or {}), "experiments_root": str(place / "train")}
+    name = f"{ablation.name}_{cell.name}_seed{seed}"
+    content = {**overrides, "base": str(ablation.base), "name": name, "manual_seed": seed, "path": path}
+    file = scratch / "cell.yml"
+    file.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    try:
+        return load_options(file, force=cell.force, root=root)
+    except OptionError as error:
+        raise _at_cell(error, ablation, cell, file) from None
+
+
+def _at_cell(error: OptionError, ablation: Ablation, cell: Cell, file: Path, what: str = "") -> OptionError:
+    """The same mistakes, those that stand in the passing file told as the cell's."""
+    where = f"{ablation.file}: cell '{cell.name}'{what}"
+    problems: list[Problem | str] = []
+    for problem in error.problems:
+        mark = problem.mark if isinstance(problem, Problem) else None
+        if isinstance(problem, Problem) and (mark is None or mark.file == file):
+            problems.append(f"{where}: {problem.message}")
+        else:
+            problems.append(problem if mark is not None and mark.line else f"{where}: {problem}")
+    return OptionError(problems)
+
+
+def _read_test(ablation: Ablation) -> dict[str, Any] | None:
+    """What of the test file counts: not its networks and method, which are the cells'."""
+    if ablation.test is None:
+        return None
+    raw, marks = read_merged(ablation.test)
+    load_plugins_of(raw, marks, ablation.test)
+    return {key: value for key, value in raw.items() if key not in ("path", "train") and "network_" not in key}
+
+
+def _load_test(
+    test: Mapping[str, Any], ablation: Ablation, cell: Cell, trained: OptionFile, place: Path, root: Path, scratch: Path
+) -> OptionFile:
+    """The test file of a run: the test sets and metrics of the ablation's, the networks of the last stage."""
+    last = trained.stages[-1].file if trained.stages else trained
+    model = last.options.model_type
+    known = getattr(MODEL_REGISTRY.get(model), "network_roles", ("g",))
+    roles = [role for role in known if last.raw.get(f"network_{role}") is not None]
+    path: dict[str, Any] = {"results_root": str(place / "test")}
+    for role in roles:
+        path[f"pretrain_network_{role}"] = str(place / "train" / "models" / f"net_{role}_latest.pth")
+        path[f"param_key_{role}"] = "params_ema"  # where there is no average, `params` is taken
+    content = {
+        **test, **{f"network_{role}": last.raw[f"network_{role}"] for role in roles}, "model_type": model,
+        "scale": last.options.scale, "name": last.options.name, "manual_seed": last.seed, "path": path,
+        "plugins": [*dict.fromkeys([*(test.get("plugins") or []), *last.options.plugins])],
+    }  # fmt: skip
+    file = scratch / "test.yml"
+    file.write_text(yaml.safe_dump(_plain(content), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    try:
+        return load_options(file, is_train=False, root=root)
+    except OptionError as error:
+        raise _at_cell(error, ablation, cell, file, f", tested by {ablation.test}") from None
+
+
+def _iterations(loaded: OptionFile) -> int:
+    files = [stage.file for stage in loaded.stages] or [loaded]
+    return sum(file.options.train.total_iter for file in files if file.options.train is not None)
+
+
+def _plain(value: Any) -> Any:
+    """A copy made of what JSON and YAML know."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value if isinstance(value, bool | int | float | str) or value is None else str(value)

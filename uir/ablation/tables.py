@@ -1,0 +1,247 @@
+"""The tables of an ablation: means with intervals, and paired differences, at the end and at equal training time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from uir.ablation.history import History, Results
+from uir.ablation.runs import Plan
+from uir.ablation.statistics import Interval, interval, paired
+
+MEAN = "mean"
+Histories = Mapping[str, Mapping[int, History]]
+"""Of finished runs, by cell and seed."""
+Values = Mapping[str, Mapping[str, Mapping[int, float]]]
+"""By cell, dataset and seed."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One cell of the grid in a table.
+
+    Attributes:
+        cell: its name.
+        reference: what it is compared with; None for the reference itself.
+        results: by dataset, and `mean` over them where there are several.
+        differences: cell minus reference, seed by seed; empty without a reference.
+        values: by dataset and seed.
+        iterations: that it was trained, mean over the seeds.
+        seconds: of training, mean over the seeds; None where the log told no times.
+    """
+
+    cell: str
+    reference: str | None
+    results: Mapping[str, Interval]
+    differences: Mapping[str, Interval]
+    values: Mapping[str, Mapping[int, float]]
+    iterations: float
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """One metric of all cells.
+
+    Attributes:
+        metric: its name.
+        description: with its choices.
+        better: `higher` or `lower`.
+        at: `end`, or `equal_time`.
+        rows: cells with at least one finished run, in the order of the grid.
+    """
+
+    metric: str
+    description: str
+    better: str
+    at: str
+    rows: tuple[Row, ...]
+
+    @property
+    def columns(self) -> list[str]:
+        """The datasets, and `mean` at the end."""
+        names = list(dict.fromkeys(name for row in self.rows for name in row.results))
+        return [name for name in names if name != MEAN] + [MEAN] * (MEAN in names)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What counts of one run."""
+
+    results: Results
+    iterations: int
+    seconds: float | None
+
+
+def make_tables(plan: Plan, histories: Histories) -> list[Table]:
+    """For each metric a table at the end of training and, where times are known, one at equal training time."""
+    lengths = {run.cell: run.iterations for run in plan.runs}
+    ends = {
+        cell: {
+            seed: _Measured(held.final, lengths[cell], held.seconds(lengths[cell])) for seed, held in by_seed.items()
+        }
+        for cell, by_seed in histories.items()
+    }
+    views = {"end": ends, "equal_time": _at_equal_time(plan, histories, ends)}
+    tables = [
+        Table(name, about["description"], about["better"], at, _rows(plan, name, view))
+        for name, about in plan.metrics.items()
+        for at, view in views.items()
+    ]
+    return [table for table in tables if table.rows]
+
+
+def _at_equal_time(
+    plan: Plan, histories: Histories, ends: Mapping[str, Mapping[int, _Measured]]
+) -> dict[str, dict[int, _Measured]]:
+    """Of every cell the last validation within the whole training time of the fastest cell that it is compared with."""
+    groups: dict[str, list[str]] = {}
+    for each in plan.ablation.cells:
+        if each.name in histories:
+            groups.setdefault(plan.ablation.group_of(each), []).append(each.name)
+    found: dict[str, dict[int, _Measured]] = {cell: {} for cell in histories}
+    for cells in groups.values():
+        for seed in plan.ablation.seeds:
+            totals = {cell: ends[cell][seed].seconds for cell in cells if seed in ends[cell]}
+            known = [total for total in totals.values() if total is not None]
+            for cell in totals if len(known) == len(totals) else ():
+                history = histories[cell][seed]
+                reached = history.within(min(known))
+                if reached is not None:
+                    found[cell][seed] = _Measured(reached[1], reached[0], history.seconds(reached[0]))
+    return found
+
+
+def _rows(plan: Plan, metric: str, view: Mapping[str, Mapping[int, _Measured]]) -> tuple[Row, ...]:
+    values = {cell: _columns(metric, by_seed) for cell, by_seed in view.items()}
+    rows = []
+    for cell in plan.ablation.cells:
+        if not values.get(cell.name):
+            continue
+        reference = plan.ablation.reference_of(cell)
+        held = view[cell.name].values()
+        times = [item.seconds for item in held if item.seconds is not None]
+        compared = {
+            name: paired(by_seed, values.get(reference or "", {}).get(name, {}))
+            for name, by_seed in values[cell.name].items()
+        }
+        rows.append(
+            Row(
+                cell.name,
+                reference,
+                {name: interval(list(by_seed.values())) for name, by_seed in values[cell.name].items()},
+                {name: found for name, found in compared.items() if found is not None},
+                values[cell.name],
+                sum(item.iterations for item in held) / len(held),
+                sum(times) / len(times) if times else None,
+            )
+        )
+    return tuple(rows)
+
+
+def _columns(metric: str, by_seed: Mapping[int, _Measured]) -> dict[str, dict[int, float]]:
+    """A metric by dataset and seed, and its mean over the datasets of each seed."""
+    columns: dict[str, dict[int, float]] = {}
+    for seed, measured in sorted(by_seed.items()):
+        found = {name: metrics[metric] for name, metrics in measured.results.items() if metric in metrics}
+        if len(found) > 1:
+            found[MEAN] = sum(found.values()) / len(found)
+        for name, value in found.items():
+            columns.setdefault(name, {})[seed] = value
+    return columns
+
+
+def as_json(plan: Plan, tables: Sequence[Table], unfinished: Sequence[str]) -> str:
+    """Everything that the tables hold, with each seed's value."""
+    ablation = plan.ablation
+    content = {
+        "name": ablation.name,
+        "file": str(ablation.file),
+        "seeds": list(ablation.seeds),
+        "reference": dict(ablation.reference or {}),
+        "unfinished": list(unfinished),
+        "tables": [asdict(table) for table in tables],
+    }
+    return json.dumps(content, indent=2)
+
+
+_TITLES = {
+    "end": "after all iterations",
+    "equal_time": "at equal training time",
+}
+_NOTES = {
+    "end": "Each run is measured once, after its last iteration.",
+    "equal_time": (
+        "For each seed the budget is the training time of the fastest of the cells that are compared with each other; "
+        "of each of them counts the last validation within the budget. Training time is that of the iterations, "
+        "waiting for data included, without start, validation and checkpoints. A slower cell is caught before the end "
+        "of its learning-rate schedule. Times hold for the machine and the `--jobs` they were taken with."
+    ),
+}
+
+
+def as_markdown(plan: Plan, tables: Sequence[Table], unfinished: Sequence[str]) -> str:
+    """The tables as a page."""
+    ablation = plan.ablation
+    lines = [
+        f"# {ablation.name}", "",
+        f"{len(ablation.cells)} cells, seeds {', '.join(map(str, ablation.seeds))}; from `{ablation.file.name}`. "
+        "Mean ± half of the 95 % interval (Student's t over the seeds). Differences are taken seed by seed; bold where "
+        "their interval does not contain 0 (each for itself: not corrected for how many there are).", "",
+    ]  # fmt: skip
+    if unfinished:
+        lines += [f"**Not finished and not counted:** {', '.join(unfinished)}.", ""]
+    for table in tables:
+        lines += [f"## {table.metric}, {_TITLES[table.at]}", ""]
+        note = _NOTES[table.at]
+        if table.at == "equal_time" and ablation.test is not None:
+            note += " Measured on the validation sets."
+        lines += [f"{table.description}; {table.better} is better. {note}", ""]
+        lines += [*_lines(_result_rows(table)), ""]
+        if any(row.differences for row in table.rows):
+            lines += [*_lines(_difference_rows(table)), ""]
+    return "\n".join(lines)
+
+
+def _result_rows(table: Table) -> list[list[str]]:
+    digits = _digits(table)
+    rows = [["cell", "seeds", *table.columns, "iterations", "training s"]]
+    for row in table.rows:
+        shown = [_number(row.results.get(name), digits) for name in table.columns]
+        seeds = max(found.count for found in row.results.values())
+        time = "" if row.seconds is None else f"{row.seconds:.3g}" if row.seconds < 100 else f"{row.seconds:.0f}"
+        rows.append([row.cell, str(seeds), *shown, f"{row.iterations:.0f}", time])
+    return rows
+
+
+def _difference_rows(table: Table) -> list[list[str]]:
+    digits = _digits(table)
+    rows = [["difference", "seeds", *table.columns]]
+    for row in table.rows:
+        if row.differences:
+            shown = [_number(row.differences.get(name), digits, signed=True) for name in table.columns]
+            seeds = max(found.count for found in row.differences.values())
+            rows.append([f"{row.cell} minus {row.reference}", str(seeds), *shown])
+    return rows
+
+
+def _digits(table: Table) -> int:
+    """Decimals: four for what is about 1, such as SSIM, three for decibels."""
+    largest = max(abs(found.mean) for row in table.rows for found in row.results.values())
+    return 4 if largest < 2 else 3
+
+
+def _number(found: Interval | None, digits: int, signed: bool = False) -> str:
+    if found is None:
+        return ""
+    sign = "+" if signed else ""
+    text = f"{found.mean:{sign}.{digits}f}"
+    if found.half_width is not None:
+        text += f" ± {found.half_width:.{digits}f}"
+    return f"**{text}**" if signed and found.is_apart_from_zero else text
+
+
+def _lines(rows: Sequence[Sequence[str]]) -> list[str]:
+    head, *rest = rows
+    return ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rest]]

@@ -1,0 +1,135 @@
+"""Restoring an image tile by tile: overlapping tiles, blended so that no seam shows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+Read = Callable[[slice, slice], Tensor]
+"""Gives the pixels [B, C, h, w] of these rows and columns."""
+
+OVERLAP = 64
+"""Pixels that neighbouring tiles share, where the user does not say."""
+
+
+def check_tiling(tile: int, overlap: int, multiple: int = 1) -> None:
+    """Whether images can be cut so.
+
+    Raises:
+        ValueError: the tile is no multiple of what the network takes, or neighbours would share more than half of it.
+    """
+    if tile < 1 or tile % multiple:
+        near = max(round(tile / multiple), 1) * multiple
+        raise ValueError(f"tile: expected a multiple of {multiple}, which the network takes, got {tile}; try {near}")
+    if not 0 <= overlap <= tile // 2:
+        raise ValueError(f"overlap: expected 0 to {tile // 2}, half of the tile of {tile} pixels, got {overlap}")
+
+
+def tile_starts(length: int, tile: int, overlap: int, multiple: int = 1) -> list[int]:
+    """Where tiles start that cover `length` pixels, evenly spread, each at a multiple of `multiple`.
+
+    Neighbours share at least `overlap` pixels, rounded up to `multiple`. The last tile ends where the image, padded to
+    `multiple`, would end, so that a network sees the same grid and the same padding as in the whole image.
+    """
+    cells, of_tile = -(-length // multiple), tile // multiple
+    if cells <= of_tile:
+        return [0]
+    step = max(of_tile - -(-overlap // multiple), 1)
+    last = cells - of_tile
+    count = -(-last // step)
+    return [index * last // count * multiple for index in range(count + 1)]
+
+
+def tile_weights(starts: list[int], tile: int, length: int) -> list[Tensor]:
+    """The share that each tile has in each of its pixels along one axis; the shares of all tiles sum to 1.
+
+    Within an overlap the share rises linearly over the middle half. The outer quarters are left to one of the tiles:
+    at its edge a network does not see what it would see in the whole image.
+
+    Returns:
+        float32 [n] by tile, n the tile's size or what the image has left of it.
+    """
+    ends = [min(start + tile, length) for start in starts]
+    raw = []
+    for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        place = torch.arange(start, end, dtype=torch.float64) + 0.5
+        share = torch.ones(end - start, dtype=torch.float64)
+        if index > 0:
+            share *= _rise(place - start, ends[index - 1] - start)
+        if index + 1 < len(starts):
+            share *= _rise(end - place, end - starts[index + 1])
+        raw.append(share)
+    total = torch.zeros(length, dtype=torch.float64)
+    for start, end, share in zip(starts, ends, raw, strict=True):
+        total[start:end] += share
+    return [(share / total[start:end]).float() for start, end, share in zip(starts, ends, raw, strict=True)]
+
+
+def _rise(distance: Tensor, overlap: int) -> Tensor:
+    """From 0 at a quarter of the overlap to 1 at three quarters."""
+    return (2 * distance / overlap - 0.5).clamp(0, 1) if overlap else torch.ones_like(distance)
+
+
+def tiled_rows(
+    read: Read,
+    run: Callable[[Tensor], Tensor],
+    size: tuple[int, int],
+    *,
+    tile: int,
+    overlap: int = OVERLAP,
+    multiple: int = 1,
+    scale: int = 1,
+) -> Iterator[Tensor]:
+    """Run a function on an image tile by tile, and give the blended result in bands of rows from top to bottom.
+
+    What is held does not grow with the image's height: one row of tiles, and what it shares with the next.
+
+    Args:
+        read: gives a part of the image.
+        run: [B, C, h, w] to [B, D, h·scale, w·scale], on the CPU.
+        size: height and width of the image.
+        tile: side of the tiles in pixels, a multiple of `multiple`.
+        overlap: pixels that neighbours share at least, up to half the tile.
+        multiple: the grid that tiles lie on.
+        scale: size of the result over that of the image.
+
+    Yields:
+        [B, D, rows, width·scale]; the rows of all bands make height·scale.
+
+    Raises:
+        ValueError: as `check_tiling`.
+    """
+    check_tiling(tile, overlap, multiple)
+    height, width = size
+    tops, lefts = (tile_starts(length, tile, overlap, multiple) for length in size)
+    down = tile_weights([top * scale for top in tops], tile * scale, height * scale)
+    across = tile_weights([left * scale for left in lefts], tile * scale, width * scale)
+    band: Tensor | None = None
+    for index, (top, share) in enumerate(zip(tops, down, strict=True)):
+        rows = slice(top, min(top + tile, height))
+        added = _band(read, run, rows, lefts, across, tile, width, scale) * share[:, None]
+        if band is not None:
+            added[..., : band.shape[-2], :] += band
+        done = ((tops[index + 1] if index + 1 < len(tops) else height) - top) * scale
+        yield added[..., :done, :]
+        band = added[..., done:, :].clone()
+
+
+def _band(
+    read: Read,
+    run: Callable[[Tensor], Tensor],
+    rows: slice,
+    lefts: list[int],
+    across: list[Tensor],
+    tile: int,
+    width: int,
+    scale: int,
+) -> Tensor:
+    """One row of tiles, blended: [B, D, h·scale, width·scale]."""
+    restored = [run(read(rows, slice(left, min(left + tile, width)))) for left in lefts]
+    band = restored[0].new_zeros(*restored[0].shape[:-1], width * scale)
+    for left, share, part in zip(lefts, across, restored, strict=True):
+        band[..., left * scale : left * scale + len(share)] += part * share
+    return band
