@@ -1,5 +1,7 @@
 """Pictures of what degradations do."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -46,3 +48,16 @@ def test_a_sheet_is_written_for_each_photograph(photo, tmp_path, recipe):
 def test_no_photograph_is_told(tmp_path):
     with pytest.raises(ValueError, match="no image found"):
         write_degradation_sheets([], tmp_path)
+
+
+def test_mistakes_are_told_before_anything_is_drawn(photo, tmp_path):
+    with pytest.raises(ValueError, match=r"there is no file or folder .nowhere\.png."):
+        write_degradation_sheets([photo, Path("nowhere.png")], tmp_path / "out")
+    write_image(tmp_path / "more" / "photo.png", IMAGE)
+    with pytest.raises(ValueError, match=r"would both be written to .*photo_sheet\.png"):
+        write_degradation_sheets([photo, tmp_path / "more"], tmp_path / "out", "Haze")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_photograph_named_twice_gets_one_sheet(photo, tmp_path):
+    assert len(write_degradation_sheets([photo, photo], tmp_path / "out", "Haze", width=40)) == 1

@@ -114,7 +114,7 @@ def test_mistakes_are_told(photographed):
         ContrastiveDataset(photographed, ANISO, scale=2, gt_size=32, degrade_on="device")
     with pytest.raises(ValueError, match="mend the degradation, or `scale`"):
         ContrastiveDataset(photographed, ANISO, gt_size=32)
-    with pytest.raises(ValueError, match="the factor 'Haze.beta' is not in"):
+    with pytest.raises(ValueError, match=r"the factor 'Haze\.beta' is not in"):
         RankingDataset(photographed, ANISO, ["Haze.beta"], gt_size=32, scale=2)
     with pytest.raises(ValueError, match="factors: expected a list"):
         RankingDataset(photographed, ANISO, gt_size=32, scale=2)

@@ -194,3 +194,11 @@ def test_angle_turns_the_blur():
 def test_mistakes_are_named(op, arguments, message):
     with pytest.raises(ValueError, match=message):
         op(**arguments)
+
+
+def test_variance_instead_of_sigma_is_drawn_evenly():
+    op = AnisotropicGaussianBlur(sigma_x=[0, 2], even_in="variance")
+    drawn = [op.sample(seed, (8, 8))["sigma_x_px"] for seed in range(1000)]
+    assert sum(sigma**2 for sigma in drawn) / 1000 == pytest.approx(2, rel=0.05)
+    with pytest.raises(ValueError, match=r"even_in: expected sigma or variance, got 'area'"):
+        AnisotropicGaussianBlur(even_in="area")

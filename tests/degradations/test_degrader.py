@@ -99,6 +99,19 @@ def test_grouped_by_op_as_on_a_device_gives_the_same_images():
     torch.testing.assert_close(together, apply_records(IMAGES, records), rtol=0, atol=1e-5)
 
 
+def test_images_that_one_op_brings_to_different_sizes_are_grouped_apart():
+    ends = {"type": "Resize", "scale": 1.0, "of": "input", "modes": "area"}
+    steps = [[{"op": "Resize", "height": side, "width": side, "mode": "area"}] for side in (12, 8, 12, 6)]
+    together = module._together(IMAGES, steps)
+    assert [tuple(result.shape) for result in together] == [(3, side, side) for side in (12, 8, 12, 6)]
+    levels = {name: {"type": "Sequence", "steps": [{"type": "Resize", "scale": scale}, ends]} for name, scale in (
+        ("weak", 0.9), ("strong", 0.4))}  # fmt: skip
+    _, records = Degrader({"type": "Level", "levels": levels}).batch(IMAGES, SEEDS)
+    assert len({record.steps[0]["level"] for record in records}) == 2
+    together = torch.stack(module._together(IMAGES, [list(record.steps) for record in records]))
+    torch.testing.assert_close(together, apply_records(IMAGES, records), rtol=0, atol=1e-5)
+
+
 def test_fields_of_another_device_are_recorded_as_such():
     record = Degrader(MIXED).degradation.record(3, (8, 8))
     moved = module._drawn_on("cuda", record)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from uir.components import build
+from uir.degradations import degrader
 from uir.degradations.base import DrawContext
 from uir.degradations.degrader import Degrader
 from uir.degradations.preset import Preset
@@ -67,6 +68,15 @@ def test_preset_gives_a_batch_of_one_size(name):
     sizes = [[(step["height"], step["width"]) for step in r.steps if step["op"] == "Resize"] for r in records]
     if name not in ("bsrgan", "bsrgan_plus"):  # there a shuffle decides how many there are behind one another
         assert all(own == sizes[0] for own in sizes if len(own) == len(sizes[0]))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_preset_grouped_as_on_a_device_gives_the_same_images(name):
+    recipe = preset(name)
+    images = IMAGE[None].expand(6, -1, -1, -1)
+    degraded, records = Degrader(recipe, recipe.scale).batch(images, [1, 2, 3, 4, 5, 6])
+    grouped = torch.stack(degrader._together(images, [list(record.steps) for record in records]))
+    torch.testing.assert_close(grouped, degraded, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -157,6 +167,38 @@ def test_bsrgan_keeps_the_order_of_its_down_samplings_and_ends_with_jpeg():
     lasts = [[step for step in steps if step["op"] == "Resize"][-1] for steps in drawn]
     assert {(step["height"], step["width"]) for step in lasts} == {(12, 15)}
     assert len({tuple(step["op"] for step in steps) for steps in drawn}) > 100
+
+
+@pytest.mark.parametrize(("scale", "widest"), [(2, 6), (3, 7)])
+def test_bsrgan_draws_kernels_and_factors_as_published(scale, widest):
+    drawn = steps_of(preset("bsrgan", scale=scale), 400)
+    variances = [sigma**2 for sigma in values(drawn, "AnisotropicGaussianBlur", "sigma_x_px")]
+    assert_spans(variances, 0, widest)
+    assert sum(variances) / len(variances) == pytest.approx(widest / 2, rel=0.1)
+    assert set(values(drawn, "AnisotropicGaussianBlur", "kernel_size")) == set(range(7, 26, 2))
+    assert_spans(values(drawn, "IsotropicGaussianBlur", "sigma_px", kernel_size=9), 0, 2 + 0.2 * scale, share=0.8)
+    factors = [1 / step["scale"] for steps in drawn for step in steps if step["op"] == "Resize"]
+    factors = [factor for factor in factors if abs(factor - scale) > 1e-9]  # the last one's is the scale
+    assert_spans(factors, 1, 2 * scale)
+    assert sum(factors) / len(factors) == pytest.approx(0.5 + scale, rel=0.1)
+
+
+def test_bsrgan_halves_a_quarter_first_and_goes_on_at_half_the_scale():
+    drawn = steps_of(preset("bsrgan"), 600)
+    halved = [
+        steps for steps in drawn if steps[0].get("scale") == 0.5 and (steps[0]["height"], steps[0]["width"]) == (24, 30)
+    ]
+    assert 110 < len(halved) < 190
+    widths = values(halved, "AnisotropicGaussianBlur", "sigma_x_px")
+    assert 2.2 < max(widths) <= 6**0.5
+
+
+def test_bsrgan_plus_has_the_photon_noise_of_bsrgan():
+    drawn = steps_of(preset("bsrgan_plus"), 400)
+    assert set(values(drawn, "PoissonNoise", "scale")) == {1}
+    assert_spans(values(drawn, "PoissonNoise", "photons"), 1e2, 1e4)
+    greys = values(drawn, "PoissonNoise", "grey")
+    assert 0.35 < sum(greys) / len(greys) < 0.65
 
 
 def test_random_order_comes_back_to_its_size():

@@ -97,11 +97,29 @@ def test_pipeline_by_name_says_that_it_needs_a_file():
         ("beta: 1\n", r"recipe\.yml: .*`type` is missing"),
         ("type: [\n", r"recipe\.yml"),
         ("", r"recipe\.yml: expected a mapping"),
+        ("subsets: {a: {type: Haze}}\nscale: x\n", r"recipe\.yml: scale must be a whole number of at least 1, got 'x'"),
+        ("subsets: {a: {type: Haze}}\nscale: 0\n", r"recipe\.yml: scale must be a whole number of at least 1, got 0"),
+        ("subsets: {../a: {type: Haze}}\n", r"subsets\.\.\./a: expected the name of one folder"),
+        ("subsets: {gt: {type: Haze}}\n", r"subsets\.gt: expected the name of one folder, other than 'gt'"),
     ],
 )
 def test_mistakes_in_a_file_name_the_file(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
         load_recipe(written_recipe(tmp_path, text))
+
+
+def test_scale_that_does_not_fit_is_told(tmp_path):
+    path = written_recipe(tmp_path, "type: realesrgan\nscale: 4\n")
+    assert load_recipe(path, 4).scale == load_recipe(path).scale == 4
+    with pytest.raises(ValueError, match=r"makes images 4 times smaller, not 2 times"):
+        load_recipe(path, 2)
+    with pytest.raises(ValueError, match="scale must be at least 1, got 0"):
+        load_recipe(path, 0)
+    with pytest.raises(ValueError, match=r"no scale 7; expected one of 1, 2, 3, 4$"):
+        load_recipe("realesrgan", 7)
+    fold = written_recipe(tmp_path, "type: SFold\nscale: 4\n")  # here `scale` is the op's, not a preset's
+    assert load_recipe(fold, 4).scale == 4
+    assert load_recipe(fold).scale is None
 
 
 def test_missing_file_is_named(tmp_path):
@@ -121,6 +139,14 @@ def test_files_keep_their_relative_names(photos, tmp_path):
         "manifest.json",
         "trip/c.png",
     ]
+
+
+def test_files_that_stop_half_way_leave_no_manifest_of_an_earlier_time(photos, tmp_path):
+    degrade_files([photos], tmp_path / "out", "GaussianNoise", seed=1)
+    (photos / "z.png").write_text("no image")
+    with pytest.raises(ValueError, match=r"z\.png"):
+        degrade_files([photos], tmp_path / "out", "GaussianNoise", seed=2)
+    assert not (tmp_path / "out" / "manifest.json").exists()
 
 
 def test_written_pixels_are_the_degraded_image(photos, tmp_path):

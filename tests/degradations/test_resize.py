@@ -226,3 +226,10 @@ def test_mistakes_of_the_others_are_named():
         DownUp(up_modes="cubic")
     with pytest.raises(ValueError, match="resample: mode must be area"):
         resample(IMAGE, (3, 3), "nearest")
+
+
+def test_factor_instead_of_scale_is_drawn_evenly():
+    drawn = [Resize(scale=[0.125, 1], even_in="factor").sample(seed, (64, 64))["scale"] for seed in range(1000)]
+    assert sum(1 / scale for scale in drawn) / 1000 == pytest.approx(4.5, rel=0.05)
+    with pytest.raises(ValueError, match=r"Resize\.even_in: expected scale or factor, got 'side'"):
+        Resize(even_in="side")

@@ -82,3 +82,11 @@ def test_probability_is_checked():
     assert check_probability("Op.p", 1) == 1.0
     with pytest.raises(ValueError, match=r"Op\.p: must be between 0 and 1, got 1\.5"):
         check_probability("Op.p", 1.5)
+
+
+@pytest.mark.parametrize(("exponent", "mean"), [(2, 8.5), (-1, 0.625), (1, 2.5)])
+def test_range_is_drawn_evenly_in_a_power_of_the_value(exponent, mean):
+    drawn = [Values.of("Op.x", [1, 4]).draw(seed, exponent) for seed in range(2000)]
+    assert 1 <= min(drawn) < 1.1
+    assert 3.8 < max(drawn) <= 4
+    assert sum(value**exponent for value in drawn) / 2000 == pytest.approx(mean, rel=0.03)

@@ -5,19 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
-from torch import nn
 
 from uir.cli import main
-from uir.engine.dry_run import dry_run, macs
+from uir.engine.dry_run import dry_run
 from uir.options import load_options
 
 Write = Callable[..., Path]
-
-
-def test_macs_of_a_convolution_are_its_closed_form() -> None:
-    network = nn.Conv2d(3, 8, 5, padding=2)
-    assert macs(network, torch.zeros(1, 3, 20, 30)) == 3 * 8 * 5 * 5 * 20 * 30
 
 
 def test_everything_is_told_and_nothing_is_written(write_options: Write, capsys: pytest.CaptureFixture[str]) -> None:

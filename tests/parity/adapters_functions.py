@@ -23,6 +23,7 @@ import torch
 from adapters_codec import CODEC_ADAPTERS
 from adapters_dasr import DASR_ADAPTERS
 from adapters_kernels import FUNCTION_ADAPTERS as KERNEL_ADAPTERS
+from adapters_moco import MOCO_ADAPTERS
 from torch import Tensor
 
 from uir.layers.resize import imresize
@@ -105,3 +106,4 @@ def function_adapter_of(name: str) -> FunctionAdapter | None:
 FUNCTION_ADAPTERS.update(CODEC_ADAPTERS)
 FUNCTION_ADAPTERS.update(DASR_ADAPTERS)
 FUNCTION_ADAPTERS.update(KERNEL_ADAPTERS)
+FUNCTION_ADAPTERS.update(MOCO_ADAPTERS)

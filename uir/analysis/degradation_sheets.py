@@ -44,20 +44,36 @@ def write_degradation_sheets(
         width: of a picture on the sheet, in pixels.
 
     Raises:
-        ValueError: no photograph is found, or there is no such recipe.
+        ValueError: no photograph is found, two of them would get the same sheet, or there is no such recipe.
     """
-    from uir.data.images import list_images, read_rgb, to_tensor
+    from uir.data.images import read_rgb, to_tensor
 
-    files = [file for item in inputs for file in (list_images(item) if Path(item).is_dir() else [Path(item)])]
-    if not files:
-        raise ValueError(f"degrade: no image found in {', '.join(map(str, inputs)) or 'an empty list of inputs'}")
+    sheets = _sheets_of([Path(item) for item in inputs], Path(output))
     names = [name for ops in pictured_ops().values() for name in ops] if recipe is None else [recipe]
     written = []
-    for file in files:
+    for sheet, file in sheets.items():
         clean = to_tensor(read_rgb(file))
         rows, titles = zip(*(_row(name, clean, seed) for name in names), strict=True)
-        written.append(write_sheet(Path(output) / f"{file.stem}_sheet.png", rows, titles[0], width))
+        written.append(write_sheet(sheet, rows, titles[0], width))
     return written
+
+
+def _sheets_of(inputs: Sequence[Path], output: Path) -> dict[Path, Path]:
+    """The photograph of each sheet to write."""
+    from uir.data.images import list_images
+
+    sheets: dict[Path, Path] = {}
+    for item in inputs:
+        if not item.exists():
+            raise ValueError(f"degrade: there is no file or folder '{item}'")
+        for file in list_images(item) if item.is_dir() else [item]:
+            sheet = output / f"{file.stem}_sheet.png"
+            known = sheets.setdefault(sheet, file)
+            if known.resolve() != file.resolve():
+                raise ValueError(f"degrade: the sheets of '{known}' and '{file}' would both be written to '{sheet}'")
+    if not sheets:
+        raise ValueError(f"degrade: no image found in {', '.join(map(str, inputs)) or 'an empty list of inputs'}")
+    return sheets
 
 
 def op_rows(names: Sequence[str], clean: Tensor, seed: int = 0) -> list[tuple[str, list[np.ndarray]]]:

@@ -10,7 +10,7 @@ from uir.registry import DEGRADATION_REGISTRY
 
 MODES = ["area", "bilinear", "bicubic"]
 GREY = 0.4
-ODD_SIDES = (7, 21)
+ODD_SIDES, BSRGAN_SIDES = (7, 21), (7, 25)
 
 
 def random_resize(
@@ -93,8 +93,9 @@ def check_codec(owner: str, codec: str) -> str:
 class realesrgan(Preset):  # noqa: N801
     """Real-ESRGAN's second-order degradation: twice blur, resize, noise, JPEG, and a sinc (Wang et al., ICCVW 2021).
 
-    Values of the published x4 file. The image that enters is the sharp one; Real-ESRGAN's target is sharpened besides
-    (`target: {type: USMSharpen}` of a dataset).
+    Values of the published x4 file. Real-ESRGAN sharpens the image first, degrades the sharpened one and trains towards
+    it: `degradation: {type: Sequence, steps: [{type: USMSharpen}, {type: realesrgan}]}` and `target: {type:
+    USMSharpen}` of a dataset.
 
     Args:
         scale: 1, 2, 3 or 4.
@@ -189,11 +190,11 @@ class dasr_liang(Preset):  # noqa: N801
 
 
 def _bsrgan_blur(scale: int) -> Spec:
-    side = ODD_SIDES
-    longest, widest = [0.1, 4.0 + scale], [0.1, 2 + 0.2 * scale]
+    widths = {"sigma_x": [0, math.sqrt(4 + scale)], "kernel_size": BSRGAN_SIDES}
     return one_of(
-        (0.5, {"type": "AnisotropicGaussianBlur", "sigma_x": longest, "sigma_y": longest, "kernel_size": side}),
-        (0.5, {"type": "IsotropicGaussianBlur", "sigma": widest, "kernel_size": side}),
+        # the published l1 and l2, up to 4 + scale, are eigenvalues of the covariance
+        (0.5, {"type": "AnisotropicGaussianBlur", **widths, "even_in": "variance"}),
+        (0.5, {"type": "IsotropicGaussianBlur", "sigma": [0, 2 + 0.2 * scale], "kernel_size": BSRGAN_SIDES}),
     )
 
 
@@ -211,8 +212,9 @@ def _bsrgan_noise(lowest: float, highest: float) -> Spec:
 class bsrgan(Preset):  # noqa: N801
     """BSRGAN: blurs, down-samplings, noise, JPEG and camera noise in random order (Zhang et al., ICCV 2021).
 
-    Seven steps are shuffled, the second down-sampling behind the first; JPEG comes last. The down-sampling that shifts
-    its Gaussian onto the small grid is a Gaussian and a bilinear resize, which samples at the same places.
+    Seven steps are shuffled, the second down-sampling behind the first; JPEG comes last. At a scale of 4 a quarter of
+    the images are halved first and go on at a scale of 2. The down-sampling that shifts its Gaussian onto the small
+    grid is a Gaussian and a bilinear resize, which samples at the same places.
 
     Args:
         scale: 2, 3 or 4.
@@ -220,24 +222,30 @@ class bsrgan(Preset):  # noqa: N801
 
     def __init__(self, scale: int = 4) -> None:
         check_scale("bsrgan", scale, 2, 3, 4)
+        steps = self._shuffled(scale, scale)
+        if scale == 4:
+            modes = {"area": 1, "bilinear": 1, "bicubic": 1, "matlab_bicubic": 3}
+            halved = sequence({"type": "Resize", "scale": 0.5, "modes": modes}, self._shuffled(2, scale))
+            steps = one_of((0.25, halved), (0.75, steps))
+        super().__init__(sequence(steps, {"type": "JPEG", "quality": [30, 95]}), scale)
+
+    def _shuffled(self, scale: int, whole: int) -> Spec:
+        """The seven steps that make an image `scale` times smaller, and the pipeline's input `whole` times."""
         shifted: Any = {"type": "IsotropicGaussianBlur", "sigma": [0.1, 0.6 * scale], "kernel_size": 25}
         down = one_of(
-            (0.75, {"type": "Resize", "scale": [1 / (2 * scale), 1], "modes": MODES}),
+            (0.75, {"type": "Resize", "scale": [1 / (2 * scale), 1], "modes": MODES, "even_in": "factor"}),
             (0.25, sequence(shifted, {"type": "Resize", "scale": 1 / scale, "modes": ["bilinear"]})),
         )
-        steps = shuffle(
+        return shuffle(
             _bsrgan_blur(scale),
             _bsrgan_blur(scale),
             down,
-            back_to(scale),
+            back_to(whole),
             _bsrgan_noise(2, 25),
             maybe(0.9, {"type": "JPEG", "quality": [30, 95]}),
             maybe(0.25, {"type": "CameraISP"}),
             keep_order=[2, 3],
         )
-        halved = {"type": "Resize", "scale": 0.5, "modes": ["bilinear", "bicubic"]}
-        first = [maybe(0.25, halved)] if scale == 4 else []
-        super().__init__(sequence(*first, steps, {"type": "JPEG", "quality": [30, 95]}), scale)
 
 
 @DEGRADATION_REGISTRY.register()
@@ -250,7 +258,7 @@ class bsrgan_plus(Preset):  # noqa: N801
 
     def __init__(self, scale: int = 4) -> None:
         check_scale("bsrgan_plus", scale, 1, 2, 3, 4)
-        poisson = {"type": "PoissonNoise", "log10_photons": [2, 4]}
+        poisson = {"type": "PoissonNoise", "scale": 1, "log10_photons": [2, 4], "grey_probability": 0.5}
         noises = [
             _bsrgan_noise(2, 25),
             maybe(0.1, poisson),

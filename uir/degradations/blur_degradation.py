@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
@@ -162,7 +162,13 @@ class IsotropicGaussianBlur(KernelDegradation):
 
 
 class TurnedKernelDegradation(KernelDegradation):
-    """Base of the Gaussian family with two axes: draws both σ, the angle and the side."""
+    """Base of the Gaussian family with two axes: draws both σ, the angle and the side.
+
+    Attributes:
+        exponent: the power of σ that a range is drawn evenly in.
+    """
+
+    exponent: float = 1
 
     def _check(self, sigma_x: Numbers, sigma_y: Numbers | None, rotation: Numbers, kernel_size: Numbers | None) -> None:
         name = type(self).__name__
@@ -172,8 +178,8 @@ class TurnedKernelDegradation(KernelDegradation):
         self.kernel_size = odd_sides(f"{name}.kernel_size", kernel_size)
 
     def _draw(self, seed: int, isotropic: bool = False) -> Params:
-        sigma_x = self.sigma_x.draw(seed)
-        sigma_y = sigma_x if isotropic else self.sigma_y.draw(seed)
+        sigma_x = self.sigma_x.draw(seed, self.exponent)
+        sigma_y = sigma_x if isotropic else self.sigma_y.draw(seed, self.exponent)
         return {
             "sigma_x_px": sigma_x,
             "sigma_y_px": sigma_y,
@@ -197,6 +203,7 @@ class AnisotropicGaussianBlur(TurnedKernelDegradation):
         rotation: degrees of the first axis from the horizontal, clockwise as the image is seen: the papers' angle,
             whose y axis points down.
         kernel_size: side of the kernel in pixels, odd; Real-ESRGAN draws from [7, 21]; 0 or null: 2·⌈4·max σ⌉ + 1.
+        even_in: a range is drawn evenly in `sigma`, or in its square, the `variance` (BSRGAN).
     """
 
     severities = (
@@ -211,8 +218,12 @@ class AnisotropicGaussianBlur(TurnedKernelDegradation):
         sigma_y: Numbers | None = None,
         rotation: Numbers = (-180.0, 180.0),
         kernel_size: Numbers | None = 21,
+        even_in: Literal["sigma", "variance"] = "sigma",
     ) -> None:
         self._check(sigma_x, sigma_y, rotation, kernel_size)
+        if even_in not in ("sigma", "variance"):
+            raise ValueError(f"AnisotropicGaussianBlur.even_in: expected sigma or variance, got {even_in!r}")
+        self.exponent = 2 if even_in == "variance" else 1
 
     def sample(self, seed: int, size: Size) -> Params:
         """`sigma_x_px`, `sigma_y_px`, `angle_deg` and `kernel_size`."""

@@ -13,14 +13,13 @@ from torch import Tensor
 
 from uir.degradations.base import Degradation
 from uir.degradations.degrader import Degrader
-from uir.degradations.recipes import Recipe, load_recipe
+from uir.degradations.recipes import GT_FOLDER, Recipe, load_recipe
 from uir.degradations.record import DegradationRecord
 from uir.files import write_text
 from uir.progress import progress_bar
 from uir.seeds import derive_seed
 
 MANIFEST_NAME = "manifest.json"
-GT_FOLDER = "gt"
 
 
 @dataclass(frozen=True)
@@ -76,6 +75,7 @@ def degrade_files(
         recipe = load_recipe(recipe)
     output = Path(output)
     sources = _find_images([Path(item) for item in inputs], output, recipe)
+    (output / MANIFEST_NAME).unlink(missing_ok=True)  # an older one would not speak of what is written now
     written, clean = [], []
     with progress_bar() as progress:
         task = progress.add_task("Degrading", total=len(sources) * len(recipe.subsets), note="")

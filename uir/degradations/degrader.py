@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from uir.degradations.base import Degradation, DrawContext, apply_steps, check_image
+from uir.degradations.base import Degradation, DrawContext, apply_steps, check_image, step_output_size
 from uir.degradations.pipeline_degradation import child_of
 from uir.degradations.record import DegradationRecord, RecordBatch, Step
 from uir.registry import DEGRADATION_REGISTRY
@@ -129,13 +129,15 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 
 def _together(images: Tensor, steps: list[list[Step]]) -> list[Tensor]:
-    """Round by round: the next steps of all images, grouped by op and size, each group in one go."""
+    """Round by round: the next steps of all images, grouped by op and by sizes before and after, each in one go."""
     results = list(images)
     for turn in range(max(map(len, steps))):
         groups: dict[tuple[Any, ...], list[int]] = {}
         for index, own in enumerate(steps):
             if turn < len(own):
-                groups.setdefault((own[turn]["op"], *results[index].shape), []).append(index)
+                channels, height, width = results[index].shape
+                sizes = channels, height, width, *step_output_size(own[turn], (height, width))
+                groups.setdefault((own[turn]["op"], *sizes), []).append(index)
         for (name, *_), members in groups.items():
             op = DEGRADATION_REGISTRY.get(name)
             params = [steps[index][turn] for index in members]

@@ -9,11 +9,12 @@ from typing import Any
 
 from uir.components import build, signature_of
 from uir.degradations.base import Degradation
+from uir.degradations.preset import Preset
 from uir.degradations.test_sets import TEST_SETS
 from uir.registry import DEGRADATION_REGISTRY, UnknownNameError, nearest_names
 from uir.yaml_file import read_yaml
 
-LQ_FOLDER = "lq"
+LQ_FOLDER, GT_FOLDER = "lq", "gt"
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ def load_recipe(name_or_path: str | Path, scale: int | None = None, write_gt: bo
         ValueError: no such recipe, it has no `scale`, or the file does not describe a degradation.
     """
     name = str(name_or_path)
+    if scale is not None and scale < 1:
+        raise ValueError(f"recipe '{name}': scale must be at least 1, got {scale}")
     if name in TEST_SETS:
         test_set = TEST_SETS[name]
         takes_scale = "scale" in signature_of(test_set).parameters
@@ -61,10 +64,10 @@ def load_recipe(name_or_path: str | Path, scale: int | None = None, write_gt: bo
     if path is not None and "subsets" in content:
         return _listed_subsets(path, content, scale)
     degradation = load_degradation(name_or_path, None if path is not None else scale)
-    found = getattr(degradation, "scale", scale)
-    return Recipe(
-        name, {LQ_FOLDER if write_gt else "": degradation}, found if isinstance(found, int) else None, write_gt
-    )
+    own = degradation.scale if isinstance(degradation, Preset) else scale
+    if scale is not None and scale != own:
+        raise ValueError(f"recipe {name}: it makes images {own} times smaller, not {scale} times; mend its `scale`")
+    return Recipe(name, {LQ_FOLDER if write_gt else "": degradation}, own, write_gt)
 
 
 def load_degradation(name_or_path: str | Path, scale: int | None = None) -> Degradation:
@@ -90,8 +93,21 @@ def _listed_subsets(path: Path, content: Mapping[str, Any], scale: int | None) -
         raise ValueError(
             f"recipe {path}: a test set holds `scale` and `subsets: {{name: {{type: ...}}}}`, got {content}"
         )
-    subsets = {str(key): _build(f"{path}: {key}", spec) for key, spec in content["subsets"].items()}
-    return Recipe(str(path), subsets, scale or content.get("scale", 1), True)
+    written = content.get("scale", 1)
+    if isinstance(written, bool) or not isinstance(written, int) or written < 1:
+        raise ValueError(f"recipe {path}: scale must be a whole number of at least 1, got {written!r}")
+    subsets = {_folder_name(path, key): _build(f"{path}: {key}", spec) for key, spec in content["subsets"].items()}
+    return Recipe(str(path), subsets, written if scale is None else scale, True)
+
+
+def _folder_name(path: Path, key: Any) -> str:
+    name = str(key)
+    if name in ("", ".", "..", GT_FOLDER) or "/" in name or "\\" in name:
+        raise ValueError(
+            f"recipe {path}: subsets.{name}: expected the name of one folder, other than '{GT_FOLDER}', which holds "
+            "the clean images"
+        )
+    return name
 
 
 def _registered(name: str, scale: int | None) -> Degradation:
@@ -103,7 +119,7 @@ def _registered(name: str, scale: int | None) -> Degradation:
     if scale is not None and "scale" not in signature_of(DEGRADATION_REGISTRY.get(name)).parameters:
         raise ValueError(f"recipe '{name}': it has no scale; leave --scale out, or describe it in a .yml file")
     given = {"type": name} if scale is None else {"type": name, "scale": scale}
-    return _build(name, given, " (this one has no defaults; describe it in a .yml file)")
+    return _build(name, given)
 
 
 def _content_of(path: Path) -> Mapping[str, Any]:
@@ -113,10 +129,13 @@ def _content_of(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _build(where: str, spec: Mapping[str, Any], hint: str = "") -> Degradation:
+def _build(where: str, spec: Mapping[str, Any]) -> Degradation:
     try:
         built = build(DEGRADATION_REGISTRY, spec)
     except (ValueError, UnknownNameError) as error:
+        hint = (
+            " (it has no defaults; describe it in a .yml file)" if "missing a required argument" in str(error) else ""
+        )
         raise ValueError(f"recipe {where}: {error}{hint}") from error
     if not isinstance(built, Degradation):
         raise ValueError(f"recipe {where}: {spec['type']} does not extend uir's Degradation")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -95,6 +95,7 @@ class Resize(Degradation):
         of: what the scale refers to: the `current` image, or the `input` of the whole pipeline.
         legacy: interpolate at steps of 1/scale, as published pipelines do, instead of fitting the whole image into the
             rounded size: what is shown then drifts, by up to a pixel of the result at the far border.
+        even_in: a range is drawn evenly in the `scale`, or in 1/scale, the `factor` (BSRGAN).
 
     Raises:
         ValueError: more than one of the three forms, or what is not a scale, a size, a method or a weight.
@@ -115,6 +116,7 @@ class Resize(Degradation):
         modes: Names | None = None,
         of: str = "current",
         legacy: bool = False,
+        even_in: Literal["scale", "factor"] = "scale",
     ) -> None:
         given = {name: value for name, value in zip(DIRECTIONS, (up, down, keep), strict=True) if value is not None}
         forms = [scale is not None, size is not None, bool(given) or weights is not None]
@@ -124,7 +126,9 @@ class Resize(Degradation):
             raise ValueError(f"Resize.of: expected current or input, got {of!r}")
         if not isinstance(legacy, bool) or (legacy and (of == "input" or size is not None)):
             raise ValueError(f"Resize.legacy: expected true or false; true needs a scale `of: current`, got {legacy!r}")
-        self.of, self.legacy = of, legacy
+        if even_in not in ("scale", "factor"):
+            raise ValueError(f"Resize.even_in: expected scale or factor, got {even_in!r}")
+        self.of, self.legacy, self.exponent = of, legacy, -1 if even_in == "factor" else 1
         self.size = None if size is None else _check_size(size)
         self.modes = Choice.of("Resize.modes", REAL_ESRGAN_MODES if modes is None else modes, MODES)
         if weights is None:
@@ -153,7 +157,7 @@ class Resize(Degradation):
             scale = math.sqrt(height * width / (reference[0] * reference[1]))
         else:
             values = self.scale if self.scale is not None else self.scales[self.direction.draw(seed)]
-            scale = values.draw(seed)
+            scale = values.draw(seed, self.exponent)
             height, width = scaled_size(reference, scale, mode == "matlab_bicubic")
             if self.legacy:
                 height, width = (max(math.floor(side * scale), 1) for side in reference)

@@ -71,8 +71,14 @@ class Values:
             raise ValueError(f"{where}: the range [{numbers[0]}, {numbers[1]}] is empty; write the lower end first")
         return cls(where.rpartition(".")[2], kind, checked, integer)
 
-    def draw(self, seed: int) -> float:
-        """One value (an int where `integer`), from a generator keyed by (seed, name)."""
+    def draw(self, seed: int, exponent: float = 1) -> float:
+        """One value (an int where `integer`), from a generator keyed by (seed, name).
+
+        Args:
+            seed: of the draw.
+            exponent: a range is drawn evenly in this power of the value: 1 the value itself, 2 its square, -1 its
+                inverse. Not for whole numbers.
+        """
         if self.kind == "fixed":
             return self.numbers[0]
         generator = numpy_generator(seed, self.name)
@@ -81,7 +87,10 @@ class Values:
         low, high = self.numbers
         if self.integer:
             return int(generator.integers(int(low), int(high), endpoint=True))
-        return float(generator.uniform(low, high))
+        if exponent == 1:
+            return float(generator.uniform(low, high))
+        drawn = float(generator.uniform(*sorted((low**exponent, high**exponent)))) ** (1 / exponent)
+        return min(max(drawn, low), high)
 
 
 def check_probability(where: str, given: Any) -> float:

@@ -12,6 +12,7 @@ from rich.table import Table
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from uir.analysis.complexity import count_macs
 from uir.compat.foreign_model import ForeignModel
 from uir.data.building import evaluation_loaders, training_stream
 from uir.data.stream import BatchStream
@@ -88,20 +89,18 @@ def _networks(model: BaseModel | ForeignModel, batch: Any) -> dict[str, dict[str
             }
             if role == "g":
                 described["input"] = list(batch["lq"].shape[1:])
-                described["macs"] = macs(network, batch["lq"][:1])
+                described["macs"] = macs(model, batch["lq"][:1])
             found[f"network_{role}"] = described
     return found
 
 
-def macs(network: nn.Module, image: torch.Tensor) -> int:
-    """Multiply-accumulate operations of one image's way through a network: convolutions and matrix products."""
-    device = next((p.device for p in network.parameters()), torch.device("cpu"))
+def macs(model: BaseModel | ForeignModel, image: torch.Tensor) -> int:
+    """Multiply-accumulate operations of restoring one image: convolutions and matrix products."""
+    if isinstance(model, ForeignModel):
+        return count_macs(model.model.net_g, image.to(next(model.model.net_g.parameters()).device))
     counter = FlopCounterMode(display=False)
-    was_training = network.training
-    network.eval()
-    with torch.no_grad(), counter:
-        network(image.to(device))
-    network.train(was_training)
+    with counter:
+        model.restore(image.to(model.device))
     return counter.get_total_flops() // 2
 
 

@@ -1,0 +1,207 @@
+"""BlindSRModel: what a step does, and what it says when something does not fit."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from blind_sr_options import RANKING, changes
+from torch.nn import functional as F
+
+from uir.data.building import training_stream
+from uir.layers.degradation_code import DegradationCode
+from uir.losses.contrastive_loss import InfoNCELoss
+from uir.models.building import build_model
+from uir.options import load_options
+
+Write = Callable[..., Path]
+
+
+def model_and_batch(file: Path) -> tuple[Any, dict[str, Any]]:
+    loaded = load_options(file)
+    torch.manual_seed(0)
+    model = build_model(loaded, torch.device("cpu"))
+    return model, dict(training_stream(loaded).next())
+
+
+def step(model: Any, batch: dict[str, Any]) -> None:
+    model.feed_data(batch)
+    model.optimize_parameters(1)
+
+
+def weights(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+def test_the_restorer_is_sized_by_the_encoder(write_options: Write, pair_folders: Path) -> None:
+    model, _ = model_and_batch(write_options(changes(pair_folders)))
+    assert model.bare["g"].code_channels == 8
+    assert model.card("g")["arch"]["code_channels"] == 8
+    network_g = {"type": "DASR", "scale": 2, "n_groups": 1, "n_blocks": 1, "n_feats": 8, "code_channels": None}
+    model, _ = model_and_batch(write_options(changes(pair_folders, network_g=network_g)))
+    assert model.bare["g"].code_channels == 8
+
+
+def test_a_step_is_the_published_one(write_options: Write, pair_folders: Path) -> None:
+    """Follow, keys, loss, step, enqueue; the pixel loss reaches the encoder through the code."""
+    model, batch = model_and_batch(write_options(changes(pair_folders)))
+    encoder, restorer, contrast = (copy.deepcopy(m) for m in (model.bare["e"], model.bare["g"], model.contrast))
+    for _ in range(2):
+        step(model, batch)
+    optimizers = [torch.optim.Adam(encoder.parameters(), 1e-3), torch.optim.Adam(
+        [p for p in restorer.parameters() if p.requires_grad], 1e-3
+    )]  # fmt: skip
+    for _ in range(2):
+        code = encoder(batch["lq"])
+        contrast.follow(encoder)
+        key = contrast(batch["lq_key"])
+        loss = F.l1_loss(restorer(batch["lq"], code), batch["gt"])
+        loss = loss + InfoNCELoss(loss_weight=0.00392157)(code, key, contrast.queue)
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+        contrast.enqueue(key.projection)
+    for mine, theirs in ((model.bare["e"], encoder), (model.bare["g"], restorer), (model.contrast, contrast)):
+        torch.testing.assert_close(mine.state_dict(), theirs.state_dict(), atol=1e-6, rtol=0)
+    assert model.contrast.pointer == 4
+
+
+def test_keys_enter_once_a_batch_and_the_encoder_follows_once_a_step(write_options: Write, pair_folders: Path) -> None:
+    more = {"train.accumulate": 2, "train.momentum_contrast": {"queue_size": 7, "momentum": 0.5}}
+    model, batch = model_and_batch(write_options(changes(pair_folders, **more)))
+    followed = []
+    follow = model.contrast.follow
+    model.contrast.follow = lambda encoder: (followed.append(int(model.contrast.pointer)), follow(encoder))
+    for _ in range(4):
+        step(model, batch)
+    assert followed == [0, 4]
+    assert model.contrast.pointer == 8 % 7
+    torch.testing.assert_close(model.contrast.queue.norm(dim=1), torch.ones(7))
+
+
+def test_the_keys_of_a_batch_with_a_broken_loss_stay_out(write_options: Write, pair_folders: Path) -> None:
+    model, batch = model_and_batch(write_options(changes(pair_folders)))
+    before = model.contrast.queue.clone()
+    step(model, {**batch, "lq_key": batch["lq_key"] * torch.nan})
+    assert torch.equal(model.contrast.queue, before)
+    assert model.contrast.pointer == 0
+
+
+def test_bf16_keeps_queue_and_weights_in_full_precision(write_options: Write, pair_folders: Path) -> None:
+    plain, batch = model_and_batch(write_options(changes(pair_folders)))
+    mixed, _ = model_and_batch(write_options(changes(pair_folders, precision="bf16")))
+    for model in (plain, mixed):
+        step(model, batch)
+    assert {value.dtype for value in mixed.contrast.state_dict().values()} == {torch.float32, torch.int64}
+    assert mixed.log_dict == pytest.approx(plain.log_dict, rel=0.05)
+    torch.testing.assert_close(mixed.contrast.queue, plain.contrast.queue, atol=0.03, rtol=0)
+
+
+def test_what_is_frozen_or_has_no_optimizer_stays(write_options: Write, pair_folders: Path) -> None:
+    more: dict[str, Any] = {
+        "network_e": {"type": "DAAEncoder", "widths": [4, 6, 8], "ranker_widths": [4]},
+        "datasets.train": {**RANKING, "dataroot_gt": str(pair_folders / "gt"), "gt_size": 32, "batch_size_per_gpu": 2},
+        "train.contrastive_opt": None,
+        "train.ranking_opt": {"type": "MarginRankingLoss", "loss_weight": 0.000784314},
+        "train.freeze": ["network_e.ranker_q"],
+    }
+    model, batch = model_and_batch(write_options(changes(pair_folders, **more)))
+    before = weights(model.bare["e"])
+    step(model, batch)
+    moved = {
+        name.split(".")[0] for name, value in weights(model.bare["e"]).items() if not torch.equal(value, before[name])
+    }
+    assert moved == {"encoder_q"}
+    assert model.contrast is None
+    assert set(model.log_dict) == {"l_pix", "l_ranking"}
+    untrained = {**more, "train.optim_e": None, "train.freeze": []}
+    model, batch = model_and_batch(write_options(changes(pair_folders, **untrained)))
+    before = weights(model.bare["e"])
+    step(model, batch)
+    assert all(torch.equal(value, before[name]) for name, value in weights(model.bare["e"]).items())
+
+
+def test_every_loss_on_codes_works_beside_the_others(write_options: Write, pair_folders: Path) -> None:
+    losses = ("SupConLoss", "BidirectionalContrastiveLoss", "ConditionalContrastiveLoss", "CodebookLoss")
+    more: dict[str, Any] = {f"train.{name}_opt": {"type": name} for name in losses}
+    more["network_e"] = {"type": "CDSREncoder", "widths": [4, 6, 8], "codebook_size": 5}
+    more |= {"datasets.train.label": "sr", "datasets.train.batch_size_per_gpu": 3}
+    model, batch = model_and_batch(write_options(changes(pair_folders, **more)))
+    step(model, batch)
+    assert set(model.log_dict) == {"l_pix", "l_contrastive", *(f"l_{name}" for name in losses)}
+    assert all(value > 0 for value in model.log_dict.values())
+
+
+def test_the_code_may_be_zero_or_another_image_s(write_options: Write, pair_folders: Path) -> None:
+    model, batch = model_and_batch(write_options(changes(pair_folders)))
+    lq = batch["lq"]
+    one, other = lq[:1], lq[1:]
+    codes = [model.encode(image) for image in (one, other)]
+    assert torch.equal(model.restore(one), model.restore(one, code=codes[0]))
+    assert not torch.equal(model.restore(one, code=codes[1]), model.restore(one))
+    model.code_use = "zero"
+    assert torch.equal(model.restore(one), model.restore(one, code=codes[0].zeros_like()))
+    model.code_use = "shuffled"
+    model._before = None
+    assert torch.equal(model.restore(one), model.restore(one, code=codes[0].zeros_like()))
+    assert torch.equal(model.restore(other), model.restore(other, code=codes[0]))
+
+
+@pytest.mark.parametrize("use", ["zero", "shuffled"])
+def test_training_with_another_code(write_options: Write, pair_folders: Path, use: str) -> None:
+    model, batch = model_and_batch(write_options(changes(pair_folders, **{"train.code": use})))
+    seen: list[DegradationCode] = []
+    model.bare["g"].register_forward_pre_hook(lambda _module, args: seen.append(args[1]))
+    with torch.no_grad():
+        own = copy.deepcopy(model.bare["e"])(batch["lq"]).vector
+    step(model, batch)
+    assert torch.equal(seen[0].vector, torch.zeros_like(own) if use == "zero" else own.flip(0))
+
+
+def test_restoring_leaves_every_module_in_its_mode(write_options: Write, pair_folders: Path) -> None:
+    model, batch = model_and_batch(write_options(changes(pair_folders, **{"train.freeze": ["network_e.mlp"]})))
+    modes = {name: module.training for name, module in model.bare["e"].named_modules()}
+    before = weights(model.bare["e"])
+    assert model.restore(batch["lq"][:, :, :13, :9]).shape == (2, 3, 26, 18)
+    assert {name: module.training for name, module in model.bare["e"].named_modules()} == modes
+    assert not modes["mlp"]
+    assert modes["E"]
+    assert all(torch.equal(value, before[name]) for name, value in weights(model.bare["e"]).items())
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"train.ranking_opt": {"type": "MarginRankingLoss"}}, r"train.ranking_opt: .* needs the field 'score'"),
+        ({"network_e": {"type": "NAFNet", "width": 4}}, "network_e: NAFNet gave Tensor"),
+        ({"train.freeze": ["network_e.nothing"]}, "train.freeze: there is no module 'nothing' in ConvBN6Encoder"),
+        ({"train.freeze": ["ranker"]}, "train.freeze: expected names such as network_e.ranker_q"),
+        ({"network_e": None}, "network_e is missing; BlindSRModel needs an encoder and a restorer"),
+        ({"train.optim_e": None, "train.optim_g": None}, "train: neither optim_e nor optim_g is given"),
+        ({"train.pixel_opt": None}, "train.optim_g: no loss is on restored images"),
+        ({"train.contrastive_opt": None, "train.code": "zero"}, "train.optim_e: with `code: zero`"),
+        ({"train.contrastive_opt": None, "train.pixel_opt": None}, "train: no loss is given"),
+        (
+            {"network_e": {"type": "ConvBN6Encoder", "widths": [4, 6, 8], "projection": False}},
+            r"train.contrastive_opt: InfoNCELoss needs the field 'projection' .* \(ConvBN6Encoder\) gives vector",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_told_before_training(
+    write_options: Write, pair_folders: Path, more: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        build_model(load_options(write_options(changes(pair_folders, **more))), torch.device("cpu"))
+
+
+def test_a_dataset_without_second_crops_is_told(write_options: Write, pair_folders: Path) -> None:
+    model, batch = model_and_batch(write_options(changes(pair_folders)))
+    del batch["lq_key"]
+    with pytest.raises(ValueError, match="a loss needs `lq_key`, and the dataset gives none; use ContrastiveDataset"):
+        step(model, batch)

@@ -1,0 +1,59 @@
+"""The option files of the blind super-resolution family: the small ones make a step of each stage."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from uir.data.building import training_stream
+from uir.models.building import build_model
+from uir.options import Stage, load_options, read_merged
+
+OPTIONS = Path(__file__).resolve().parents[2] / "options"
+METHODS = ("dasr", "cdsr", "daa", "airnet")
+PROXIES = sorted(file for method in METHODS for file in (OPTIONS / "train").glob(f"{method}_*_proxy.yml"))
+PUBLISHED = {
+    *(f"dasr_x{scale}_iso" for scale in (2, 3, 4)), "dasr_x4_aniso",
+    *(f"cdsr_x{scale}_aniso" for scale in (2, 3, 4)), "cdsr_x4_aniso_noise", "daa_x4_aniso", "airnet_5d",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("file", PROXIES, ids=lambda file: file.stem)
+def test_every_proxy_makes_a_step_of_each_stage(file: Path) -> None:
+    scale = read_merged(file)[0]["scale"]
+    small = [f"datasets:train:gt_size={24 * scale}", "datasets:train:batch_size_per_gpu=2", "num_gpu=0"]
+    loaded = load_options(file, force=[*small, "datasets:train:num_worker_per_gpu=0"])
+    for stage in loaded.stages or (Stage("", loaded),):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = build_model(stage.file, torch.device("cpu"))
+        model.feed_data(training_stream(stage.file).next())
+        model.optimize_parameters(1)
+        assert all(torch.isfinite(torch.tensor(value)) for value in model.log_dict.values())
+        assert sum(p.numel() for role in model.roles() for p in model.bare[role].parameters()) < 500_000
+
+
+@pytest.mark.parametrize("kind", ["train", "test"])
+def test_every_published_run_has_its_file_and_its_small_twin(kind: str) -> None:
+    held = {file.stem for method in METHODS for file in (OPTIONS / kind).glob(f"{method}_*.yml")}
+    assert held >= PUBLISHED | {f"{name}_proxy" for name in PUBLISHED}
+
+
+@pytest.mark.parametrize("name", sorted(PUBLISHED | {f"{name}_proxy" for name in PUBLISHED}))
+def test_a_test_takes_the_networks_that_its_training_leaves(name: str) -> None:
+    trained, tested = (read_merged(OPTIONS / kind / f"{name}.yml")[0] for kind in ("train", "test"))
+    for role in "eg":
+        assert tested[f"network_{role}"] == trained[f"network_{role}"]
+        assert Path(tested["path"][f"pretrain_network_{role}"]).parts[1] == name
+
+
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
+def test_the_contrast_has_the_published_balance(name: str) -> None:
+    train = read_merged(OPTIONS / "train" / f"{name}.yml")[0]["train"]
+    slot, published = {"daa": ("ranking_opt", 0.2), "airnet": ("contrastive_opt", 0.1 * 255)}.get(
+        name.split("_")[0], ("contrastive_opt", 1.0)
+    )
+    assert train[slot]["loss_weight"] * 255 == pytest.approx(published, rel=1e-5)
+    assert train["pixel_opt"] == {"type": "L1Loss", "loss_weight": 1.0}

@@ -1,0 +1,220 @@
+"""Losses that compare degradation codes: which images were degraded alike, and which were not.
+
+A loss on codes declares what it works on: `needs`, fields of `DegradationCode` that the encoder must fill, and
+`inputs`, what its `forward` is called with, in order, by the names in `uir.models.code_losses`. Both are of the class.
+
+Weights: DASR, CDSR and DAA measure pixels on the scale 0-255. An L1 loss in [0, 1] is 255 times smaller, so the balance
+that they publish as `L1 + w * contrast` is kept here by `loss_weight: w/255` (1/255 = 0.00392157) beside an L1Loss of
+weight 1. AirNet's images are in [0, 1]; its weight of 0.1 stands as it is.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from uir.layers.degradation_code import DegradationCode
+from uir.losses.reduction import in_full_precision
+from uir.registry import LOSS_REGISTRY
+
+
+class CodeLoss(nn.Module):
+    """What the losses on unit vectors share.
+
+    Args:
+        temperature: by which similarities are divided.
+        loss_weight: factor on the result.
+
+    Raises:
+        ValueError: the temperature is not above 0.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ("projection",)
+    inputs: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, temperature: float = 0.07, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        if temperature <= 0:
+            raise ValueError(f"temperature: expected a number above 0, got {temperature}")
+        self.temperature = temperature
+        self.loss_weight = loss_weight
+
+    def unit(self, code: DegradationCode) -> Tensor:
+        """The code's projection [B, D] as unit vectors in full precision."""
+        return F.normalize(in_full_precision(code.require("projection", type(self).__name__)), dim=1)
+
+    def similarity(self, one: Tensor, other: Tensor) -> Tensor:
+        """one [N, D] · other [M, D] over the temperature, [N, M]; in full precision under autocast too."""
+        with torch.autocast(one.device.type, enabled=False):
+            return one @ other.to(one).T / self.temperature
+
+
+@LOSS_REGISTRY.register()
+class InfoNCELoss(CodeLoss):
+    """Two patches of one image are alike, those of other images are not (MoCo, He et al., CVPR 2020, Eq. 1; DASR).
+
+    −log of the softmax probability of the key that was degraded like the query, among it and the queue's keys. Needs a
+    `projection`. See the file's head for the weight beside a pixel loss.
+
+    Args:
+        temperature: DASR's is 0.07.
+        loss_weight: factor on the result; 1/255 has DASR's balance with an L1 loss of images in [0, 1].
+
+    Raises:
+        ValueError: the temperature is not above 0.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("code", "key", "queue")
+
+    def logits(self, code: DegradationCode, key: DegradationCode, queue: Tensor | None = None) -> Tensor:
+        """[B, 1 + K], the right key's first; without a queue [B, B] among the batch's keys, the right one's i for i."""
+        query, positive = self.unit(code), self.unit(key.detach())
+        if queue is None:
+            return self.similarity(query, positive)
+        right = (query * positive).sum(1, keepdim=True) / self.temperature
+        return torch.cat([right, self.similarity(query, queue)], 1)
+
+    def forward(self, code: DegradationCode, key: DegradationCode, queue: Tensor | None = None) -> Tensor:
+        """The loss of projections [B, D] against their keys [B, D] and a queue of unit vectors [K, D].
+
+        Raises:
+            ValueError: a code lacks its projection.
+        """
+        logits = self.logits(code, key, queue)
+        right = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
+        if queue is None:
+            right = torch.arange(len(logits), device=logits.device)
+        return self.loss_weight * F.cross_entropy(logits, right)
+
+
+@LOSS_REGISTRY.register()
+class SupConLoss(CodeLoss):
+    """Images with one label are alike (Khosla et al., NeurIPS 2020, Eq. 2); for records that name their task.
+
+    Σ over images with a partner of −mean over its partners p of log softmax(z·z_p / T), over all others of the batch.
+    Images without label or partner do not count. Needs a `projection`.
+
+    Args:
+        temperature: the paper's is 0.07 to 0.1.
+        loss_weight: factor on the result.
+
+    Raises:
+        ValueError: the temperature is not above 0.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("code", "labels")
+
+    def forward(self, code: DegradationCode, labels: Tensor) -> Tensor:
+        """The mean over the images that have a partner of projections [B, D] and labels [B], -1 where unknown.
+
+        Raises:
+            ValueError: the code lacks its projection, or there is not one label for each image.
+        """
+        unit = self.unit(code)
+        if labels.shape != unit.shape[:1]:
+            raise ValueError(f"SupConLoss: expected {len(unit)} labels, got {list(labels.shape)}")
+        itself = torch.eye(len(unit), dtype=torch.bool, device=unit.device)
+        partner = (labels[:, None] == labels[None]) & (labels >= 0)[:, None] & ~itself
+        logits = self.similarity(unit, unit).masked_fill(itself, -torch.inf)
+        probability = logits.log_softmax(1).masked_fill(~partner, 0)
+        partners = partner.sum(1)
+        each = -probability.sum(1) / partners.clamp_min(1)
+        return self.loss_weight * each.sum() / (partners > 0).sum().clamp_min(1)
+
+
+@LOSS_REGISTRY.register()
+class BidirectionalContrastiveLoss(CodeLoss):
+    """Degraded image and clean image of one scene are alike, in both directions (CRL-SR, Zhang et al., 2021).
+
+    Only the paper's abstract is known: a bidirectional contrastive loss keeps what does not depend on the resolution
+    and discards what does. Here: InfoNCE among the pairs of the batch, from degraded to clean and back, and their mean.
+    No number of the paper could be checked. Needs a `projection`.
+
+    Args:
+        temperature: not known; MoCo's.
+        loss_weight: factor on the result.
+
+    Raises:
+        ValueError: the temperature is not above 0.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("code", "gt_code")
+
+    def forward(self, code: DegradationCode, gt_code: DegradationCode) -> Tensor:
+        """The loss of the projections [B, D] of degraded images and of the clean ones, in the same order.
+
+        Raises:
+            ValueError: a code lacks its projection.
+        """
+        logits = self.similarity(self.unit(code), self.unit(gt_code))
+        right = torch.arange(len(logits), device=logits.device)
+        return self.loss_weight * (F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right)) / 2
+
+
+@LOSS_REGISTRY.register()
+class ConditionalContrastiveLoss(CodeLoss):
+    """The restored image is like the clean one, and unlike what it was made of (CRL-SR, Zhang et al., 2021).
+
+    Only the paper's abstract is known: a conditional contrastive loss guides the regeneration of high frequencies.
+    Here: −log of the softmax probability of the clean image of the same scene, among it and the degraded images of the
+    batch; all three are seen by the momentum encoder, through which the gradient reaches the restorer alone. No number
+    of the paper could be checked. Needs a `projection`.
+
+    Args:
+        temperature: not known; MoCo's.
+        loss_weight: factor on the result.
+
+    Raises:
+        ValueError: the temperature is not above 0.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("restored_key", "gt_key", "lq_key_code")
+
+    def forward(self, restored: DegradationCode, clean: DegradationCode, degraded: DegradationCode) -> Tensor:
+        """The loss of the projections [B, D] of restored, clean and degraded images, in the same order.
+
+        Raises:
+            ValueError: a code lacks its projection.
+        """
+        anchor = self.unit(restored)
+        right = (anchor * self.unit(clean.detach())).sum(1, keepdim=True) / self.temperature
+        logits = torch.cat([right, self.similarity(anchor, self.unit(degraded.detach()))], 1)
+        target = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
+        return self.loss_weight * F.cross_entropy(logits, target)
+
+
+@LOSS_REGISTRY.register()
+class CodebookLoss(nn.Module):
+    """Keeps the words of an encoder's codebook apart: the mean squared cosine between two different words.
+
+    0 where all are orthogonal. CDSR trains its codebook (paper Sec. 3.3) by the losses behind it alone; this term is
+    for codebooks that collapse.
+
+    Args:
+        loss_weight: factor on the result.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ()
+    inputs: ClassVar[tuple[str, ...]] = ("codebook",)
+
+    def __init__(self, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(self, codebook: Tensor) -> Tensor:
+        """The loss of words [N, C], at least two.
+
+        Raises:
+            ValueError: there are fewer.
+        """
+        count = len(codebook)
+        if codebook.ndim != 2 or count < 2:
+            raise ValueError(f"CodebookLoss: expected words [N, C], N at least 2, got {list(codebook.shape)}")
+        with torch.autocast(codebook.device.type, enabled=False):
+            unit = F.normalize(in_full_precision(codebook), dim=1)
+            # ΣΣ (u_i·u_j)² over all pairs is the squared Frobenius norm of UᵀU, which is C×C instead of N×N.
+            total = (unit.T @ unit).square().sum() - unit.square().sum(1).square().sum()
+        return self.loss_weight * total / (count * (count - 1))
