@@ -271,6 +271,8 @@ def degrade(
     for spec in plugin or []:
         load_plugin(spec, named_in="--plugin")
     if sheet:
+        if scale is not None or gt:
+            raise typer.BadParameter("--scale and --gt do not go with --sheet, which writes pictures alone")
         from uir.analysis.degradation_sheets import write_degradation_sheets
 
         written = [str(path) for path in write_degradation_sheets(inputs, output, recipe, seed)]
