@@ -136,6 +136,18 @@ def gathered(value: Any) -> list[Any]:
     return found
 
 
+def share_weights(network: torch.nn.Module) -> None:
+    """Give a network the first process's weights and buffers in all processes, as DDP does with those that it wraps."""
+    if rank_and_world()[1] == 1:
+        return
+    import torch
+
+    for tensor in network.state_dict().values():
+        held = tensor.contiguous()
+        torch.distributed.broadcast(held, 0)
+        tensor.copy_(held)
+
+
 def mean_over_processes(values: dict[str, float], device: torch.device | str = "cpu") -> dict[str, float]:
     """Mean of each value over the processes; all of them have the same keys."""
     world = rank_and_world()[1]

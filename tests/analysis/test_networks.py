@@ -55,6 +55,17 @@ def test_kaiming_draws_convolutions_and_linear_layers_only(opt):
     assert float(layer.weight.detach().var()) == pytest.approx(2 / (5 * 600), rel=0.05)
 
 
+def test_a_restorer_is_sized_by_the_encoder_beside_it(tmp_path):
+    encoder = {"type": "ConvBN6Encoder", "widths": [4, 6, 8]}
+    restorer = {"type": "DASR", "scale": 2, "n_groups": 1, "n_blocks": 1, "n_feats": 8, "reduction": 2}
+    file = tmp_path / "dasr.yml"
+    file.write_text(yaml.safe_dump({"name": "x", "network_e": encoder, "network_g": restorer}))
+    before = torch.get_rng_state()
+    net = with_encoder(load_network(file), file)
+    assert torch.equal(before, torch.get_rng_state())
+    assert net(torch.rand(1, 3, 16, 16)).shape == (1, 3, 32, 32)
+
+
 def test_mistakes_are_told(opt, tmp_path):
     with pytest.raises(ValueError, match="which network"):
         load_network()

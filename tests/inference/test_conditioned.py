@@ -167,6 +167,15 @@ def test_the_option_file_names_networks_and_the_encoders_weights(
     assert np.array_equal(restorer(photo()), Restorer(dasr[0], 2, encoder=dasr[1])(photo()))
 
 
+def test_an_option_file_need_not_say_the_width_of_the_code(run_folder: Path) -> None:
+    """As in training, it is that of the encoder beside it."""
+    unsized = {key: value for key, value in DASR_X2.items() if key != "code_channels"}
+    file = run_folder / "dasr.yml"
+    file.write_text(f"scale: 2\nnetwork_g: {unsized}\nnetwork_e: {ENCODER}\n")
+    restorer = Restorer.from_pretrained(run_folder / "net_g_latest.pth", opt=file)
+    assert restorer.network.code_channels == 8
+
+
 def test_a_published_file_holds_both_networks(run_folder: Path, dasr: tuple[nn.Module, nn.Module]) -> None:
     both = {f"G.{key}": value for key, value in dasr[0].state_dict().items()}
     both |= {f"E.encoder_q.{key}": value for key, value in dasr[1].state_dict().items()}

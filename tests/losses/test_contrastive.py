@@ -114,13 +114,13 @@ def test_codebook_is_the_mean_squared_cosine_of_different_words():
 
 
 def test_ranking_is_its_formula():
-    scores, orders = draw(2, 4), torch.tensor([[0, 0, 1, -1], [0, 0, -1, -1]])
+    scores, orders = draw(3, 4), torch.tensor([[0, 0, 1, -1], [0, 0, -1, -1], [0, 0, -1, -1]])
     query, equal, changed, clean = scores.T
     hinge = lambda better, worse: max(0.0, 0.5 - float(better - worse))  # noqa: E731
-    ranked = (hinge(changed[0], query[0]) + hinge(query[1], changed[1])) / 2
-    above = sum(hinge(s[i], clean[i]) for s in (query, equal, changed) for i in range(2)) / 2
+    more, less = hinge(changed[0], query[0]), (hinge(query[1], changed[1]) + hinge(query[2], changed[2])) / 2
+    above = sum(hinge(s[i], clean[i]) for s in (query, equal, changed) for i in range(3)) / 3
     same = 2 * float((query - equal).abs().mean())
-    expected = ranked + 0.2 * above + 5 * same + 2 * float(clean.abs().mean())
+    expected = more + less + 0.2 * above + 5 * same + 2 * float(clean.abs().mean())
     renditions = [DegradationCode(score=score) for score in scores.T]
     assert float(MarginRankingLoss(loss_weight=3)(renditions, orders)) == pytest.approx(3 * expected, rel=1e-5)
 

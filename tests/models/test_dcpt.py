@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from uir.checkpoint import read_file
+from uir.models.building import build_model
+from uir.options import load_options
 
 Write = Callable[..., Path]
 CLASSES = ("blur", "haze", "noise")
@@ -207,6 +209,14 @@ def test_a_network_of_another_scale_is_explained(make: Callable[..., Any]) -> No
         model.optimize_parameters(1)
 
 
+def test_the_classifier_sees_the_image_as_the_restorer_pads_it(make: Callable[..., Any]) -> None:
+    model, seen = make("DCTModel", network_dc={"type": "PromptIR_NoImg_DC"}), []
+    model.bare["dc"].register_forward_pre_hook(lambda _m, arguments: seen.append(tuple(arguments[0].shape)))
+    step(model, batch(size=18))  # two levels: in multiples of 4
+    model.extra_measures(batch(size=18))
+    assert seen == [(4, 3, 20, 20)] * 2
+
+
 def test_top1_counts_what_the_average_says(make: Callable[..., Any]) -> None:
     model = make("DCPTModel", train__ema_decay=0.9)
     with torch.no_grad():
@@ -228,6 +238,15 @@ def test_a_label_that_was_not_trained_is_not_measured_and_said_once(
     assert caplog.text.count("there is no class 'snow'") == 1
 
 
+def test_a_test_without_classes_says_that_it_does_not_classify(
+    write_options: Write, pair_folders: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = write_options(changes(pair_folders, "DCPTModel"))
+    model = build_model(load_options(file, is_train=False), torch.device("cpu"))
+    assert model.extra_measures(batch()) == {}
+    assert "network_dc is left out and top1 not measured: nothing names its classes" in caplog.text
+
+
 def test_files_hold_bare_networks_and_what_rebuilds_them(make: Callable[..., Any], tmp_path: Path) -> None:
     model = make("DCPTModel", train__ema_decay=0.9)
     model.save(tmp_path, 3)
@@ -241,4 +260,5 @@ def test_files_hold_bare_networks_and_what_rebuilds_them(make: Callable[..., Any
 
 def test_a_guide_without_weights_is_warned_of(make: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:
     make("DCDistModel")
-    assert "path.pretrain_network_dc is missing: the classifier that guides network_g is untrained" in caplog.text
+    said = "path.pretrain_network_dc is missing: the classifier that guides network_g is untrained"
+    assert caplog.text.count(said) == 1

@@ -37,6 +37,12 @@ EVERY_METHOD: list[dict[str, Any]] = [
     },
 ]  # fmt: skip
 
+# The restorer stays as it was drawn.
+CONTROL: dict[str, Any] = {
+    "name": "control", "iterations": 2, "model_type": "DCModel", "train": ["network_dc"], "losses": ["classify_opt"],
+    "path": {"pretrain_network_g": None},
+}  # fmt: skip
+
 
 def staged(pairs: Path, stages: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
     found = {"train.total_iter": None, "train.stages": stages, "train.ema_decay": 0.9, "logger.print_freq": 1, **more}
@@ -93,6 +99,24 @@ def test_a_resumed_run_equals_an_uninterrupted_one(write_options: Write, pair_fo
     parts = train(load_options(file, force=["name=parts"]), auto_resume=True)
     assert rows(whole, "l_pix") == rows(parts, "l_pix")
     assert_equal(whole, parts)
+
+
+def test_a_guided_stage_of_one_task_is_resumed_with_the_classes_of_its_guide(
+    write_options: Write, pair_folders: Path
+) -> None:
+    narrowed = {"train": {"tasks": {"blur": None, "haze": None}}}
+    guided = {**EVERY_METHOD[4], "iterations": 4, "datasets": narrowed}
+    more = {"val": None, "datasets.val": None, "logger.save_checkpoint_freq": 100}
+    file = write_options(staged(pair_folders, [EVERY_METHOD[0], guided], **more))
+    whole = train(load_options(file, force=["name=whole"]))
+    train(load_options(file, force=["name=parts", "train:stages:1:iterations=2"]))
+    parts = train(load_options(file, force=["name=parts"]), auto_resume=True)
+    assert rows(whole, "l_classify") == rows(parts, "l_classify")
+    mine, theirs = (files(folder)["net_dc_latest.pth"] for folder in (whole, parts))
+    assert mine["card"]["labels"] == theirs["card"]["labels"] == sorted(LABELS)
+    mine, theirs = (files(folder)["net_g_latest.pth"] for folder in (whole, parts))
+    torch.testing.assert_close(mine["params"], theirs["params"], atol=0, rtol=0)
+    torch.testing.assert_close(mine["params_ema"], theirs["params_ema"], atol=0, rtol=0)
 
 
 def test_a_run_is_not_resumed_with_other_classes(write_options: Write, pair_folders: Path) -> None:
@@ -161,7 +185,7 @@ def test_two_processes_do_in_every_method_what_one_does(tmp_path: Path, pair_fol
     more["logger.save_checkpoint_freq"] = 100
     for optim in ("optim_g", "optim_dc"):  # SGD: Adam makes a whole step of a rounded gradient
         more[f"train.{optim}"] = {"type": "SGD", "lr": 1e-2}
-    for dotted, value in staged(pair_folders, EVERY_METHOD, **more).items():
+    for dotted, value in staged(pair_folders, [*EVERY_METHOD, CONTROL], **more).items():
         *parents, leaf = dotted.split(".")
         target: Any = options
         for key in parents:
@@ -174,7 +198,7 @@ def test_two_processes_do_in_every_method_what_one_does(tmp_path: Path, pair_fol
     file.parent.mkdir()
     file.write_text(yaml.safe_dump(options))
     one, two = launch(file, "one", 1), launch(file, "two", 2)
-    assert len(files(one)) == 2 * 5 + 1 + 1
+    assert len(files(one)) == 2 * 6 + 1 + 2
     assert_equal(one, two, atol=1e-6)
     moved = [files(one)[f"net_g_{stop}.pth"]["params"]["intro.weight"] for stop in (2, 4, 6, 10)]
     assert all((after - before).abs().max() > 1e-4 for before, after in itertools.pairwise(moved))

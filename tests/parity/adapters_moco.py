@@ -1,4 +1,4 @@
-"""Fixtures of training steps of the blind super-resolution family: momentum contrast."""
+"""Fixtures of training steps of the blind super-resolution family: momentum contrast, and learning to rank."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from adapters_blind_sr import conv_bn_widths
+from adapters_blind_sr import conv_bn_widths, ranker_widths
 from safetensors.torch import load_file
 from torch import Tensor
 
 from uir.encoders.conv_bn_encoder import ConvBN6Encoder
+from uir.encoders.daa_encoder import DAAEncoder
 from uir.losses.contrastive_loss import InfoNCELoss
+from uir.losses.ranking_loss import MarginRankingLoss
 from uir.models.momentum_contrast import MomentumContrast
 
 Arrays = Mapping[str, np.ndarray]
@@ -56,6 +58,22 @@ def compare_moco_steps(meta: Mapping[str, Any], arrays: Arrays) -> dict[str, tup
     return compared
 
 
+def compare_rank_loss(meta: Mapping[str, Any], arrays: Arrays) -> dict[str, tuple[Any, Any, float]]:
+    """DAA's loss of six renditions, each of which has its own batch statistics."""
+    encoder = DAAEncoder(conv_bn_widths(meta), ranker_widths(meta)[1:-1], rgb_range=1.0)
+    encoder.load_state_dict(load_file(Path(meta["folder"]) / "weights.safetensors"), strict=False)  # no counters in it
+    factors = {"lam1": "k1", "lam2": "k2", "noise": "k3"}
+    changes = [arrays[f"{name}_{key}"] - arrays[f"{name}_qk"] for name, key in factors.items()]
+    zeros = np.zeros_like(changes[0])
+    orders = torch.from_numpy(np.sign(np.stack([zeros, zeros, *changes, zeros - 1], 1)))
+    with torch.no_grad():
+        codes = [encoder.train()(images) for images in torch.from_numpy(arrays["in_im"]).unbind(1)]
+        loss = MarginRankingLoss()(codes, orders)
+    got = {"embedding": codes[0].vector, "score": codes[0].score, "loss": loss}
+    return {key: (value, arrays[f"out_{key}"], meta["tolerance"]["atol"]) for key, value in got.items()}
+
+
 MOCO_ADAPTERS: dict[str, Callable[[Mapping[str, Any], Arrays], dict[str, tuple[Any, Any, float]]]] = {
     "dasr_wang/moco_steps": compare_moco_steps,
+    "daa/rank_loss": compare_rank_loss,
 }

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from uir.checkpoint import fit_state, read_weights
 from uir.components import build
+from uir.models.encoder_step import sized_by_encoder
 from uir.options import load_plugins_of, read_merged
 from uir.registry import ARCH_REGISTRY
 from uir.seeds import torch_generator
@@ -114,7 +115,7 @@ def _described(opt: Path | None, model: Path | None, card: Mapping[str, Any], ro
         if not isinstance(arch, dict):
             held = [str(key) for key in raw if str(key).startswith("network_")]
             raise ValueError(f"{opt}: holds no network_{role}; it has {', '.join(held) or 'no network'}")
-        return arch
+        return sized_by_encoder(arch, raw.get("network_e")) if role == "g" else arch
     if model is None:
         raise ValueError("which network? Give an option file (-opt FILE), or a checkpoint that has a card (--model)")
     if not isinstance(card.get("arch"), dict):

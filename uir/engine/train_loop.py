@@ -68,6 +68,8 @@ def train(loaded: OptionFile, auto_resume: bool = False) -> Path:
             stage = stages[index]
             if session is not None:
                 stage = _after(session, stage)
+            elif index > 0 and state_file is not None and state is not None:
+                stage = _resumed(stage, state["iter"], state_file.parent.parent / "models")
             stream, validation, probes = data.pop(index)
             describe_training(stage, stream, validation)
             seed_everything(loaded.seed + rank_and_world()[0])
@@ -275,6 +277,14 @@ def _after(session: Training, stage: Stage) -> Stage:
     roles = [r for r in session.model.roles() if r not in stage.fresh and hasattr(stage.file.options, f"network_{r}")]
     weights = {role: session.checkpoints.models / f"net_{role}_{session.iteration}.pth" for role in roles}
     return Stage(stage.name, stage.file.starting_from(weights), stage.carry, stage.fresh)
+
+
+def _resumed(stage: Stage, iteration: int, models: Path) -> Stage:
+    """A stage taken up in its midst: what it took from the stage before, such as its classes, its own weights know."""
+    roles = [key.removeprefix("network_") for key in stage.file.raw if str(key).startswith("network_")]
+    weights = {role: models / f"net_{role}_{iteration}.pth" for role in roles if role not in stage.fresh}
+    held = {role: file for role, file in weights.items() if file.is_file()}
+    return Stage(stage.name, stage.file.starting_from(held), stage.carry, stage.fresh)
 
 
 def _length(stage: Stage) -> int:

@@ -13,6 +13,7 @@ from uir.checkpoint import CheckpointError, StateDict, fit_state, read_weights
 from uir.compat.dcpt_dialect import translate
 from uir.components import build
 from uir.inference.global_code import takes_code
+from uir.models.encoder_step import sized_by_encoder
 from uir.options import find_root, load_plugins_of, read_merged
 from uir.registry import ARCH_REGISTRY
 
@@ -113,6 +114,8 @@ def _build(
         arch = raw.get(f"network_{role}")
         if not isinstance(arch, dict):
             raise CheckpointError(f"{opt}: holds no network_{role}, which would describe the network of {path}")
+        if role == "g":
+            arch = sized_by_encoder(arch, raw.get("network_e"))
     elif "arch" in card:
         arch = card["arch"]
     else:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,7 +23,9 @@ class MarginRankingLoss(nn.Module):
         Σ_c rank by their order + clean_weight Σ_{all others} rank(other > clean)
         + equal_weight (|s_query − sg(s_equal)| + |s_equal − sg(s_query)|) + zero_weight |s_clean|
 
-    sg stops the gradient. Every term is a mean over the batch; a changed one that is as severe as its query counts 0.
+    sg stops the gradient. A term is its mean over the batch, but that of a changed one two means added: over the images
+    that became more severe, and over those that became less, each 0 where there are none; what is as severe as its
+    query counts in neither. So the authors have it, and the weights go with it.
     DAA weighs the sum with 0.2 beside an L1 loss of images of 0-255: `loss_weight: 0.000784314` (0.2/255) in [0, 1].
 
     Args:
@@ -74,11 +75,17 @@ class MarginRankingLoss(nn.Module):
         total = self.zero_weight * clean.abs().mean()
         total = total + self.equal_weight * (F.l1_loss(query, equal.detach()) + F.l1_loss(equal, query.detach()))
         for index, score in enumerate(changed, start=2):
-            total = total + self._rank(score, query, orders[:, index])
+            more, less = orders[:, index] > 0, orders[:, index] < 0
+            total = total + _mean_of(self._rank(score, query), more) + _mean_of(self._rank(query, score), less)
         for score in (query, equal, *changed):
-            total = total + self.clean_weight * self._rank(score, clean, torch.ones_like(orders[:, 0]))
+            total = total + self.clean_weight * self._rank(score, clean).mean()
         return self.loss_weight * total
 
-    def _rank(self, one: Tensor, other: Tensor, order: Tensor) -> Tensor:
-        missing = (self.margin - order * (one - other)).clamp_min(0)
-        return missing.where(order != 0, 0).mean()
+    def _rank(self, higher: Tensor, lower: Tensor) -> Tensor:
+        """What each image [B] lacks of a higher score by the margin."""
+        return (self.margin - (higher - lower)).clamp_min(0)
+
+
+def _mean_of(values: Tensor, chosen: Tensor) -> Tensor:
+    """The mean of the chosen values; 0 where there are none."""
+    return values.where(chosen, 0).sum() / chosen.sum().clamp_min(1)

@@ -18,7 +18,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from uir.checkpoint import fit_state, load_weights, read_weights, write_checkpoint
 from uir.components import build
-from uir.distributed import any_process, gathered, is_main, mean_over_processes, rank_and_world
+from uir.distributed import any_process, gathered, is_main, mean_over_processes, rank_and_world, share_weights
 from uir.layers.padding import call_padded
 from uir.models.average import WeightAverage
 from uir.models.schedulers import SCHEDULERS
@@ -163,6 +163,8 @@ class BaseModel(ABC):
         if rank_and_world()[1] > 1 and any(p.requires_grad for p in network.parameters()) and self.is_train:
             ids = [self.device.index] if self.device.type == "cuda" else None
             wrapped = DistributedDataParallel(wrapped, device_ids=ids, find_unused_parameters=self._find_unused)
+        else:
+            share_weights(network)  # one that stays as it was drawn is the same network everywhere, too
         if self._compile:
             wrapped = torch.compile(wrapped)
         setattr(self, f"net_{role}", wrapped)

@@ -17,15 +17,22 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from uir.checkpoint import read_file, write_checkpoint
-from uir.components import signature_of
 from uir.distributed import gathered, is_main
 from uir.layers.degradation_code import DegradationCode
 from uir.layers.padding import crop, pad_to_multiple
 from uir.models.base_model import BaseModel
 from uir.models.code_losses import MOMENTUM_INPUTS, inputs_of, needs_of_losses
-from uir.models.encoder_step import STEERING, EncoderStep, code_of_blank, evaluating, filled
+from uir.models.encoder_step import (
+    STEERING,
+    EncoderStep,
+    code_of_blank,
+    evaluating,
+    filled,
+    filled_in,
+    widths_of,
+)
 from uir.models.momentum_contrast import MomentumContrast
-from uir.registry import ARCH_REGISTRY, MODEL_REGISTRY
+from uir.registry import MODEL_REGISTRY
 from uir.schema import Component, PathOptions, Section, TrainOptions
 
 logger = logging.getLogger("uir")
@@ -103,10 +110,7 @@ class BlindSRModel(BaseModel):
     # --- networks ---
 
     def _build_network(self, role: str, component: Component, path: PathOptions) -> None:
-        taken = signature_of(ARCH_REGISTRY.get(component.type)).parameters
-        known = {key: value for key, value in self.network_context(role).items() if key in taken}
-        said = {key: value for key, value in component.spec().items() if value is not None or key not in known}
-        component = Component.model_validate({**known, **said})
+        component = Component.model_validate(filled_in(component.spec(), self.network_context(role)))
         self.components[role] = component  # the card of the weights tells the sizes too
         asked = self._find_unused
         super()._build_network(role, component, path)
@@ -114,10 +118,7 @@ class BlindSRModel(BaseModel):
 
     def network_context(self, role: str) -> dict[str, Any]:
         """Widths of the encoder's code, for the restorer."""
-        if role != "g":
-            return {}
-        found = {"code_channels": self._blank.vector, "map_channels": self._blank.map}
-        return {key: value.shape[1] for key, value in found.items() if value is not None}
+        return widths_of(self._blank) if role == "g" else {}
 
     def step_module(self, role: str, network: nn.Module) -> nn.Module:
         """The encoder for several batches in one call; the restorer as it is. What `train.freeze` names is frozen."""

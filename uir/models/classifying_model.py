@@ -105,6 +105,13 @@ class ClassifyingModel(BaseModel):
             self._path = path
             self._classes = self._classes or self._known_classes(path)
             if self._classes is None:
+                if not self.is_train:
+                    file = getattr(path, "pretrain_network_dc", None)
+                    logger.warning(
+                        "network_dc is left out and top1 not measured: %s names its classes; give it weights that uir "
+                        "has written (path.pretrain_network_dc)",
+                        f"nothing in {file}" if file else "nothing",
+                    )
                 return
             self._check_sizes(component)
             said = {key: value for key, value in component.spec().items() if value is not None}
@@ -217,7 +224,8 @@ class ClassifyingModel(BaseModel):
         return value
 
     def classification_loss(self, lq: Tensor, features: list[Tensor]) -> Tensor:
-        """`classify_opt` of what the classifier says of the features of `lq`."""
+        """`classify_opt` of what the classifier says of the features of `lq`, padded as `network_g` is given it."""
+        lq = pad_to_multiple(lq, getattr(self.bare["g"], "pad_multiple", 1))
         value: Tensor = self.losses["classify_opt"](self.net_dc(lq, features).float(), self.target)
         return value
 

@@ -25,5 +25,5 @@ class DCDistModel(DCTModel):
 
     def _init_training(self, path: PathOptions) -> None:
         super()._init_training(path)
-        if getattr(path, "pretrain_network_dc", None) is None:
+        if "dc" in self.bare and getattr(path, "pretrain_network_dc", None) is None:
             logger.warning("path.pretrain_network_dc is missing: the classifier that guides network_g is untrained")

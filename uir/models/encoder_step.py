@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from uir.components import build, signature_of
 from uir.layers.degradation_code import DegradationCode
+from uir.registry import ARCH_REGISTRY
 
 STEERING = ("vector", "map", "params", "mask", "kernel")
 """Fields that a backbone may be steered by; the others are for losses."""
@@ -53,6 +56,31 @@ def code_of_blank(encoder: nn.Module) -> DegradationCode:
             "DegradationCode (uir.layers.degradation_code)"
         )
     return code
+
+
+def widths_of(code: DegradationCode) -> dict[str, int]:
+    """What a restorer's constructor may ask of the code that steers it."""
+    found = {"code_channels": code.vector, "map_channels": code.map}
+    return {key: value.shape[1] for key, value in found.items() if value is not None}
+
+
+def filled_in(arch: Mapping[str, Any], widths: Mapping[str, int]) -> dict[str, Any]:
+    """The mapping of a restorer with those `widths` that its class takes, and that it does not say or says `~`."""
+    taken = signature_of(ARCH_REGISTRY.get(arch["type"])).parameters
+    known = {key: value for key, value in widths.items() if key in taken}
+    return {**known, **{key: value for key, value in arch.items() if value is not None or key not in known}}
+
+
+def sized_by_encoder(arch: Mapping[str, Any], encoder: Any) -> dict[str, Any]:
+    """The mapping of a restorer as training fills it in, by the mapping of the encoder that stands beside it, if any.
+
+    The encoder is built, with random weights, only where a width is missing.
+    """
+    asked = dict.fromkeys(("code_channels", "map_channels"), 0) if "type" in arch and isinstance(encoder, dict) else {}
+    if not asked or filled_in(arch, asked) == arch:
+        return dict(arch)
+    with torch.random.fork_rng(devices=[]):
+        return filled_in(arch, widths_of(code_of_blank(build(ARCH_REGISTRY, encoder))))
 
 
 @contextmanager
