@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import sys
@@ -78,6 +79,8 @@ def processes(launcher: str, device_type: str | None = None, backend: str | None
     _started = True
     try:
         yield
+        gc.collect()  # networks that DDP wraps are cycles; at exit their threads must not outlive what they work for
+        dist.barrier()  # and none leaves while another is still in a collective operation
     except Exception as error:
         rank, world = rank_and_world()
         print(f"uir: rank {rank} of {world} failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
