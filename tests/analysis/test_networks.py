@@ -66,6 +66,12 @@ def test_a_restorer_is_sized_by_the_encoder_beside_it(tmp_path):
     assert net(torch.rand(1, 3, 16, 16)).shape == (1, 3, 32, 32)
 
 
+def test_a_file_in_dcpt_s_dialect_means_what_it_means_in_training(tmp_path):
+    file = tmp_path / "published.yml"
+    file.write_text(yaml.safe_dump({"name": "x", "network_g": {**SPEC, "type": "NAFNetBaseline"}}))
+    assert type(load_network(file)).__name__ == "NAFNet"
+
+
 def test_mistakes_are_told(opt, tmp_path):
     with pytest.raises(ValueError, match="which network"):
         load_network()

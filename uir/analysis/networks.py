@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from uir.checkpoint import fit_state, read_weights
+from uir.compat.dcpt_dialect import translate
 from uir.components import build
+from uir.inference.global_code import takes_code
 from uir.models.encoder_step import sized_by_encoder
 from uir.options import load_plugins_of, read_merged
 from uir.registry import ARCH_REGISTRY
@@ -68,7 +70,7 @@ def with_encoder(network: nn.Module, opt: Path | None) -> nn.Module:
     Raises:
         ValueError: the backbone needs a code, and there is no encoder to make it.
     """
-    if "code" not in inspect.signature(network.forward).parameters or not _needs_code(network):
+    if "code" not in inspect.signature(network.forward).parameters or not takes_code(network):
         return network
     if opt is None or not isinstance(read_merged(opt)[0].get("network_e"), Mapping):
         raise ValueError(
@@ -102,15 +104,12 @@ class _Conditioned(nn.Module):
         return restored
 
 
-def _needs_code(network: nn.Module) -> bool:
-    return hasattr(network, "code_channels") or hasattr(network, "map_channels")
-
-
 def _described(opt: Path | None, model: Path | None, card: Mapping[str, Any], role: str) -> dict[str, Any]:
     """The network's mapping: of the option file, else of the checkpoint's card."""
     if opt is not None:
         raw, marks = read_merged(opt)
         load_plugins_of(raw, marks, opt)
+        raw = translate(raw, marks).raw
         arch = raw.get(f"network_{role}")
         if not isinstance(arch, dict):
             held = [str(key) for key in raw if str(key).startswith("network_")]
