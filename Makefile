@@ -33,7 +33,7 @@ lint: install
 	$(PY) -m ruff format --check .
 
 bench: install
-	@found=; for script in benchmarks/*.py; do \
+	@found=; for script in benchmarks/[a-z]*.py; do \
 	    [ -e "$$script" ] || continue; found=1; echo "== $$script"; $(PY) "$$script" || exit 1; \
 	done; [ -n "$$found" ] || echo "benchmarks/ holds no script"
 

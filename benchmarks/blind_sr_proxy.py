@@ -15,15 +15,12 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import yaml
+from _runs import Runs
 from rich.table import Table
 
 from uir.ablation.statistics import Interval, interval, paired
@@ -49,8 +46,6 @@ WIDTHS = [f"width_{width:.1f}" for width in DASR_WIDTHS[SCALE]]
 ENCODER = {"type": "ConvBN6Encoder", "widths": [32, 64, 128]}
 BODY = {"type": "DASR", "scale": SCALE, "n_groups": 2, "n_blocks": 2, "n_feats": 32}
 CELLS = ("own", "zero", "shuffled")
-PATCH = 48 * SCALE
-"""Side of a training patch and of a probed one in pixels of the clean image, as DASR has it."""
 
 
 class Proxy:
@@ -62,8 +57,9 @@ class Proxy:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
-        self.folder = Path(options.folder).resolve()
-        self.deadline = time.monotonic() + 60 * options.minutes
+        self.runs = Runs(Path(options.folder), options.minutes)
+        self.folder = self.runs.folder
+        self.patch = SCALE * options.patch
         self.tests = dict(entry.split("=", 1) for entry in options.test)
 
     # --- data ---
@@ -98,18 +94,10 @@ class Proxy:
 
     # --- training ---
 
-    def file_of(self, name: str, content: Mapping[str, Any]) -> Path:
-        """An option file in the folder; a run of other options is never mixed up with this one."""
-        path, text = self.folder / "options" / f"{name}.yml", yaml.safe_dump(dict(content), sort_keys=False)
-        if path.exists() and path.read_text() != text:
-            sys.exit(f"{path} differs from what these arguments make of it; give another --folder")
-        write_text(path, text)
-        return path
-
     def common(self, name: str, seed: int) -> dict[str, Any]:
         """What all runs share."""
         data = {
-            "type": "ContrastiveDataset", "dataroot_gt": "photographs/train", "gt_size": PATCH, "use_hflip": True,
+            "type": "ContrastiveDataset", "dataroot_gt": "photographs/train", "gt_size": self.patch, "use_hflip": True,
             "use_rot": True, "degradation": {"type": "dasr_wang_iso", "scale": SCALE}, "batch_size_per_gpu":
             self.options.batch, "num_worker_per_gpu": self.options.workers, "dataset_enlarge_ratio": 50,
         }  # fmt: skip
@@ -130,7 +118,7 @@ class Proxy:
             "contrastive_opt": {"type": "InfoNCELoss", "temperature": 0.07},
         }  # fmt: skip
         name = f"encoder_seed{seed}"
-        return self.file_of(name, {**self.common(name, seed), "train": train})
+        return self.runs.file_of({**self.common(name, seed), "train": train})
 
     def joint_file(self, cell: str, seed: int) -> Path:
         """The restorer with the pre-trained encoder; nothing but the code's use differs between the cells."""
@@ -144,55 +132,30 @@ class Proxy:
             "contrastive_opt": {"type": "InfoNCELoss", "temperature": 0.07, "loss_weight": 1 / 255},
         }  # fmt: skip
         name = f"{cell}_seed{seed}"
-        path = {"pretrain_network_e": str(self.weights(f"encoder_seed{seed}", "e").relative_to(self.folder))}
-        return self.file_of(name, {**self.common(name, seed), "path": path, "train": train})
-
-    def weights(self, run: str, role: str) -> Path:
-        """The last weights of a run; they exist once it is done."""
-        return self.folder / "experiments" / run / "models" / f"net_{role}_latest.pth"
-
-    def train(self, file: Path) -> bool:
-        """Run `uir train` until it is done or the time is up; whether it is done."""
-        done = self.folder / "done" / file.stem
-        left = self.deadline - time.monotonic()
-        if done.exists() or left <= 0:
-            return done.exists()
-        console.print(f"training {file.stem}, {left / 60:.1f} minutes are left")
-        command = [sys.executable, "-m", "uir.train", "-opt", str(file), "--root", str(self.folder), "--auto_resume"]
-        log = self.folder / "logs" / f"{file.stem}.txt"
-        log.parent.mkdir(exist_ok=True)
-        with log.open("a") as output, subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT) as process:
-            try:
-                code = process.wait(left)
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGTERM)  # writes its state and ends
-                process.wait()
-                return False
-        if code:
-            sys.exit(f"{file}: training ended with code {code}; see {log}")
-        write_text(done, "")
-        return True
+        path = {"pretrain_network_e": str(self.runs.weights(f"encoder_seed{seed}", "e").relative_to(self.folder))}
+        return self.runs.file_of({**self.common(name, seed), "path": path, "train": train})
 
     def train_all(self) -> None:
-        """Seed by seed, as far as the time reaches."""
-        for seed in range(self.options.seeds):
-            if self.train(self.encoder_file(seed)):
-                for cell in CELLS:
-                    self.train(self.joint_file(cell, seed))
+        """The encoders, then the restorers of those that are done, as far as the time reaches."""
+        with ThreadPoolExecutor(self.options.jobs) as pool:
+            seeds = range(self.options.seeds)
+            encoders = pool.map(self.runs.train, [self.encoder_file(seed) for seed in seeds])
+            ready = [seed for seed, done in zip(seeds, encoders, strict=True) if done]
+            list(pool.map(self.runs.train, [self.joint_file(cell, seed) for seed in ready for cell in CELLS]))
 
     # --- measuring ---
 
     def probe(self) -> dict[str, Any]:
         """Accuracy of the kernel's width by nearest neighbours, no photograph on both sides of a split; a picture."""
-        patches = degraded_patches(self.folder / "photographs" / "probe", "dasr_widths", crop=PATCH)
+        patches = degraded_patches(self.folder / "photographs" / "probe", "dasr_widths", crop=self.patch)
         found: dict[str, list[float]] = {}
         self._probe(found, patches, {PIXELS: pixel_features(patches.images)})
         for seed in range(self.options.seeds):
             opt = self.encoder_file(seed)
             runs = {
                 "untrained": None,
-                "pre-trained": self.weights(f"encoder_seed{seed}", "e"),
-                "joint": self.weights(f"own_seed{seed}", "e"),
+                "pre-trained": self.runs.weights(f"encoder_seed{seed}", "e"),
+                "joint": self.runs.weights(f"own_seed{seed}", "e"),
             }
             for title, file in runs.items():
                 if file is None or file.exists():
@@ -214,7 +177,7 @@ class Proxy:
         found: dict[str, dict[str, dict[int, float]]] = {}
         for seed in range(self.options.seeds):
             for cell in CELLS:
-                if self.weights(f"{cell}_seed{seed}", "g").exists():
+                if self.runs.weights(f"{cell}_seed{seed}", "g").exists():
                     uses = {cell: cell, **({"own, tested shuffled": "shuffled"} if cell == "own" else {})}
                     for title, use in uses.items():
                         for place, value in self._psnr(cell, seed, use).items():
@@ -225,7 +188,7 @@ class Proxy:
         cache = self.folder / "measured" / f"{cell}_seed{seed}_{use}.json"
         if cache.exists():
             return dict(json.loads(cache.read_text()))
-        path = {f"pretrain_network_{role}": str(self.weights(f"{cell}_seed{seed}", role)) for role in "ge"}
+        path = {f"pretrain_network_{role}": str(self.runs.weights(f"{cell}_seed{seed}", role)) for role in "ge"}
         loaded = load_options(self._test_file(f"test_{cell}_seed{seed}", path), is_train=False, root=self.folder)
         model = build_model(loaded, pick_device(self.options.num_gpu))
         metrics, means = build_metrics(loaded.options.val), {}
@@ -262,7 +225,7 @@ class Proxy:
             **self.common(name, 0), "datasets": sets, "path": dict(path),
             "val": {"metrics": {"psnr": {"type": "PSNR", "protocol": "sr_y", "crop_border": SCALE}}},
         }  # fmt: skip
-        return self.file_of(name, content)
+        return self.runs.file_of(content)
 
 
 def probe_table(found: Mapping[str, list[float]]) -> Table:
@@ -302,9 +265,11 @@ def main() -> None:
     parser.add_argument("--encoder-iterations", type=int, default=2000)
     parser.add_argument("--iterations", type=int, default=4000, help="of the restorer")
     parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--patch", type=int, default=48, help="side of a patch in pixels of the degraded image")
     parser.add_argument("--queue", type=int, default=2048, help="keys; a multiple of the batch")
     parser.add_argument("--momentum", type=float, default=0.99, help="of the momentum encoder; short runs need less")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1, help="runs at once; give each a thread by OMP_NUM_THREADS=1")
     parser.add_argument("--probe-images", type=int, default=60, help="photographs held out for nearest neighbours")
     parser.add_argument("--num-gpu", type=int, default=0, help="0 for the CPU")
     options = parser.parse_args()

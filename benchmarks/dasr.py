@@ -15,6 +15,7 @@ import os
 import statistics
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -139,13 +140,13 @@ def alternate(networks: Sequence[nn.Module], lq: Tensor, vector: Tensor, rounds:
 
 
 @torch.no_grad()
-def peak_memory(which: int, scale: int, size: Sequence[int], queue: Any) -> None:
+def peak_memory(which: int, scale: int, size: Sequence[int]) -> float:
     """Mebibytes that one pass adds to this process at its peak."""
     network = make_pair(scale=scale)[which]
     lq, vector = torch.rand(1, 3, *size), torch.randn(1, 256)
     before = peak_so_far()
     run(network, lq, vector)
-    queue.put(peak_so_far() - before)
+    return peak_so_far() - before
 
 
 def peak_so_far() -> float:
@@ -155,15 +156,15 @@ def peak_so_far() -> float:
 
 
 def memory_of_both(scale: int, size: Sequence[int]) -> list[float]:
-    """The peak of each network, in a process of its own."""
-    context = multiprocessing.get_context("spawn")
+    """The peak of each network, in a process of its own.
+
+    Raises:
+        BrokenProcessPool: such a process was killed, as where memory runs out.
+    """
     peaks = []
     for which in (0, 1):
-        queue = context.Queue()
-        process = context.Process(target=peak_memory, args=(which, scale, size, queue))
-        process.start()
-        peaks.append(queue.get())
-        process.join()
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            peaks.append(pool.submit(peak_memory, which, scale, size).result())
     return peaks
 
 

@@ -1,0 +1,131 @@
+"""Do a restorer's features tell degradations apart before and after it learned to restore? Backbone by backbone.
+
+Trains each backbone of options/ablation/dcpt_controls.yml to restore five degradations of some photographs, and asks
+the nearest neighbours of its features on the other photographs, every class made of the same ones and the splits by
+photograph: untrained (its own initialisation, and DCPT's kaiming_uniform) and trained, features averaged over space
+and whole. Plain pixels are the control.
+
+Runs that are done are kept, and one that the time cut off goes on: start it again with the same arguments.
+
+    python benchmarks/knn_backbones.py --photographs DIR --minutes 60
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from _runs import Runs
+from rich.table import Table
+
+from uir.ablation.statistics import interval
+from uir.analysis.features_of import PIXELS, Pool, features_of, pixel_features
+from uir.analysis.networks import Initialisation, load_network
+from uir.analysis.patches import DegradedPatches, degraded_patches
+from uir.analysis.probes import probe_features
+from uir.data.images import list_images
+from uir.files import write_text
+from uir.models.building import pick_device
+from uir.progress import console
+from uir.yaml_file import read_yaml
+
+OPTIONS = Path(__file__).resolve().parents[1] / "options"
+POOLS: tuple[Pool, ...] = ("mean", "flatten")
+INITS: tuple[Initialisation, ...] = ("random", "kaiming", "trained")
+
+
+def part_photographs(folder: Path, photographs: Path, probed: int) -> None:
+    """Link the first photographs into `probe`, those that are probed, and all others where training looks for them."""
+    for index, file in enumerate(list_images(photographs)):
+        place = folder / ("probe" if index < probed else "datasets/clean") / file.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if not place.exists():
+            os.symlink(file.resolve(), place)
+
+
+def training_file(runs: Runs, backbone: str, network: dict[str, Any], iterations: int, seed: int) -> Path:
+    """All-in-one restoring with the data and the optimizer of the controls."""
+    base = OPTIONS / "base" / "dcpt_controls.yml"
+    data = read_yaml(base)[0]["datasets"]
+    tasks = {label: {"held_out": 1} for label in data["train"]["tasks"]}  # the probed ones are kept apart already
+    content = {
+        "name": f"{backbone}_seed{seed}", "base": str(base), "manual_seed": seed, "network_g": network,
+        "datasets": {"train": {"tasks": tasks}, **{name: None for name in data if name != "train"}},
+        "train": {"total_iter": iterations, "scheduler": {"periods": [iterations]}}, "val": None,
+    }  # fmt: skip
+    return runs.file_of(content)
+
+
+def accuracies(file: Path, weights: Path | None, init: Initialisation, seed: int, patches: DegradedPatches) -> Any:
+    """Accuracy in percent by pooling and feature level."""
+    network = load_network(file, weights, init=init, seed=seed)
+    device = pick_device("auto")
+    found = {}
+    for pool in POOLS:
+        features = features_of(network, patches.images, pool=pool, device=device)
+        found[pool] = {level.level: 100 * level.mean for level in probe_features(features, patches, "knn", k=5)}
+    return found
+
+
+def table_of(found: dict[str, Any], pixels: float) -> Table:
+    """Lines: backbone, initialisation and pooling; columns: the feature levels, the mean over seeds."""
+    title = f"Five degradations by nearest neighbours, % (chance 20, pixels {pixels:.1f}); ± 95 % over seeds"
+    table = Table("backbone", "weights", "features", "by level, first to last", title=title)
+    for backbone, inits in found.items():
+        for init, seeds in inits.items():
+            for pool in POOLS:
+                levels = zip(*(seed[pool].values() for seed in seeds.values()), strict=True)
+                shown = []
+                for values in levels:
+                    spread = interval(list(values))
+                    shown.append(f"{spread.mean:.1f}" + (f" ± {spread.half_width:.1f}" if spread.half_width else ""))
+                table.add_row(backbone, init, pool, "   ".join(shown))
+    return table
+
+
+def main() -> None:
+    """Train, probe, print the table and write results.json."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photographs", default="datasets/demo/train", help="clean photographs")
+    parser.add_argument("--probed", type=int, default=100, help="so many of them are probed and not trained on")
+    parser.add_argument("--folder", default="experiments/knn_backbones", help="where everything goes")
+    parser.add_argument("--minutes", type=float, default=3, help="time for training; the rest is done next time")
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--iterations", type=int, default=1500)
+    parser.add_argument("--jobs", type=int, default=1, help="runs at once")
+    options = parser.parse_args()
+    runs = Runs(Path(options.folder), options.minutes)
+    files = list_images(Path(options.photographs))
+    part_photographs(runs.folder, Path(options.photographs), min(options.probed, len(files) // 2))
+    backbones = read_yaml(OPTIONS / "ablation" / "dcpt_controls.yml")[0]["grid"]["backbone"]
+    cells = [
+        (backbone, seed, training_file(runs, backbone, overrides["network_g"], options.iterations, seed))
+        for seed in range(options.seeds)
+        for backbone, overrides in backbones.items()
+    ]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        list(pool.map(runs.train, (file for _, _, file in cells)))
+    patches = degraded_patches(runs.folder / "probe", "dcpt_5d")
+    (pixels,) = probe_features({PIXELS: pixel_features(patches.images)}, patches, "knn", k=5)
+    found: dict[str, Any] = {}
+    for backbone, seed, file in cells:
+        weights = runs.weights(file.stem)
+        for init in INITS:
+            if init == "trained" and not weights.exists():
+                continue
+            held = accuracies(file, weights if init == "trained" else None, init, seed, patches)
+            found.setdefault(backbone, {}).setdefault(init, {})[seed] = held
+            console.print(f"{backbone}, {init}, seed {seed}: {held}")
+    console.width = 160
+    console.print(table_of(found, 100 * pixels.mean))
+    content = {"arguments": vars(options), "pixels": 100 * pixels.mean, "knn": found}
+    write_text(runs.folder / "results.json", json.dumps(content, indent=2) + "\n")
+    console.print(f"written: {runs.folder / 'results.json'}")
+
+
+if __name__ == "__main__":
+    main()
