@@ -118,18 +118,19 @@ def load_weights(network: nn.Module, path: Path, param_key: str | None = None, s
 def fit_state(network: nn.Module, state: StateDict, source: str, strict: bool = True) -> None:
     """Load a state dict into a network, as `load_weights` does with a file.
 
-    A network may have `convert_state_dict(state)` (of its class), which renames published key variants, and
-    `check_state_dict(state)`, which raises a ValueError where loading would lose what the weights mean.
+    A network may have `check_state_dict(state)`, which sees the keys of the file and raises a ValueError where loading
+    would lose what the weights mean, and `convert_state_dict(state)` (of its class), which then renames published key
+    variants and drops what the network does not need.
     """
-    convert = getattr(type(network), "convert_state_dict", None)
-    if convert is not None:
-        state = convert(state)
     check = getattr(network, "check_state_dict", None)
     if check is not None:
         try:
             check(state)
         except ValueError as error:
             raise CheckpointError(f"{source}: {error}") from None
+    convert = getattr(type(network), "convert_state_dict", None)
+    if convert is not None:
+        state = convert(state)
     own = network.state_dict()
     missing = [key for key in own if key not in state]
     unexpected = [key for key in state if key not in own]

@@ -9,18 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from uir.compat.option_keys import DATASET_KEYS, MODEL_KEYS, ModelKeys
-from uir.components import Signature, nested_registry, signature_of
-from uir.problems import ADVICE, Problem, nearest, similar, type_message
-from uir.registry import MODEL_REGISTRY, REGISTRIES, UnknownNameError, nearest_names
+from uir.compat.option_keys import MODEL_KEYS, ModelKeys
+from uir.component_checks import ComponentChecker, recipe_problems
+from uir.components import signature_of
+from uir.problems import ADVICE, Problem, nearest, type_message
+from uir.registry import MODEL_REGISTRY, UnknownNameError
 from uir.schema import DatasetOptions, LoaderOptions, Options, Section, compose
-from uir.yaml_file import KeyPath, Mark
+from uir.yaml_file import KeyPath, Mark, YamlError
 
 PHASES = ("train", "val", "test")
-# Keys that name files in dictionary classes; elsewhere an argument annotated with `Path` says so itself.
-PATH_KEYS = ("dataroot_gt", "dataroot_lq", "dataroot_flow", "dataroot", "meta_info_file", "meta_info")
 
 
 @dataclass
@@ -66,11 +65,10 @@ def _foreign_keys(target: Any) -> ModelKeys | None:
     return None
 
 
-class _Checker:
+class _Checker(ComponentChecker):
     def __init__(self, raw: dict[str, Any], marks: Mapping[KeyPath, Mark], root: Path, is_train: bool) -> None:
-        self.raw, self.marks, self.root, self.is_train = raw, marks, root, is_train
-        self.problems: list[tuple[KeyPath, Problem]] = []
-        self.unchecked: list[str] = []
+        super().__init__(marks, root)
+        self.raw, self.is_train = raw, is_train
         self.foreign = False
 
     def run(self) -> Checked:
@@ -93,9 +91,6 @@ class _Checker:
     def _order(self, path: KeyPath) -> tuple[str, int]:
         mark = Problem.at(path, self.marks, "").mark
         return (str(mark.file), mark.line) if mark else ("", 0)
-
-    def _say(self, path: KeyPath, message: str) -> None:
-        self.problems.append((path, Problem.at(path, self.marks, message)))
 
     def _report_types(self, error: ValidationError) -> None:
         said: set[KeyPath] = {path for path, _ in self.problems}
@@ -191,14 +186,6 @@ class _Checker:
             else:
                 self._say((*path, key), f"is not an option{ADVICE.get(str(key)) or nearest(str(key), known)}")
 
-    def _open_key(self, path: KeyPath, key: str, known: Iterable[str]) -> None:
-        """A key that a plugin may understand: only one that looks like a slip of the pen is an error."""
-        near = nearest_names(str(key), known, count=1)
-        if near and similar(str(key), near[0]):
-            self._say((*path, key), f"is not an option; did you mean '{near[0]}'?")
-        else:
-            self.unchecked.append(".".join(map(str, (*path, key))))
-
     # --- components ---
 
     def _networks_and_losses(self) -> None:
@@ -246,97 +233,6 @@ class _Checker:
                 and spec.get("batch_size_per_gpu") is None
             ):
                 self._say((*path, "batch_size_per_gpu"), "is missing; it is required for training")
-
-    def _component(
-        self,
-        registry: str,
-        spec: Any,
-        path: KeyPath,
-        ignored: Iterable[str] = (),
-        supplied: Iterable[str] = (),
-        hidden: Iterable[str] = (),
-    ) -> None:
-        """Check `{type: Name, ...}` against the signature of the class it names, mappings inside it included.
-
-        Args:
-            ignored: keys that are for somebody else.
-            supplied: arguments that the class gets from elsewhere.
-            hidden: parameters that are no options (the images of a metric).
-        """
-        target = self._named(registry, spec, path)
-        if target is None:
-            return
-        signature = signature_of(target)
-        plugin = REGISTRIES[registry].origin_of(target) == "plugin"
-        own_keys = getattr(target, "option_keys", None)
-        keys = [key for key in spec if key != "type" and key not in set(ignored)]
-        known: set[str] = {*signature.parameters, *(own_keys or ())} - set(hidden)
-        if signature.takes_opt:
-            known |= DATASET_KEYS.get(target.__name__, frozenset())
-            is_open = plugin and own_keys is None
-        else:
-            is_open = plugin and signature.open and own_keys is None
-        for key in keys:
-            if key not in known:
-                if is_open:
-                    self._open_key(path, key, known | set(ignored))
-                else:
-                    self._say(
-                        (*path, key), f"is not an argument of {spec['type']}{nearest(str(key), known | set(ignored))}"
-                    )
-        if not signature.takes_opt:
-            given = {*keys, *supplied, *hidden}
-            missing = [name for name in signature.required if name not in given]
-            if missing:
-                self._say(path, f"({spec['type']}) lacks {', '.join(missing)}")
-        self._arguments(signature, spec, path, {*keys, *supplied})
-
-    def _arguments(self, signature: Signature, spec: Any, path: KeyPath, supplied: set[str]) -> None:
-        """Types of the arguments, files among them, and components within."""
-        for key, value in list(spec.items()):
-            parameter = signature.parameters.get(key)
-            annotation = parameter.annotation if parameter else inspect.Parameter.empty
-            if isinstance(value, str) and (key in PATH_KEYS or _mentions_path(annotation)):
-                value = spec[key] = str(self.root / Path(value).expanduser())
-            if parameter is None or annotation is inspect.Parameter.empty or value is None:
-                continue
-            inner_registry, wrapped = nested_registry(annotation)
-            if inner_registry:
-                if wrapped == "list" and isinstance(value, list):
-                    for index, item in enumerate(value):
-                        self._component(inner_registry, item, (*path, key, index), supplied=supplied)
-                elif wrapped == "dict" and isinstance(value, Mapping):
-                    for name, item in value.items():
-                        self._component(inner_registry, item, (*path, key, name), supplied=supplied)
-                else:
-                    self._component(inner_registry, value, (*path, key), supplied=supplied)
-                continue
-            spec[key] = self._typed(annotation, value, (*path, key))
-
-    def _typed(self, annotation: Any, value: Any, path: KeyPath) -> Any:
-        """The value as the annotation wants it: `1e1` is the whole number 10 where one is expected."""
-        try:
-            found = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            self._say(path, type_message(first["type"], first["msg"], first["input"]))
-            return value
-        except (PydanticUserError, NameError, TypeError):
-            return value  # the annotation says more than a validator can check; the constructor decides
-        return found if isinstance(found, bool | int | float | str) else value
-
-    def _named(self, registry: str, spec: Any, path: KeyPath) -> Any:
-        if not isinstance(spec, Mapping):
-            self._say(path, f": expected a mapping {{type: ..., ...}}, got {spec!r}")
-            return None
-        if not isinstance(spec.get("type"), str):
-            self._say(path, f"lacks `type`, the name of the {REGISTRIES[registry].kind}")
-            return None
-        try:
-            return REGISTRIES[registry].get(spec["type"])
-        except UnknownNameError as error:
-            self._say((*path, "type"), f": {error}")
-            return None
 
     def _optimizer(self, spec: Any, path: KeyPath) -> None:
         import torch
@@ -395,12 +291,16 @@ class _Checker:
             for role, needed in self.model.network_roles.items():
                 if needed and train.get(f"optim_{role}") is None:
                     self._say(("train",), f"lacks optim_{role}, the optimizer of network_{role}")
+            for path, message in self.model.problems_of(self.raw):
+                self._say(path, message)
         val = self.raw.get("val")
-        if isinstance(val, Mapping) and val.get("keep_best") is not None:
-            names = val.get("metrics") or {}
-            if val["keep_best"] not in names:
-                near = nearest(str(val["keep_best"]), names)
-                self._say(("val", "keep_best"), f": no metric of val.metrics is called '{val['keep_best']}'{near}")
+        if isinstance(val, Mapping):
+            measured = [*(val.get("metrics") or {}), *getattr(self.model, "measures", ())]
+            self._metric_named(("val", "keep_best"), val.get("keep_best"), measured)
+            if isinstance(val.get("radar"), Mapping):
+                self._metric_named(("val", "radar", "metric"), val["radar"].get("metric"), measured)
+                self._enough_for_radar()
+            self._recipes(val.get("probes"))
         if self.foreign:
             self._refuse_for_foreign(train if isinstance(train, Mapping) else {})
         for key, value in (self.raw.get("path") or {}).items() if isinstance(self.raw.get("path"), Mapping) else ():
@@ -412,8 +312,32 @@ class _Checker:
         if of_basicsr and self.is_train and isinstance(train, Mapping) and train.get("scheduler") is None:
             self._say(("train",), f"lacks scheduler, which {self.raw['model_type']} cannot do without")
 
+    def _metric_named(self, path: KeyPath, name: Any, metrics: Iterable[Any]) -> None:
+        names = [str(key) for key in metrics]
+        if name is not None and str(name) not in names:
+            self._say(path, f": no metric of val.metrics is called '{name}'{nearest(str(name), names)}")
+
+    def _recipes(self, probes: Any) -> None:
+        """The recipe files of probes."""
+        for kind, probe in probes.items() if isinstance(probes, Mapping) else ():
+            recipe = probe.get("recipe") if isinstance(probe, Mapping) else None
+            if isinstance(recipe, str) and recipe.endswith((".yml", ".yaml")):
+                path = ("val", "probes", kind, "recipe")
+                try:
+                    self.problems += [(path, problem) for problem in recipe_problems(self.root / recipe, self.root)]
+                except YamlError as error:
+                    self._say(path, f": {error}")
+
+    def _enough_for_radar(self) -> None:
+        datasets = self.raw.get("datasets")
+        sets = [str(key) for key in datasets or () if str(key).split("_")[0] != "train"]
+        if len(sets) < 3:
+            held = ", ".join(sets) or "none"
+            self._say(("val", "radar"), f": a radar chart needs at least 3 validation sets; the file has {held}")
+
     def _refuse_for_foreign(self, train: Mapping[str, Any]) -> None:
         name = self.raw["model_type"]
+        val = self.raw.get("val") or {}
         why = f"cannot be honoured for {name}, which does its whole step itself; uir:SRModel can"
         for path, value, neutral in (
             (("precision",), self.raw.get("precision"), "fp32"),
@@ -422,7 +346,7 @@ class _Checker:
             (("grad_clip",), self.raw.get("grad_clip"), None),
             (("train", "grad_clip"), train.get("grad_clip"), None),
             (("train", "accumulate"), train.get("accumulate"), 1),
-            (("val", "keep_best"), (self.raw.get("val") or {}).get("keep_best"), None),
+            *((("val", key), val.get(key), None) for key in ("keep_best", "probes", "sheet")),
             (("train", "max_nonfinite"), train.get("max_nonfinite"), None),
         ):
             declared = path[-1] in self.declared.get(".".join(path[:-1]), set())
@@ -441,7 +365,3 @@ def _section_type(section: type[Section], key: str) -> type[Section] | None:
         if inspect.isclass(candidate) and issubclass(candidate, Section) and candidate is not DatasetOptions:
             return candidate
     return None
-
-
-def _mentions_path(annotation: Any) -> bool:
-    return annotation is Path or any(_mentions_path(inner) for inner in typing.get_args(annotation))

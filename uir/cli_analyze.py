@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
 import typer
 
@@ -186,7 +186,7 @@ def tsne(
 
     features, patches = source.read(progress=not as_json)
     levels = level or [list(features)[-1]]
-    options = {"perplexity": perplexity, "iterations": iterations, "seed": seed}
+    options: dict[str, Any] = {"perplexity": perplexity, "iterations": iterations, "seed": seed}
     return _said(write_embeddings(output, features, patches, levels, source.settings(), **options), as_json)
 
 

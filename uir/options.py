@@ -8,6 +8,8 @@ evaluated.
 from __future__ import annotations
 
 import copy
+import logging
+import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +25,8 @@ from uir.registry import MODEL_REGISTRY
 from uir.schema import Options
 from uir.stages import StageError, StagePlan, plan_stages
 from uir.yaml_file import KeyPath, Mark, YamlError, parse_yaml, read_yaml
+
+logger = logging.getLogger("uir")
 
 
 class OptionError(ValueError):
@@ -188,7 +192,33 @@ def _staged(
                 problems[message] = Problem.at(where, marks, message)
     if problems:
         raise OptionError(list(problems.values()))
+    for index in range(1, len(stages)):
+        _warn_of_old_average(stages, index)
     return replace(stages[0].file, raw=raw, stages=tuple(stages))
+
+
+def _warn_of_old_average(stages: Sequence[Stage], index: int) -> None:
+    """Say so where a stage is too short for its moving average to leave the weights of the stage before behind."""
+    stage, options = stages[index], stages[index].file.options
+    if options.train is None:
+        return
+    length, decay = options.train.total_iter, options.train.ema_decay
+    largest = max(1 - 3 / length, 0)  # which leaves 5 % of them
+    if decay <= largest:
+        return
+    taken = [
+        role
+        for role in getattr(MODEL_REGISTRY.get(options.model_type), "ema_roles", ("g",))
+        if role not in stage.fresh
+        and getattr(options.train, f"optim_{role}", None) is not None
+        and getattr(stages[index - 1].file.options, f"network_{role}", None) is not None
+    ]
+    if taken:
+        logger.warning(
+            "train.stages.%d: at the end of '%s' %.0f%% of the moving average, which is validated, are still weights "
+            "of the stage before; with %d iterations ema_decay should be at most %g, not %g",
+            index, stage.name, 100 * decay**length, length, math.floor(1000 * largest) / 1000, decay,
+        )  # fmt: skip
 
 
 def _carry_problem(stages: Sequence[Stage], index: int, key: str) -> str:

@@ -63,21 +63,43 @@ class PathOptions(Section):
     results_root: Path | None = Field(None, description="The folder of a test run; default results/<name>.")
 
 
-class ProbeOptions(Section):
-    """How well features of the network in training tell degradations apart, as `uir analyze` measures it."""
+class RecurringOptions(Section):
+    """What is done at some or all validations."""
+
+    every: int | None = Field(
+        None, ge=1, description="Only at validations whose iteration is a multiple of this; default at every one."
+    )
+
+    def is_due(self, iteration: int | str) -> bool:
+        """Whether it has its turn at a validation at `iteration`; always in a test, which has a name instead."""
+        return self.every is None or isinstance(iteration, str) or iteration % self.every == 0
+
+
+class PatchOptions(RecurringOptions):
+    """Which features of the network in training are looked into, as `uir analyze` does it."""
 
     images: Path = Field(description="Folder of clean photographs that every class is made of.")
     recipe: str = Field(
         "dcpt_5d", description="The classes: a set of tasks, a test set, or a .yml file of {label: {type: ...}}."
     )
     max_images: int | None = Field(32, ge=2, description="Take only the first so many photographs.")
-    every: int | None = Field(
-        None, ge=1, description="Only at validations whose iteration is a multiple of this; default at every one."
-    )
     network: str = Field("g", description="Role of the network that is looked into.")
     crop: int = Field(128, ge=1, description="Side of the patches, in pixels.")
+
+
+class ProbeOptions(PatchOptions):
+    """How well features of the network in training tell degradations apart, as `uir analyze` measures it."""
+
     k: int = Field(5, ge=1, description="Neighbours of the kNN probe.")
     splits: int = Field(5, ge=1, description="Splits of the photographs whose accuracies are averaged.")
+
+
+class TsneOptions(PatchOptions):
+    """Features of the network in training in the plane, as `uir analyze tsne` draws them."""
+
+    levels: list[str] | None = Field(None, description="Feature levels to draw (`pixels` too); default the last.")
+    perplexity: float = Field(30.0, gt=0, description="About the neighbours that count.")
+    iterations: int = Field(2000, ge=250, description="Steps of the optimisation.")
 
 
 class ProbesOptions(Section):
@@ -85,6 +107,21 @@ class ProbesOptions(Section):
 
     knn: ProbeOptions | None = Field(None, description="Nearest neighbours.")
     linear: ProbeOptions | None = Field(None, description="Logistic regression.")
+    tsne: TsneOptions | None = Field(
+        None, description="Pictures by t-SNE: tsne_<level>_<iteration>.png in the run's visualization folder."
+    )
+
+
+class SheetOptions(RecurringOptions):
+    """Images of every validation set side by side: degraded, restored, clean."""
+
+    images: int = Field(3, ge=1, description="How many of each validation set, the first ones.")
+
+
+class RadarOptions(RecurringOptions):
+    """A chart with an axis for each validation set, of which there must be at least three."""
+
+    metric: str = Field(description="Metric, or measure of the method such as top1, that is drawn.")
 
 
 class ValOptions(Section):
@@ -98,12 +135,23 @@ class ValOptions(Section):
         default_factory=dict, description="Metrics by the name they are printed under."
     )
     keep_best: str | None = Field(
-        None, description="Metric whose best networks are kept; its mean over the validation sets counts."
+        None,
+        description="Metric, or measure of the method such as top1, whose best networks are kept; its mean over the "
+        "validation sets counts.",
     )
     measure_input: bool = Field(
         False, description="Measure the degraded input too, where it has the size of the clean image."
     )
     probes: ProbesOptions | None = Field(None, description="Probes of the features, logged like metrics.")
+    sheet: SheetOptions | None = Field(
+        None,
+        description="Write degraded, restored and clean images: sheet_<iteration>.png in the visualization folder.",
+    )
+    radar: RadarOptions | None = Field(
+        None,
+        description="Draw a metric over the validation sets, with the best so far and, where val.measure_input gives "
+        "it, the input: radar_<iteration>.png in the visualization folder.",
+    )
 
 
 class SchedulerOptions(Component):

@@ -92,7 +92,7 @@ def _plan(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark], entry: Any, pat
         target: tuple[str, ...] = (str(key),)
         if key in OWN_KEYS and not (key == "train" and isinstance(value, Mapping)):
             continue
-        if key not in OWN_KEYS and _belongs_to_train(key, raw):
+        if key not in OWN_KEYS and _belongs_to_train(key, raw, entry):
             target = ("train", str(key))
         _merge(whole, target, value)
         _take_places(places, marks, (*path, key), target)
@@ -106,11 +106,15 @@ def _plan(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark], entry: Any, pat
     return StagePlan(entry["name"], entry["iterations"], whole, tuple(carry), fresh, places)
 
 
-def _belongs_to_train(key: str, raw: Mapping[str, Any]) -> bool:
-    """Whether a key of a stage is one of `train`: known there, used there, or named like its losses and optimizers."""
+def _belongs_to_train(key: str, raw: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
+    """Whether a key of a stage is one of `train`: known to its method, used there, or named as losses or optimizers."""
     if key in Options.model_fields or key.startswith("network_"):
         return False
-    return key in TrainOptions.model_fields or key in raw["train"] or key.startswith("optim_") or key.endswith("_opt")
+    method = entry.get("model_type", raw.get("model_type"))
+    known = (
+        getattr(MODEL_REGISTRY.get(method), "train_options", TrainOptions) if method in MODEL_REGISTRY else TrainOptions
+    )
+    return key in known.model_fields or key in raw["train"] or key.startswith("optim_") or key.endswith("_opt")
 
 
 def _merge(whole: dict[str, Any], path: tuple[str, ...], value: Any) -> None:

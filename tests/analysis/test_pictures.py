@@ -43,6 +43,11 @@ def test_embeddings_are_written_with_their_coordinates(tmp_path):
         write_embeddings(tmp_path, {"deep": CLUSTERS}, PATCHES, ["flat"], {})
 
 
+def test_embeddings_of_an_iteration_have_it_in_their_names(tmp_path):
+    written = write_embeddings(tmp_path, {"deep": CLUSTERS}, PATCHES, ["deep"], {}, "_7", iterations=250)
+    assert [file.name for file in written] == ["tsne_deep_7.png", "tsne_7.json"]
+
+
 def test_too_few_samples_are_told():
     with pytest.raises(ValueError, match="at least 4 samples"):
         embed(CLUSTERS[:3])
@@ -90,6 +95,11 @@ def test_runs_are_compared_on_what_they_share():
 def test_a_radar_chart_is_drawn_without_a_screen(tmp_path):
     file = radar_picture(tmp_path / "radar.png", {"a": [30, 31, 32], "b": [30, 30, 30]}, ["x", "y", "z"], "psnr")
     assert read_rgb(file).min() < 0.5
+
+
+def test_a_radar_chart_leaves_a_gap_where_a_value_is_not_finite(tmp_path):
+    runs = {"a": [30, float("inf"), float("nan"), 31], "b": [float("nan")] * 4}
+    assert read_rgb(radar_picture(tmp_path / "radar.png", runs, ["w", "x", "y", "z"], "psnr")).min() < 0.5
 
 
 @pytest.mark.parametrize(("part", "name"), [(sklearn_part, "scikit-learn"), (matplotlib_part, "matplotlib")])

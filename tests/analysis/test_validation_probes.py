@@ -1,16 +1,19 @@
 """Probes at validation: logged like metrics, and without a trace in the training."""
 
 import json
+from importlib import import_module
 
 import pytest
 import torch
 from arch_configs import ARCH_CONFIGS
 
+from uir.analysis.validation_probes import ValidationProbes
 from uir.checkpoint import read_file
 from uir.engine.train_loop import train
 from uir.options import OptionError, load_options
 
 pytest.importorskip("sklearn")
+pytest.importorskip("matplotlib")
 NETWORK = {"type": "NAFNet", **ARCH_CONFIGS["NAFNet"]}
 
 
@@ -45,9 +48,35 @@ def test_accuracies_are_logged_like_metrics(options, pair_folders):
     assert "Validation probe_knn\n\t # decoders.0: 0." in next(folder.glob("train_small_*.log")).read_text()
 
 
-def test_probing_changes_nothing_in_the_training(options):
+def test_features_are_drawn_level_by_level(options, pair_folders):
+    own = {"images": str(pair_folders / "gt"), "crop": 32, "iterations": 250, "every": 2}
+    folder = train(load_options(options({"val.probes": {"tsne": own | {"levels": ["pixels", "decoders.0"]}}})))
+    names = ["tsne_2.json", "tsne_decoders.0_2.png", "tsne_pixels_2.png"]
+    assert sorted(file.name for file in (folder / "visualization").iterdir()) == names
+    content = json.loads((folder / "visualization" / "tsne_2.json").read_text())
+    assert (content["iteration"], content["iterations"], content["perplexity"]) == (2, 250, 30)
+    assert [len(level["points"]) for level in content["levels"].values()] == [30, 30]  # 6 photographs, 5 degradations
+
+
+def test_the_last_level_is_drawn_by_default(options, pair_folders):
+    own = {"images": str(pair_folders / "gt"), "crop": 32, "iterations": 250}
+    folder = train(load_options(options({"train.total_iter": 1, "val.probes": {"tsne": own}})))
+    assert (folder / "visualization" / "tsne_decoders.1_1.png").is_file()
+    assert probed(folder) == []
+
+
+def test_probes_share_the_patches_that_they_agree_in(options, pair_folders):
+    own = {"images": str(pair_folders / "gt"), "crop": 32}
+    found = ValidationProbes(load_options(options(tsne=own, linear=own | {"max_images": 4})))
+    assert found.sources["tsne"] is not found.sources["linear"]
+    assert found.sources["tsne"] is found.sources["knn"]
+    assert found.sources["tsne"].patches is found.sources["knn"].patches
+
+
+def test_probing_changes_nothing_in_the_training(options, pair_folders):
+    drawn = {"images": str(pair_folders / "gt"), "crop": 32, "iterations": 250, "levels": ["decoders.0"], "every": 2}
     plain = train(load_options(options({"name": "plain", "val.probes": None})))
-    looked = train(load_options(options({"name": "looked"})))
+    looked = train(load_options(options({"name": "looked"}, tsne=drawn)))
     one, other = (read_file(folder / "models" / "net_g_2.pth") for folder in (plain, looked))
     for key in ("params", "params_ema"):
         assert all(torch.equal(value, other[key][name]) for name, value in one[key].items())
@@ -77,6 +106,29 @@ def test_a_relative_folder_starts_at_the_project(options, pair_folders):
 def test_mistakes_are_told_before_the_run_begins(options, pair_folders, own, message):
     file = options(knn={"images": str(pair_folders / "gt"), "crop": 32} | own)
     with pytest.raises(ValueError, match=message):
+        train(load_options(file))
+    assert not (file.parents[1] / "experiments").exists()
+
+
+def test_a_level_that_is_not_there_is_told_before_the_run_begins(options, pair_folders):
+    file = options(tsne={"images": str(pair_folders / "gt"), "crop": 32, "levels": ["pixels", "decoder"]})
+    with pytest.raises(
+        ValueError, match=r"tsne\.levels: there is no decoder; .* are pixels, decoders\.0, decoders\.1$"
+    ):
+        train(load_options(file))
+    assert not (file.parents[1] / "experiments").exists()
+
+
+@pytest.mark.parametrize(("kind", "package"), [("knn", "sklearn"), ("tsne", "matplotlib")])
+def test_a_missing_package_is_told_before_the_run_begins(options, pair_folders, monkeypatch, kind, package):
+    def imported(name):
+        if name.startswith(package):
+            raise ImportError(name)
+        return import_module(name)
+
+    monkeypatch.setattr("uir.analysis.extras.import_module", imported)
+    file = options({"val.probes": {kind: {"images": str(pair_folders / "gt"), "crop": 32}}})
+    with pytest.raises(ImportError, match=rf"val\.probes\.{kind}: this needs .*: pip install 'uir\[analysis\]'"):
         train(load_options(file))
     assert not (file.parents[1] / "experiments").exists()
 

@@ -1,5 +1,6 @@
 """The plain DASR that the benchmark measures against gives the published numbers, and uir's."""
 
+import importlib
 import importlib.util
 from pathlib import Path
 
@@ -41,3 +42,10 @@ def test_both_networks_give_the_same_large_image(benchmark, scale):
         lq, vector = torch.rand(1, 3, 50, 56), torch.randn(1, 256)
     expected, restored = (benchmark.run(network, lq, vector) for network in (plain, ours))
     torch.testing.assert_close(restored, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_measurement_that_fails_in_its_process_is_told(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")  # where the process finds the module, too
+    module = importlib.import_module("dasr")
+    with pytest.raises(RuntimeError, match="PlainDASR"):  # it has no scale 5
+        module.memory_of_both(5, (8, 8))

@@ -161,6 +161,32 @@ def test_refuses_weights_whose_tables_would_be_lost_or_missing(held, flag, stric
         fit_state(network, source.state_dict(), "a test", strict)
 
 
+@pytest.mark.parametrize("strict", [True, False])
+def test_refuses_weights_whose_masks_would_be_lost(strict):
+    published = SwinIR(**SMALL).published_state_dict()
+    network = SwinIR(**SMALL, attn_mask=False)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    with pytest.raises(ValueError, match=r"a file: .*trained with masks .*attn_mask: true"):
+        fit_state(network, published, "a file", strict)
+    with pytest.raises(ValueError, match="trained with masks"):
+        network.load_state_dict(published, strict=strict)
+    torch.testing.assert_close(network.state_dict(), before)
+
+
+def test_refuses_masks_for_weights_of_dcpt():
+    published = SwinIR(**DCPT).published_state_dict()
+    with pytest.raises(ValueError, match=r"trained without masks .*attn_mask: false"):
+        fit_state(SwinIR(**{**DCPT, "attn_mask": True}), published, "a file")
+
+
+@pytest.mark.parametrize("attn_mask", [True, False])
+def test_weights_that_tell_nothing_of_masks_load(attn_mask):
+    own = SwinIR(**SMALL).state_dict()
+    network = SwinIR(**SMALL, attn_mask=attn_mask)
+    fit_state(network, own, "a file")
+    torch.testing.assert_close(network.state_dict(), own)
+
+
 def test_the_flags_switch_tables_and_masks():
     full = randomized(SwinIR(**SMALL))
     bare = SwinIR(**SMALL, rel_pos_bias=False, attn_mask=False).double()

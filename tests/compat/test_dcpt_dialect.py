@@ -223,9 +223,7 @@ def test_a_published_transfer_is_understood(write: Callable[[Form], Path], index
     assert loaded.raw["datasets"]["train"]["label"] == label
     assert loaded.raw["datasets"]["val_1"]["dataset"]["label"] == label
     assert train_options.labels == ["rain", "noise", "haze", "low_light", "blur"]
-    assert train_options.scheduler.spec() == {
-        "type": "CosineAnnealingRestartLR", "periods": [100000], "restart_weights": [1], "eta_min": 3e-4,
-    }  # fmt: skip
+    assert train_options.scheduler.spec() == form["train"]["scheduler"]
     assert train_options.classify_opt.type == "CrossEntropyLoss"
 
 
@@ -301,6 +299,17 @@ def test_pairs_in_several_folders_are_one_task(write: Callable[[Form], Path], sm
     assert dataset.sample(7, 0)["degradation"].label == "rain"
 
 
+def test_blurred_and_listed_sets_are_tasks_too(write: Callable[[Form], Path], small: Form, pair_folders: Path) -> None:
+    names = pair_folders / "names.txt"
+    names.write_text("\n".join(f"{file.name} {file.name}" for file in sorted((pair_folders / "gt").iterdir())[:2]))
+    small["datasets"]["train_4"]["type"] = "PairedImageTxtlistDataset"
+    small["datasets"]["train_4"]["meta_info_file"] = str(names)
+    small["datasets"]["train_5"] |= {"type": "PairedImageGaussianBlurDataset", "sigma_range": [1, 3]}
+    dataset: Any = build_dataset(load_options(write(small)), "train")
+    assert dataset.labels == tuple(NAMES)
+    assert len(dataset.datasets["low"]) == 2
+
+
 def test_validation_sees_the_middle_of_the_images_and_their_labels(write: Callable[[Form], Path], small: Form) -> None:
     loaded = load_options(write(small))
     whole, middle = (build_dataset(load_options(write(form)), "val_1") for form in (uncropped(small), small))
@@ -345,6 +354,14 @@ def test_metrics_round_as_image_range_says(small: Form) -> None:
     rounded = [(image * 255).round() / 255 for image in (restored, gt)]
     assert metrics[255] == pytest.approx(psnr(rounded[0], rounded[1]), abs=1e-4)
     assert abs(metrics[1.0] - metrics[255]) > 0.1
+
+
+def test_an_eta_min_for_each_period_is_a_cyclic_schedule(small: Form) -> None:
+    small["train"]["scheduler"] |= {"periods": [2, 4], "restart_weights": [1, 1], "eta_min": [3e-4, 1e-6]}
+    assert translated(small)["train"]["scheduler"] == {
+        "type": "CosineAnnealingRestartCyclicLR", "periods": [2, 4], "restart_weights": [1, 1],
+        "eta_mins": [3e-4, 1e-6],
+    }  # fmt: skip
 
 
 def test_switched_off_clipping_is_none_and_idle_keys_are_told(small: Form) -> None:
@@ -403,14 +420,12 @@ def change(form: Form, dotted: str, value: Any) -> Form:
         ("dataset_idx", 7, "dataset_idx: expected a whole number from 0 to 4, got 7"),
         ("val.metrics.psnr.image_range", 100, "val.metrics.psnr.image_range: expected 1 (not rounded) or 255"),
         ("train.grad_clip", True, "train.grad_clip: expected the largest norm of the gradient, got true"),
-        ("train.scheduler.eta_min", [1e-4], "train.scheduler: one eta_min for each period"),
+        ("train.scheduler.eta_min", ["low"], "train.scheduler.eta_min: expected a number, got 'low'"),
     ],
 )  # fmt: skip
 def test_mistakes_are_told_with_the_keys_of_the_file(
     write: Callable[[Form], Path], small: Form, dotted: str, value: Any, said: str
 ) -> None:
-    if dotted == "train.scheduler.eta_min":
-        small["train"]["total_iter"] = 9
     file = write(change(small, dotted, value))
     found = problem_of(file)
     assert said in found

@@ -1,6 +1,7 @@
 """The data sets of DCPT that make their own input, and hazy images that share a clean one."""
 
 import logging
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,10 +11,11 @@ from uir.components import build
 from uir.data.dcpt_input_dataset import PairedImageDenoiseDataset, training_sigma
 from uir.data.dehaze_dataset import PairedImageDehazeDataset
 from uir.data.images import write_image
+from uir.data.txtlist_dataset import PairedImageTxtlistDataset
 from uir.degradations.base import replay
 
 MADE = ["PairedImageDenoiseDataset", "PairedImageJPEGCARDataset", "PairedImageMosaicDataset",
-        "PairedImageInpaintingDataset"]  # fmt: skip
+        "PairedImageInpaintingDataset", "PairedImageGaussianBlurDataset"]  # fmt: skip
 
 
 @pytest.fixture
@@ -67,6 +69,22 @@ def test_test_noise_has_its_own_sigma_and_is_not_clipped(clean):
     assert item["degradation"].steps[0]["sigma_255"] == 60
     assert item["lq"].min() < 0
     assert item["lq"].max() > 1
+
+
+@pytest.mark.parametrize(
+    ("phase", "arguments", "drawn"),
+    [
+        ("train", {"sigma_type": "choice", "sigma_range": [1, 2]}, {1, 2}),
+        ("train", {"sigma_type": "constant", "sigma_range": 1.5}, {1.5}),
+        ("test", {"sigma_range": [1, 2], "sigma_test": 3.0}, {3.0}),
+    ],
+)
+def test_gaussian_blur_is_as_wide_as_it_says(clean, phase, arguments, drawn):
+    spec = {"type": "PairedImageGaussianBlurDataset", "dataroot_gt": clean, "phase": phase, **arguments}
+    dataset = build("datasets", spec)
+    records = [dataset.sample(0, seed)["degradation"] for seed in range(12)]
+    assert {record.steps[0]["sigma_px"] for record in records} == drawn
+    assert {record.steps[0]["op"] for record in records} == {"IsotropicGaussianBlur"}
 
 
 @pytest.mark.parametrize(
@@ -137,3 +155,39 @@ def test_hazy_images_share_a_clean_one(haze):
 def test_a_hazy_image_without_a_clean_one_is_an_error(haze):
     with pytest.raises(ValueError, match=r"lacks the clean image of 3 .* 0000_0\.8_0\.2\.png needs 0000\.jpg"):
         PairedImageDehazeDataset(**haze)
+
+
+@pytest.fixture
+def listed(tmp_path):
+    """One clean photograph and two blurred ones in a folder, and a list of their pairs."""
+    for name, value in (("a/gt/gt_1", 50), ("a/blur/blur_1", 60), ("a/blur/blur_2", 70), ("a/blur/unused", 0)):
+        write_image(tmp_path / f"{name}.png", np.full((12, 10, 3), value, np.uint8))
+    pairs = tmp_path / "pairs.txt"
+    pairs.write_text("a/gt/gt_1.png a/blur/blur_2.png\n\na/gt/gt_1.png\ta/blur/blur_1.png 0.5\n")
+    return {"dataroot_gt": str(tmp_path), "dataroot_lq": str(tmp_path), "meta_info_file": str(pairs)}
+
+
+def test_pairs_are_those_of_the_list_in_its_order(listed):
+    dataset = PairedImageTxtlistDataset(**listed, label="blur", gt_size=8, use_rot=True)
+    assert len(dataset) == 2
+    for index, (name, value) in enumerate((("blur_2.png", 70), ("blur_1.png", 60))):
+        item = dataset.sample(index, seed=0)
+        assert (item["lq_path"].endswith(name), item["gt_path"].endswith("gt_1.png")) == (True, True)
+        torch.testing.assert_close(item["lq"], torch.full((3, 8, 8), value / 255))
+        torch.testing.assert_close(item["gt"], torch.full((3, 8, 8), 50 / 255))
+        assert item["degradation"].label == "blur"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a/gt/gt_1.png\n", "expected a clean and a degraded image on a line, got 'a/gt/gt_1.png'"),
+        ("a/gt/gt_1.png a/blur/blur_3.png\n", "names 1 images that dataroot_lq .* lacks: a/blur/blur_3.png"),
+        ("a/gt/gt_2.png a/blur/blur_1.png\n", "names 1 images that dataroot_gt .* lacks: a/gt/gt_2.png"),
+        ("\n", "names no image"),
+    ],
+)
+def test_mistakes_in_a_list_are_named(listed, text, said):
+    Path(listed["meta_info_file"]).write_text(text)
+    with pytest.raises(ValueError, match=said):
+        PairedImageTxtlistDataset(**listed)

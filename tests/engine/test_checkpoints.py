@@ -236,6 +236,14 @@ def test_the_best_of_one_metric_is_not_compared_with_that_of_another(tmp_path: P
     assert model.tags == ["best_psnr", "best_ssim"]
 
 
+def test_a_metric_that_no_validation_set_gives_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model = Saved()
+    with caplog.at_level("WARNING", "uir"):
+        Checkpoints(tmp_path, keep_best="top1").save_best(model, evaluation(psnr=30.0), {}, "higher", 1)
+    assert "top1 was measured on no validation set" in caplog.text
+    assert model.tags == []
+
+
 def test_going_back_to_an_older_state_forgets_the_newer_ones(write_options: Write) -> None:
     file = write_options({"logger.save_checkpoint_freq": 2})
     folder = train(load_options(file))

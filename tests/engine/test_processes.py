@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from uir.checkpoint import read_file
+from uir.data.images import read_rgb
 from uir.distributed import first_host, launcher_of, slurm_environment
 
 Write = Callable[..., Path]
@@ -37,6 +38,7 @@ CHANGES: dict[str, Any] = {
     "train.optim_g": {"type": "Adam", "lr": 2e-4},
     "train.pixel_opt": {"type": "MSELoss"},  # smooth: L1 counts signs, and Adam makes a whole step of a rounded one
     "val.val_freq": 20,
+    "val.sheet": {"images": 3},
     "logger.save_checkpoint_freq": 10,
 }
 
@@ -113,6 +115,12 @@ def test_losses_are_the_mean_over_the_processes(two_runs: tuple[Path, Path]) -> 
 def test_a_sharded_validation_counts_every_image_once(two_runs: tuple[Path, Path]) -> None:
     one, two = ([row["metrics"]["psnr"] for row in rows(folder) if "metrics" in row] for folder in two_runs)
     assert one == pytest.approx(two, abs=1e-3)
+
+
+def test_the_sheet_of_a_sharded_validation_has_the_same_rows(two_runs: tuple[Path, Path]) -> None:
+    one, two = (read_rgb(folder / "visualization" / "sheet_20.png") for folder in two_runs)
+    assert one.shape == two.shape
+    assert abs(one - two).max() < 0.02
 
 
 def test_one_process_writes(two_runs: tuple[Path, Path]) -> None:

@@ -101,6 +101,39 @@ def test_carried_moments_go_on_and_others_start_anew(write_options: Write) -> No
     assert int(run("carried", ["optim_g"])["step"]) == 4
 
 
+def average_warning(file: Path, caplog: pytest.LogCaptureFixture) -> str:
+    caplog.clear()
+    with caplog.at_level("WARNING", "uir"):
+        load_options(file)
+    return "\n".join(record.getMessage() for record in caplog.records if "moving average" in record.getMessage())
+
+
+def test_a_stage_too_short_for_its_average_is_told(write_options: Write, caplog: pytest.LogCaptureFixture) -> None:
+    stages = [{"name": "warm", "iterations": 10}, {"name": "main", "iterations": 500}]
+    file = write_options({**CHANGES, "train.stages": stages, "train.ema_decay": 0.999})
+    assert average_warning(file, caplog) == (
+        "train.stages.1: at the end of 'main' 61% of the moving average, which is validated, are still weights of the "
+        "stage before; with 500 iterations ema_decay should be at most 0.994, not 0.999"
+    )
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        {"ema_decay": 0.994},
+        {"ema_decay": 0},
+        {"iterations": 3000},
+        {"path": {"pretrain_network_g": "other.pth"}},
+    ],
+)
+def test_a_stage_with_time_for_its_average_or_none_is_not(
+    write_options: Write, caplog: pytest.LogCaptureFixture, second: dict[str, Any]
+) -> None:
+    stages = [{"name": "warm", "iterations": 10}, {"name": "main", "iterations": 500, **second}]
+    file = write_options({**CHANGES, "train.stages": stages, "train.ema_decay": 0.999})
+    assert average_warning(file, caplog) == ""
+
+
 def test_only_the_named_networks_are_trained(write_options: Write) -> None:
     stages = [{"name": "a", "iterations": 1, "train": {"warmup_iter": 3}, "pixel_opt": {"loss_weight": 0.5}}]
     loaded = load_options(write_options({**CHANGES, "train.stages": stages}))

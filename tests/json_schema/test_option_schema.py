@@ -231,11 +231,21 @@ def test_mistakes_are_refused_by_the_schema_and_by_the_checker(
 
 
 @pytest.mark.parametrize(
+    "key", ["pixel_opt", "frequency_opt", "optim_g", "scheduler", "val", "network_g", "ema_decay", "path"]
+)
+@pytest.mark.parametrize("model_type", [None, "SRModel"])
+def test_null_deletes_a_key_in_a_stage(schema: dict[str, Any], key: str, model_type: str | None) -> None:
+    one = schema if model_type is None else option_schema(model_type)
+    assert complaint(one, changed(STAGES, f"train.stages.1.{key}", None)) == ""
+
+
+@pytest.mark.parametrize(
     ("key", "value", "message"),
     [
         ("train.stages.0.iterations", DELETED, "'iterations' is a required property"),
         ("train.stages.0.los", [], "los"),
         ("train.stages.1.optim_g.lr", "fast", "fast"),
+        ("train.stages.1.frequency_opt", "FFTLoss", "train.stages.1.frequency_opt: 'FFTLoss'"),
         ("train.stages.1.model_type", "SRModle", "SRModle"),
         ("train.total_iter", 5, "total_iter"),
         ("train.stages", [], "[]"),

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from uir.compat import prepare
-from uir.models.schedulers import CosineAnnealingRestartLR, MultiStepRestartLR
+from uir.models.schedulers import CosineAnnealingRestartCyclicLR, CosineAnnealingRestartLR, MultiStepRestartLR
 
 
 def rates(cls: Any, steps: int = 40, **arguments: Any) -> list[float]:
@@ -47,6 +47,20 @@ def test_cosine_is_the_formula() -> None:
 
 def test_past_the_last_period_the_rate_stays() -> None:
     assert rates(CosineAnnealingRestartLR, steps=15, periods=[10], eta_min=0.1)[10:] == pytest.approx([0.1] * 5)
+
+
+def test_every_cycle_goes_down_to_a_lowest_rate_of_its_own() -> None:
+    found = rates(
+        CosineAnnealingRestartCyclicLR, steps=20, periods=[4, 8, 3], restart_weights=[1, 0.5, 1], eta_mins=[1.0, 0.1, 0]
+    )  # fmt: skip
+    cycle = [0.1 + 0.5 * 0.9 * 0.5 * (1 + math.cos(math.pi * t / 8)) for t in range(1, 9)]
+    last = [0.5 * (1 + math.cos(math.pi * t / 3)) for t in range(1, 4)]
+    assert found == pytest.approx([1.0] * 5 + cycle + last + [0.0] * 4)
+
+
+def test_a_cycle_without_a_lowest_rate_is_an_error() -> None:
+    with pytest.raises(ValueError, match="periods has 2 entries, eta_mins 1; one lowest rate a period"):
+        rates(CosineAnnealingRestartCyclicLR, periods=[3, 4], restart_weights=[1, 1], eta_mins=[0.1])
 
 
 @pytest.mark.parametrize(("cls", "arguments"), [

@@ -63,7 +63,7 @@ def scatter_picture(path: Path, points: np.ndarray, labels: Sequence[int], class
 
 
 def radar_picture(path: Path, runs: Mapping[str, Sequence[float]], axes_names: Sequence[str], title: str) -> Path:
-    """Draw a radar chart; all axes have one scale, which starts below the smallest value.
+    """Draw a radar chart; all axes have one scale, which starts below the smallest value. What is not finite is a gap.
 
     Args:
         path: the picture to write.
@@ -75,13 +75,14 @@ def radar_picture(path: Path, runs: Mapping[str, Sequence[float]], axes_names: S
         ImportError: matplotlib is not installed.
     """
     values = np.array(list(runs.values()), float)
-    low, high = float(values.min()), float(values.max())
+    values[~np.isfinite(values)] = np.nan
+    low, high = (0.0, 1.0) if np.isnan(values).all() else (float(np.nanmin(values)), float(np.nanmax(values)))
     margin = max(0.15 * (high - low), 1e-3 * abs(high), 1e-6)
     angles = [2 * math.pi * index / len(axes_names) for index in range(len(axes_names))]
     figure, axes = _figure(6.4, 5.6, projection="polar")
     axes.set_theta_offset(math.pi / 2)
     axes.set_theta_direction(-1)
-    for (name, own), colour in zip(runs.items(), _colours(list(runs)), strict=True):
+    for name, own, colour in zip(runs, values, _colours(list(runs)), strict=True):
         axes.plot([*angles, angles[0]], [*own, own[0]], color=colour, label=name, linewidth=1.6)
         axes.fill(angles, own, color=colour, alpha=0.08)
     axes.set_ylim(low - margin, high + margin)

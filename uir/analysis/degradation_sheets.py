@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from uir.analysis.sheets import write_sheet
+from uir.analysis.sheets import as_picture, write_sheet
 from uir.components import build
 from uir.degradations.base import Degradation
 from uir.registry import DEGRADATION_REGISTRY
@@ -82,7 +81,8 @@ def op_rows(names: Sequence[str], clean: Tensor, seed: int = 0) -> list[tuple[st
     for name in names:
         arguments: Sequence[Mapping[str, Any]] = DEGRADATION_REGISTRY.get(name).severities
         ops = [build(DEGRADATION_REGISTRY, {"type": name, **given}) for given in arguments]
-        rows.append((name, [_shown(clean, clean), *(_shown(op(clean, seed)[0], clean) for op in ops)]))
+        images = [clean, *(op(clean, seed)[0] for op in ops)]
+        rows.append((name, [as_picture(image, clean.shape[-2:]) for image in images]))
     return rows
 
 
@@ -95,20 +95,11 @@ def _row(recipe: str, clean: Tensor, seed: int) -> tuple[tuple[str, list[np.ndar
     scale = loaded.scale or 1
     height, width = (length - length % scale for length in clean.shape[-2:])
     clean = clean[:, :height, :width]
-    pictures, titles = [_shown(clean, clean)], ["clean"]
+    images, titles = [clean], ["clean"]
     draws = range(DRAWS) if len(loaded.subsets) == 1 else range(1)
     with torch.no_grad():
         for subset, degradation in loaded.subsets.items():
             for draw in draws:
-                pictures.append(_shown(degradation(clean, seed + draw)[0], clean))
+                images.append(degradation(clean, seed + draw)[0])
                 titles.append(subset if len(loaded.subsets) > 1 else f"seed {seed + draw}")
-    return (Path(recipe).stem, pictures), titles
-
-
-def _shown(image: Tensor, clean: Tensor) -> np.ndarray:
-    """[H, W, 3], enlarged without smoothing to the size of the clean image."""
-    picture = np.ascontiguousarray(image.permute(1, 2, 0).clamp(0, 1).numpy())
-    height, width = clean.shape[-2:]
-    if picture.shape[:2] == (height, width):
-        return picture
-    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_NEAREST))
+    return (Path(recipe).stem, [as_picture(image, clean.shape[-2:]) for image in images]), titles

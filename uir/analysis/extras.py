@@ -28,4 +28,4 @@ def _part(package: str, name: str, distribution: str) -> Any:
     try:
         return import_module(f"{package}.{name}")
     except ImportError as error:
-        raise ImportError(f"uir analyze needs {distribution}: pip install 'uir[analysis]'") from error
+        raise ImportError(f"this needs {distribution}: pip install 'uir[analysis]'") from error

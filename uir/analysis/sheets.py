@@ -7,6 +7,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
+from torch import Tensor
 
 _MARGIN, _TITLE, _WHITE = 6, 30, 255
 
@@ -36,7 +38,7 @@ def picture_sheet(
     head = [_text_cell("", label_width, _TITLE), *(_text_cell(title, width, _TITLE) for title in titles)]
     lines = [_join(head)]
     for label, pictures in rows:
-        shown = [_resized(picture, width) for picture in pictures]
+        shown = [of_width(picture, width) for picture in pictures]
         lines.append(_join([_text_cell(label, label_width, shown[0].shape[0]), *shown]))
     sheet = cv2.copyMakeBorder(
         np.concatenate(lines), _MARGIN, _MARGIN, _MARGIN, _MARGIN, cv2.BORDER_CONSTANT, value=(_WHITE,) * 3
@@ -54,7 +56,25 @@ def write_sheet(
     return path
 
 
-def _resized(picture: np.ndarray, width: int) -> np.ndarray:
+def as_picture(image: Tensor, size: Sequence[int]) -> np.ndarray:
+    """A tensor as a picture for a sheet.
+
+    Args:
+        image: [C, H, W], clamped to [0, 1], not-a-number black; RGB (further channels are left out), or grey.
+        size: height and width to enlarge it to, without smoothing.
+
+    Returns:
+        float32 [height, width, 3] RGB in [0, 1].
+    """
+    colour = image[:3] if len(image) >= 3 else image[:1].expand(3, -1, -1)
+    picture = np.ascontiguousarray(torch.nan_to_num(colour.float()).clamp(0, 1).permute(1, 2, 0).cpu().numpy())
+    if picture.shape[:2] == tuple(size):
+        return picture
+    return np.asarray(cv2.resize(picture, (size[1], size[0]), interpolation=cv2.INTER_NEAREST))
+
+
+def of_width(picture: np.ndarray, width: int) -> np.ndarray:
+    """A picture [H, W, 3], float in [0, 1], in another width and the height that belongs to it, as uint8."""
     height = max(1, round(picture.shape[0] * width / picture.shape[1]))
     small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
     return (np.clip(small, 0, 1) * 255).round().astype(np.uint8)

@@ -66,9 +66,10 @@ def write_embeddings(
     patches: DegradedPatches,
     levels: Sequence[str],
     settings: Mapping[str, Any],
+    tag: str = "",
     **options: Any,
 ) -> list[Path]:
-    """Embed some levels; write `tsne_<level>.png` for each, and `tsne.json` with the coordinates.
+    """Embed some levels; write `tsne_<level><tag>.png` for each, and `tsne<tag>.json` with the coordinates.
 
     Args:
         folder: where to.
@@ -76,6 +77,7 @@ def write_embeddings(
         patches: what they were made of.
         levels: which to draw.
         settings: what is noted beside the coordinates.
+        tag: end of the files' names.
         options: those of `embed`.
 
     Raises:
@@ -83,18 +85,18 @@ def write_embeddings(
     """
     unknown = [level for level in levels if level not in features]
     if unknown:
-        raise ValueError(f"--level: there is no {', '.join(unknown)}; the levels are {', '.join(features)}")
+        raise ValueError(f"levels: there is no {', '.join(unknown)}; the levels are {', '.join(features)}")
     written, found = [], {}
     for level in levels:
         embedding = embed(features[level], **options)
         title = f"t-SNE of {level} (KL {embedding.divergence:.3f})"
-        file = folder / f"tsne_{level.replace('/', '_')}.png"
+        file = folder / f"tsne_{level.replace('/', '_')}{tag}.png"
         written.append(scatter_picture(file, embedding.points, patches.labels, patches.classes, title))
         found[level] = {"kl_divergence": embedding.divergence, "points": embedding.points.tolist()}
     rows = [
         {"photograph": patches.photographs[photo], "label": patches.classes[label]}
         for photo, label in zip(patches.groups, patches.labels, strict=True)
     ]
-    file = folder / "tsne.json"
+    file = folder / f"tsne{tag}.json"
     write_text(file, json.dumps({**settings, **options, "patches": rows, "levels": found}) + "\n")
     return [*written, file]

@@ -1,83 +1,158 @@
-"""Probes as a part of validation: how well the network in training tells degradations apart."""
+"""Probes as a part of validation: how the network in training tells degradations apart, in numbers and pictures."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor
 
-from uir.analysis.features_of import features_of
+from uir.analysis.extras import matplotlib_part, sklearn_part
+from uir.analysis.features_of import PIXELS, features_of, pixel_features
 from uir.analysis.patches import DegradedPatches, degradation_classes, degraded_patches, photographs_in
-from uir.analysis.probes import ProbeKind, probe_features, split_by_photograph
-from uir.components import signature_of
+from uir.analysis.probes import probe_features, split_by_photograph
+from uir.analysis.tsne import write_embeddings
+from uir.components import build
+from uir.distributed import gathered, is_main
+from uir.models.base_model import BaseModel
+from uir.models.encoder_step import sized_by_encoder
 from uir.options import OptionFile
-from uir.registry import ARCH_REGISTRY, MODEL_REGISTRY
-from uir.schema import ProbeOptions
+from uir.registry import ARCH_REGISTRY
+from uir.schema import PatchOptions, ProbeOptions, TsneOptions
 
 
-@dataclass
-class ValidationProbe:
-    """A probe of `val.probes`. Its patches are made once, at its first turn, and are the same in every run.
+@dataclass(frozen=True)
+class PatchSource:
+    """Where the patches of probes come from; those that agree in it share them.
 
     Attributes:
-        kind: which probe.
-        options: how it is done.
         images: the folder of photographs.
         recipe: the degradations.
+        crop: side of the patches in pixels.
+        max_images: how many photographs; None for all.
     """
 
-    kind: ProbeKind
-    options: ProbeOptions
     images: Path
     recipe: str | Path
-    patches: DegradedPatches | None = None
+    crop: int
+    max_images: int | None
 
-    def is_due(self, iteration: int) -> bool:
-        """Whether it has its turn at a validation at `iteration`."""
-        return self.options.every is None or iteration % self.options.every == 0
-
-    def measure(self, network: nn.Module, device: torch.device | str) -> dict[str, float]:
-        """Mean accuracy over the splits by feature level; the network is left as it is."""
-        if self.patches is None:
-            self.patches = degraded_patches(
-                self.images, self.recipe, crop=self.options.crop, max_images=self.options.max_images
-            )
-        features = features_of(network, self.patches.images, device=device)
-        found = probe_features(features, self.patches, self.kind, self.options.k, self.options.splits)
-        return {level.level: level.mean for level in found}
+    @cached_property
+    def patches(self) -> DegradedPatches:
+        """The patches: made once, when they are first needed, and the same in every run."""
+        return degraded_patches(self.images, self.recipe, crop=self.crop, max_images=self.max_images)
 
 
-def validation_probes(loaded: OptionFile) -> dict[str, ValidationProbe]:
-    """The probes of an option file, by the name that their numbers are logged under (`probe_knn`).
+class ValidationProbes:
+    """The probes of `val.probes`.
+
+    Args:
+        loaded: the checked file.
 
     Raises:
-        ValueError: the folder, the recipe, the network or the training method does not allow it.
-        ImportError: scikit-learn is not installed.
+        ValueError: the folder, the recipe, the network or its levels do not allow it.
+        ImportError: scikit-learn or matplotlib is not installed.
     """
-    options = loaded.options
-    asked = options.val.probes if options.val else None
-    probes: dict[str, ValidationProbe] = {}
-    kinds: tuple[ProbeKind, ...] = ("knn", "linear")
-    for kind in kinds:
-        own: ProbeOptions | None = getattr(asked, kind, None)
-        if own is None:
-            continue
-        where = f"val.probes.{kind}"
-        if signature_of(MODEL_REGISTRY.get(options.model_type)).takes_opt:
-            raise ValueError(f"{where}: cannot be honoured for {options.model_type}; uir's own methods can")
-        component = getattr(options, f"network_{own.network}", None)
-        if component is None:
-            raise ValueError(f"{where}.network: the file has no network_{own.network}")
-        if own.network == "g" and not hasattr(ARCH_REGISTRY.get(component.type), "feature_points"):
-            raise ValueError(f"{where}: {component.type} declares no feature points, which a probe looks into")
-        images = loaded.root / own.images.expanduser()
-        recipe = loaded.root / own.recipe if own.recipe.endswith((".yml", ".yaml")) else own.recipe
-        try:
-            files, classes = photographs_in(images, own.max_images), degradation_classes(recipe)
-            split_by_photograph(DegradedPatches(torch.empty(0), tuple(classes), tuple(map(str, files))), own.splits)
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}") from None
-        probes[f"probe_{kind}"] = ValidationProbe(kind, own, images, recipe)
-    return probes
+
+    def __init__(self, loaded: OptionFile) -> None:
+        asked = loaded.options.val.probes if loaded.options.val else None
+        self.probes: dict[str, PatchOptions] = {
+            kind: probe for kind in ("knn", "linear", "tsne") if (probe := getattr(asked, kind, None)) is not None
+        }
+        self.sources: dict[str, PatchSource] = {}
+        held: dict[PatchSource, PatchSource] = {}
+        for kind, probe in self.probes.items():
+            _check_network(loaded, probe, f"val.probes.{kind}")
+            try:
+                source = _source_of(loaded, probe)
+            except ValueError as error:
+                raise ValueError(f"val.probes.{kind}: {error}") from None
+            except ImportError as error:
+                raise ImportError(f"val.probes.{kind}: {error}") from None
+            self.sources[kind] = held.setdefault(source, source)
+
+    def run(self, model: BaseModel, iteration: int, folder: Path) -> dict[str, dict[str, float]]:
+        """Run the probes whose turn it is; the main process does it for all. The networks are left as they are.
+
+        Args:
+            model: the method in training.
+            iteration: at which it stands.
+            folder: where pictures go: `tsne_<level>_<iteration>.png`, with `tsne_<iteration>.json`.
+
+        Returns:
+            Mean accuracy over the splits by feature level, by the name it is logged under (`probe_knn`).
+        """
+        due = {kind: probe for kind, probe in self.probes.items() if probe.is_due(iteration)}
+        if not due:
+            return {}
+        return gathered(self._run(due, model, iteration, folder) if is_main() else {})[0]
+
+    def _run(
+        self, due: Mapping[str, PatchOptions], model: BaseModel, iteration: int, folder: Path
+    ) -> dict[str, dict[str, float]]:
+        read: dict[tuple[PatchSource, str], dict[str, Tensor]] = {}
+        found = {}
+        for kind, probe in due.items():
+            source = self.sources[kind]
+            key = (source, probe.network)
+            if key not in read:
+                read[key] = features_of(model.test_network(probe.network), source.patches.images, device=model.device)
+            if isinstance(probe, TsneOptions):
+                _draw(read[key], source.patches, probe, iteration, folder)
+            elif isinstance(probe, ProbeOptions):
+                levels = probe_features(
+                    read[key], source.patches, "knn" if kind == "knn" else "linear", probe.k, probe.splits
+                )
+                found[f"probe_{kind}"] = {level.level: level.mean for level in levels}
+        return found
+
+
+def _draw(
+    features: Mapping[str, Tensor], patches: DegradedPatches, options: TsneOptions, iteration: int, folder: Path
+) -> None:
+    levels = options.levels or [list(features)[-1]]
+    if PIXELS in levels:
+        features = {PIXELS: pixel_features(patches.images), **features}
+    kept = {"images", "recipe", "max_images", "network", "crop"}
+    settings = {"iteration": iteration, **options.model_dump(mode="json", include=kept)}
+    write_embeddings(
+        folder, features, patches, levels, settings, f"_{iteration}", perplexity=options.perplexity,
+        iterations=options.iterations, seed=0,
+    )  # fmt: skip
+
+
+def _source_of(loaded: OptionFile, options: PatchOptions) -> PatchSource:
+    """The photographs and the recipe of a probe, both there."""
+    recipe = loaded.root / options.recipe if options.recipe.endswith((".yml", ".yaml")) else options.recipe
+    source = PatchSource(loaded.root / options.images.expanduser(), recipe, options.crop, options.max_images)
+    files, classes = photographs_in(source.images, source.max_images), degradation_classes(recipe)
+    if isinstance(options, ProbeOptions):
+        split_by_photograph(DegradedPatches(torch.empty(0), tuple(classes), tuple(map(str, files))), options.splits)
+    else:
+        sklearn_part("manifold")
+        matplotlib_part("figure")
+    return source
+
+
+def _check_network(loaded: OptionFile, options: PatchOptions, where: str) -> None:
+    """Raise ValueError if a probe cannot look into the network, or if it has not the levels to draw."""
+    role = options.network
+    component = getattr(loaded.options, f"network_{role}", None)
+    if component is None:
+        raise ValueError(f"{where}.network: the file has no network_{role}")
+    if role == "g" and not hasattr(ARCH_REGISTRY.get(component.type), "feature_points"):
+        raise ValueError(f"{where}: {component.type} declares no feature points, which a probe looks into")
+    asked = set(options.levels or ()) - {PIXELS} if isinstance(options, TsneOptions) else set()
+    if not asked:
+        return
+    encoder = getattr(loaded.options, "network_e", None)
+    spec = sized_by_encoder(component.spec(), encoder.spec() if encoder else None) if role == "g" else component.spec()
+    with torch.random.fork_rng(devices=[]):
+        network = build(ARCH_REGISTRY, spec)
+    levels = features_of(network, torch.zeros(1, 3, options.crop, options.crop))
+    if asked - set(levels):
+        missing = ", ".join(sorted(asked - set(levels)))
+        raise ValueError(f"{where}.levels: there is no {missing}; the levels are {', '.join([PIXELS, *levels])}")

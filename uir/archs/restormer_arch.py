@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
@@ -58,19 +58,18 @@ class Restormer(RestormerUNet):
             LayerNorm_type, dual_pixel_task, window_size,
         )  # fmt: skip
 
-    @staticmethod
-    def convert_state_dict(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The authors' keys as they are.
+    def check_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Refuse weights that would not compute here what they were trained for.
 
         Raises:
-            ValueError: these are weights of DCPT's variant.
+            ValueError: they are of DCPT's variant, or were trained with the other kind of norm.
         """
         if any(_BODY.match(key) for key in state):
             raise ValueError(
                 "Restormer: these weights (keys like 'latent.body.0.') are of DCPT's variant, whose attention is a "
                 "ReLU and not a softmax; build the network with type: RestormerDCPT"
             )
-        return state
+        super().check_state_dict(state)
 
 
 @ARCH_REGISTRY.register()

@@ -19,7 +19,9 @@ from uir.registry import ARCH_REGISTRY
 
 _RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K
 _TABLE = ".attn.relative_position_bias_table"
-_DERIVED = (".attn_mask", ".relative_position_index")  # published buffers that follow from the sizes
+_MASK = ".attn_mask"
+_DERIVED = (_MASK, ".relative_position_index")  # published buffers that follow from the sizes
+_DCPT = re.compile(r"(encode_layers\.|decode_layers)\d+\.")
 
 
 class RSTB(nn.Module):
@@ -258,6 +260,11 @@ class SwinIR(nn.Module):
         count = len(self.layers)
         return [FeaturePoint(f"layers.{i}", self.embed_dim, 1, "tokens") for i in range(count // 2, count)]
 
+    def encoder_blocks(self) -> list[str]:
+        """The RSTBs of the first half (DCPT's encoder) and their blocks, whose output masked pre-training masks."""
+        firsts = [f"layers.{i}" for i in range(len(self.layers) // 2)]
+        return [name for first in firsts for name in (f"{first}.residual_group.blocks", first)]
+
     def forward(self, lq: Tensor) -> Tensor:
         """Restore a batch.
 
@@ -357,8 +364,11 @@ class SwinIR(nn.Module):
     def check_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Refuse weights that would not compute here what they were trained for.
 
+        The authors' files hold the masks that they were trained with, DCPT's keys tell that there were none; those of
+        this network tell nothing about masks.
+
         Raises:
-            ValueError: they have tables of relative positions and the network has none, or the reverse.
+            ValueError: they have tables of relative positions, or masks, and the network has none, or the reverse.
         """
         if not any(key.endswith(".attn.qkv.weight") for key in state):
             return
@@ -369,4 +379,15 @@ class SwinIR(nn.Module):
                 f"SwinIR: these weights {has} tables of relative positions (keys ending in '{_TABLE[1:]}'), and the "
                 f"network {lacks}: it would compute something else; build it with rel_pos_bias: {flag}, "
                 f"attn_mask: {flag}"
+            )
+        if not self.attn_mask and any(key.endswith(_MASK) for key in state):
+            raise ValueError(
+                f"SwinIR: these weights were trained with masks of the shifted windows (keys ending in '{_MASK[1:]}'), "
+                "and the network has none: it would compute something else; build it with attn_mask: true"
+            )
+        if self.attn_mask and any(_DCPT.match(key) for key in state):
+            raise ValueError(
+                "SwinIR: these weights (keys like 'encode_layers.0.') are of DCPT's variant, trained without masks of "
+                "the shifted windows, and the network has them: it would compute something else; build it with "
+                "attn_mask: false"
             )

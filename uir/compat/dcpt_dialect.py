@@ -331,21 +331,11 @@ class _Translator:
         self._scheduler(_mapping(self.train, "scheduler"))
 
     def _scheduler(self, spec: dict[str, Any]) -> None:
-        """A cosine with an end for each period, of which the training sees the first alone."""
-        ends = spec.get("eta_mins", spec.get("eta_min"))
-        periods, total = spec.get("periods"), self.train.get("total_iter")
-        if not isinstance(ends, list) or not isinstance(periods, list) or not periods or not ends:
-            return
-        if not isinstance(total, int) or total > periods[0]:
-            raise DialectError(
-                ("train", "scheduler"), f": one eta_min for each period; only trainings within the first of {periods} "
-                f"iterations are translated, this one has {total}",
-            )  # fmt: skip
-        weights = spec.get("restart_weights") or [1]
-        spec.pop("eta_mins", None)
-        spec |= {"type": "CosineAnnealingRestartLR", "periods": periods[:1], "eta_min": ends[0]}
-        spec["restart_weights"] = weights[:1]
-        self.notes.append(f"of the periods {periods} the training sees the first")
+        """A cosine with an end for each period."""
+        if isinstance(spec.get("eta_min"), list):
+            spec |= {"type": "CosineAnnealingRestartCyclicLR", "eta_mins": spec.pop("eta_min")}
+            self.moved["train", "scheduler", "eta_mins"] = ("train", "scheduler", "eta_min")
+            self.notes.append("eta_min of each period is eta_mins of CosineAnnealingRestartCyclicLR")
 
 
 def _mapping(section: Mapping[str, Any], key: str) -> dict[str, Any]:

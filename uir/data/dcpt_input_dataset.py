@@ -71,6 +71,62 @@ class PairedImageDenoiseDataset(DegradedImageDataset):
 
 
 @DATASET_REGISTRY.register()
+class PairedImageGaussianBlurDataset(DegradedImageDataset):
+    """Clean images blurred by isotropic Gaussians.
+
+    DCPT's code has a class of this name. What it reads is documented nowhere; the keys here are those of its sibling
+    `PairedImageDenoiseDataset`.
+
+    Args:
+        dataroot_gt: folder of the clean images.
+        sigma_type: how `sigma_range` is meant in training: `constant` a number, `random` [low, high], `choice` a list.
+        sigma_range: σ in pixels.
+        sigma_test: σ in validation and test.
+        kernel_size: side of the kernel in pixels, odd; null: 2·⌈4σ⌉ + 1.
+        dataroot_lq: not used, the input is made; published files name one.
+        gt_size, scale, phase, use_hflip, use_rot, label, seed, io_backend, name: see `DegradedImageDataset`.
+
+    Raises:
+        ValueError: `sigma_range` does not fit `sigma_type`, or what `DegradedImageDataset` refuses.
+    """
+
+    def __init__(
+        self,
+        dataroot_gt: str,
+        sigma_type: str = "random",
+        sigma_range: float | list[float] | None = None,
+        sigma_test: float = 2.0,
+        kernel_size: int | None = None,
+        dataroot_lq: str | None = None,
+        gt_size: int | None = None,
+        scale: int = 1,
+        phase: str = "train",
+        use_hflip: bool = False,
+        use_rot: bool = False,
+        label: str | None = None,
+        seed: int = 0,
+        io_backend: Mapping[str, Any] | None = None,
+        name: str = "",
+    ) -> None:
+        _note_unused(dataroot_lq, dataroot_gt)
+        trained = training_sigma(sigma_type, [0.2, 3.0] if sigma_range is None else sigma_range)
+        sigma = trained if phase == "train" else sigma_test
+        super().__init__(
+            dataroot_gt,
+            {"type": "IsotropicGaussianBlur", "sigma": sigma, "kernel_size": kernel_size},
+            gt_size=gt_size,
+            scale=scale,
+            phase=phase,
+            use_hflip=use_hflip,
+            use_rot=use_rot,
+            label=label,
+            seed=seed,
+            io_backend=io_backend,
+            name=name,
+        )
+
+
+@DATASET_REGISTRY.register()
 class PairedImageJPEGCARDataset(DegradedImageDataset):
     """Clean images through the JPEG codec: artefact removal as a task of DCPT.
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from uir.data.dataset_checks import check_patch, check_phase
-from uir.data.image_sources import ImageSource, open_images, without_extension
+from uir.data.image_sources import ImageSource, LmdbImages, without_extension
 from uir.data.paired_image_dataset import PairedImageDataset
 from uir.registry import DATASET_REGISTRY
 
@@ -25,7 +24,7 @@ class PairedImageDehazeDataset(PairedImageDataset):
         ValueError: a hazy image has no clean one, or what `PairedImageDataset` refuses.
     """
 
-    def __init__(  # not the base's own: it pairs each clean image with one degraded one
+    def __init__(
         self,
         dataroot_gt: str,
         dataroot_lq: str,
@@ -39,21 +38,23 @@ class PairedImageDehazeDataset(PairedImageDataset):
         label: str | None = None,
         name: str = "",
     ) -> None:
-        self.training = check_phase(phase)
-        self.scale = scale
-        self.lq_patch = check_patch(gt_size, scale)
-        self.use_hflip = use_hflip
-        self.use_rot = use_rot
-        self.luma = False
-        self.normalization = None
-        self.label = label
-        self.labels = (label,) if label else ()
-        self.name = name
-        self.gt_images = open_images("dataroot_gt", dataroot_gt, io_backend)
-        self.lq_images = open_images("dataroot_lq", dataroot_lq, io_backend)
-        ending = "" if (io_backend or {}).get("type") == "lmdb" else suffix
-        self.pairs = clean_of_hazy(self.gt_images, self.lq_images, ending)
-        self.sample(0, seed=0)  # what is wrong with all pairs shows before training
+        self.suffix = suffix
+        super().__init__(
+            dataroot_gt,
+            dataroot_lq,
+            gt_size=gt_size,
+            scale=scale,
+            phase=phase,
+            use_hflip=use_hflip,
+            use_rot=use_rot,
+            io_backend=io_backend,
+            label=label,
+            name=name,
+        )
+
+    def _find_pairs(self, filename_tmpl: str, meta_info_file: str | None) -> list[tuple[str, str]]:
+        suffix = "" if isinstance(self.gt_images, LmdbImages) else self.suffix
+        return clean_of_hazy(self.gt_images, self.lq_images, suffix)
 
 
 def clean_of_hazy(gt: ImageSource, lq: ImageSource, suffix: str) -> list[tuple[str, str]]:

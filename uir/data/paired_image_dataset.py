@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from uir.data.augment import apply_flips, crop_pair, draw_corner, draw_flips
 from uir.data.dataset_checks import check_patch, check_phase
-from uir.data.image_sources import open_images
+from uir.data.image_sources import LmdbImages, open_images
 from uir.data.images import to_rgb, to_tensor
 from uir.data.pairing import pair_names, read_meta_info
 from uir.degradations.record import DegradationRecord
@@ -85,15 +85,19 @@ class PairedImageDataset(Dataset[dict[str, Any]]):
         self.name = name
         self.gt_images = open_images("dataroot_gt", dataroot_gt, io_backend)
         self.lq_images = open_images("dataroot_lq", dataroot_lq, io_backend)
+        self.pairs = self._find_pairs(filename_tmpl, meta_info_file)
+        self.sample(0, seed=0)  # what is wrong with all pairs shows before training
+
+    def _find_pairs(self, filename_tmpl: str, meta_info_file: str | None) -> list[tuple[str, str]]:
+        """Names `(gt, lq)` of the pairs, in order."""
         listed = None
-        if (io_backend or {}).get("type") == "lmdb":
+        if isinstance(self.gt_images, LmdbImages):
             filename_tmpl = "{}"
             if meta_info_file:
                 logger.warning("meta_info_file %s is not used: an lmdb store lists its own images", meta_info_file)
         elif meta_info_file:
             listed = read_meta_info(meta_info_file, self.gt_images)
-        self.pairs = pair_names(self.gt_images, self.lq_images, filename_tmpl, listed)
-        self.sample(0, seed=0)  # what is wrong with all pairs shows before training
+        return pair_names(self.gt_images, self.lq_images, filename_tmpl, listed)
 
     def __len__(self) -> int:
         return len(self.pairs)

@@ -65,19 +65,43 @@ def read_meta_info(path: str | Path, gt: ImageSource) -> list[str]:
     Raises:
         ValueError: the file is missing or empty, or it names an image that `gt` does not hold.
     """
+    names = [first_column(line) for line in _lines(path)]
+    _check_held(path, names, "dataroot_gt", gt)
+    return names
+
+
+def read_pair_list(path: str | Path, gt: ImageSource, lq: ImageSource) -> list[tuple[str, str]]:
+    """The pairs in a `meta_info_file`: on each line the clean image's name, then the degraded one's.
+
+    Raises:
+        ValueError: the file is missing or empty, a line holds fewer than two names, or an image is not held.
+    """
+    rows = [line.split() for line in _lines(path)]
+    for row in rows:
+        if len(row) < 2:
+            raise ValueError(f"meta_info_file: {path}: expected a clean and a degraded image on a line, got '{row[0]}'")
+    _check_held(path, [row[0] for row in rows], "dataroot_gt", gt)
+    _check_held(path, [row[1] for row in rows], "dataroot_lq", lq)
+    return [(row[0], row[1]) for row in rows]
+
+
+def _lines(path: str | Path) -> list[str]:
     file = Path(path).expanduser()
     if not file.is_file():
         raise ValueError(f"meta_info_file: there is no file {file}")
-    names = [first_column(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    if not names:
+    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not lines:
         raise ValueError(f"meta_info_file: {file} names no image")
-    held = set(gt.names)
+    return lines
+
+
+def _check_held(path: str | Path, names: Sequence[str], key: str, images: ImageSource) -> None:
+    held = set(images.names)
     missing = [name for name in names if name not in held]
     if missing:
         raise ValueError(
-            f"meta_info_file: {file} names {len(missing)} images that dataroot_gt {gt.root} lacks{_first(missing)}"
+            f"meta_info_file: {path} names {len(missing)} images that {key} {images.root} lacks{_first(missing)}"
         )
-    return names
 
 
 def _check_template(template: str) -> None:

@@ -45,8 +45,11 @@ class Checkpoints:
 
     def save_best(self, model: Any, found: list[Evaluation], best: dict[str, Any], better: str, iteration: int) -> None:
         """Keep the networks if the metric's mean over the validation sets is the best so far."""
+        if self.keep_best is None:
+            return
         values = [item.results[self.keep_best] for item in found if self.keep_best in item.results]
-        if self.keep_best is None or not values:
+        if not values:
+            logger.warning("val.keep_best: %s was measured on no validation set; nothing is kept", self.keep_best)
             return
         mean = sum(values) / len(values)
         held = best.get("best_checkpoint")

@@ -58,6 +58,7 @@ def evaluate(
     iteration: int | str,
     image_file: Callable[[str], Path] | None = None,
     measure_input: bool = False,
+    observe: Callable[[Mapping[str, Any], Tensor], None] | None = None,
     tb_logger: Any = None,
     progress: bool = True,
 ) -> Evaluation:
@@ -71,6 +72,7 @@ def evaluate(
         iteration: for the method's own validation: the iteration, or the run's name in a test.
         image_file: where to write the restored image of an input's name; None writes none.
         measure_input: measure the degraded image too, where it has the clean image's size.
+        observe: called with every batch and what was restored of it.
         progress: show a progress bar.
 
     Several processes share the images; each of them returns the whole result.
@@ -87,6 +89,8 @@ def evaluate(
             row = _measure(restored, batch, metrics, measure_input)
             row["metrics"] |= model.extra_measures(batch)
             found.per_image.append(row)
+            if observe is not None:
+                observe(batch, restored)
             if image_file is not None:
                 stem = Path(batch["lq_path"][0]).stem
                 used[stem] += 1  # files of one name in several folders

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.table import Table
 
+from uir.analysis.validation_pictures import ValidationPictures
 from uir.data.building import evaluation_loaders
 from uir.distributed import gathered, is_main
 from uir.engine.evaluation import Evaluation, build_metrics, evaluate
@@ -37,6 +38,7 @@ def test(loaded: OptionFile, quiet: bool = False) -> list[Evaluation]:
         raise ValueError(
             f"{loaded.file}: datasets: there is none to test on; give one a key that starts with test or val"
         )
+    pictures = ValidationPictures(val)
     device = pick_device(loaded.options.num_gpu)
     check_starting_files(loaded)
     folder = open_run(loaded, device, resuming=False)
@@ -60,8 +62,10 @@ def test(loaded: OptionFile, quiet: bool = False) -> list[Evaluation]:
                 iteration=loaded.options.name,
                 image_file=picture_file if val and val.save_img else None,
                 measure_input=bool(val and val.measure_input),
+                observe=pictures.watch(name, suffix),
             )
         )
+    pictures.write(folder / "visualization", suffix, found)
     if not is_main():
         return found
     _write(folder, found, metrics)

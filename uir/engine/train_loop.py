@@ -10,7 +10,8 @@ from typing import Any
 
 from torch.utils.data import DataLoader
 
-from uir.analysis.validation_probes import ValidationProbe, validation_probes
+from uir.analysis.validation_pictures import ValidationPictures
+from uir.analysis.validation_probes import ValidationProbes
 from uir.compat.foreign_model import ForeignModel
 from uir.data.building import evaluation_loaders, training_stream
 from uir.data.stream import BatchStream
@@ -52,7 +53,12 @@ def train(loaded: OptionFile, auto_resume: bool = False) -> Path:
     # Before the folder is touched: mistakes about the data must not archive an earlier run.
     device = pick_device(loaded.options.num_gpu)
     data = {
-        index: (training_stream(stage.file, device), evaluation_loaders(stage.file), validation_probes(stage.file))
+        index: (
+            training_stream(stage.file, device),
+            evaluation_loaders(stage.file),
+            ValidationProbes(stage.file),
+            ValidationPictures(stage.file.options.val),
+        )
         for index, stage in enumerate(stages)
         if index >= first
     }
@@ -70,14 +76,14 @@ def train(loaded: OptionFile, auto_resume: bool = False) -> Path:
                 stage = _after(session, stage)
             elif index > 0 and state_file is not None and state is not None:
                 stage = _resumed(stage, state["iter"], state_file.parent.parent / "models")
-            stream, validation, probes = data.pop(index)
+            stream, validation, probes, pictures = data.pop(index)
             describe_training(stage, stream, validation)
             seed_everything(loaded.seed + rank_and_world()[0])
             resume_iter = state["iter"] if state is not None and index == first else None
             model = build_model(stage.file, device, resume_iter)
             offset, earlier = sum(lengths[:index]), session
-            session = Training(stage, index, offset, folder, model, stream, validation, log)
-            session.interruption, session.probes = interruption, probes
+            session = Training(stage, index, offset, folder, model, stream, validation, log, probes, pictures)
+            session.interruption = interruption
             if earlier is not None:
                 session.carry_from(earlier)
             if state is not None and state_file is not None and index == first:
@@ -101,6 +107,8 @@ class Training:
         stream: the training batches.
         validation: loaders to validate on, by name.
         log: where the run's numbers go.
+        probes: how features are looked into at a validation.
+        pictures: what is drawn at a validation.
     """
 
     def __init__(
@@ -113,9 +121,12 @@ class Training:
         stream: BatchStream,
         validation: Mapping[str, DataLoader[Any]],
         log: RunLog,
+        probes: ValidationProbes,
+        pictures: ValidationPictures,
     ) -> None:
         self.stage, self.index, self.offset, self.folder, self.log = stage, index, offset, folder, log
         self.model, self.stream, self.validation = model, stream, validation
+        self.probes, self.pictures = probes, pictures
         self.options = stage.file.options
         if self.options.train is None:
             raise ValueError(f"{stage.file.file}: train is missing; a training file needs it")
@@ -127,7 +138,6 @@ class Training:
         self.iteration = offset
         self.saved = -1
         self.interruption = Interruption()
-        self.probes: dict[str, ValidationProbe] = {}
         if isinstance(model, BaseModel):
             model.labels = tuple(getattr(stream.sampler.dataset, "labels", ()))
 
@@ -242,6 +252,7 @@ class Training:
                 tb_logger=self.log.tb,
                 image_file=self._picture_files(name) if val.save_img else None,
                 measure_input=val.measure_input,
+                observe=self.pictures.watch(name, self.iteration),
                 progress=val.pbar,
             )
             found.append(result)
@@ -251,17 +262,16 @@ class Training:
             else:
                 self.log.write({"iter": self.iteration, "dataset": name, "metrics": result.results})
         self._probe()
+        self.pictures.write(self.folder / "visualization", self.iteration, found, self.best)
         if val.keep_best is not None:
-            better = self.metrics[val.keep_best].better
+            better = self.metrics[val.keep_best].better if val.keep_best in self.metrics else "higher"
             self.checkpoints.save_best(self.model, found, self.best, better, self.iteration)
 
     def _probe(self) -> None:
-        """Run the probes whose turn it is; the main process does it for all."""
-        for name, probe in self.probes.items():
-            if not probe.is_due(self.iteration) or not isinstance(self.model, BaseModel):
-                continue
-            network = self.model.test_network(probe.options.network)
-            found = gathered(probe.measure(network, self.model.device) if is_main() else {})[0]
+        """Run the probes whose turn it is, and log their numbers like metrics."""
+        if not isinstance(self.model, BaseModel):
+            return
+        for name, found in self.probes.run(self.model, self.iteration, self.folder / "visualization").items():
             update_best(self.best, Evaluation(name, results=found), {}, self.iteration)
             self.log.validation(name, self.iteration, found, self.best[name])
 

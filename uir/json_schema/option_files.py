@@ -166,7 +166,7 @@ class _Builder:
             "type": "object",
             "description": "A stage of the training: its name, its length, and overrides of the file.",
             "properties": properties | own,
-            "patternProperties": {key: {"$ref": f"{DEFS}losses.overlay"} for key in patterns},
+            "patternProperties": {key: any_of([{"$ref": f"{DEFS}losses.overlay"}, NULL]) for key in patterns},
             "required": ["name", "iterations"],
             "additionalProperties": not closed or self.definitions["Options.any"]["additionalProperties"],
         }

@@ -7,7 +7,7 @@ import copy
 import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -63,6 +63,8 @@ class BaseModel(ABC):
     ema_roles: ClassVar[tuple[str, ...]] = ("g",)
     """Networks that a moving average is kept of."""
 
+    measures: ClassVar[tuple[str, ...]] = ()
+    """Names of what `extra_measures` gives, of which more is better; `val.keep_best` may name them."""
     supplied_arguments: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """Constructor arguments of a role's network that the method knows itself (`network_context`)."""
 
@@ -108,6 +110,15 @@ class BaseModel(ABC):
             self._init_training(path)
 
     # --- the step: what a method writes ---
+
+    @classmethod
+    def problems_of(cls, raw: Mapping[str, Any]) -> Iterable[tuple[tuple[str, ...], str]]:
+        """Keys of a training file that do not go together: where, and what is wrong; found before anything is built.
+
+        Args:
+            raw: the file as it is written, not checked yet.
+        """
+        return ()
 
     @abstractmethod
     def compute_losses(self) -> dict[str, Tensor]:
@@ -192,7 +203,7 @@ class BaseModel(ABC):
         return restored
 
     def extra_measures(self, batch: Mapping[str, Any]) -> dict[str, float]:
-        """What a method measures beside the metrics of the file, on a validation batch of one image."""
+        """What a method measures beside the metrics of the file, on a validation batch of one image; see `measures`."""
         return {}
 
     # --- training ---

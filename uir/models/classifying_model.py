@@ -58,6 +58,7 @@ class ClassifyingModel(BaseModel):
     loss_slots: ClassVar[tuple[str, ...]] = ("pixel_opt", "classify_opt")
     train_options: ClassVar[type[TrainOptions]] = ClassifyingOptions
     ema_roles: ClassVar[tuple[str, ...]] = ("g", "dc")
+    measures: ClassVar[tuple[str, ...]] = ("top1",)
     frozen_roles: ClassVar[tuple[str, ...]] = ()
     """Networks that the method does not train."""
     supplied_arguments: ClassVar[Mapping[str, tuple[str, ...]]] = {

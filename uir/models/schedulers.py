@@ -1,4 +1,4 @@
-"""BasicSR's learning-rate schedulers, in closed form, so that warm-up or a resumed run cannot bend them."""
+"""BasicSR's learning-rate schedulers and its forks', in closed form: warm-up or a resumed run cannot bend them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,55 @@ class MultiStepRestartLR(_ClosedForm):
         return [float(base) * weight * self.gamma**passed for base in self.base_lrs]
 
 
-class CosineAnnealingRestartLR(_ClosedForm):
+class CosineAnnealingRestartCyclicLR(_ClosedForm):
+    """Cosine annealing in periods, each from its weight times the initial rate down to an end of its own.
+
+    At t iterations into a period of T: lr = eta_min + weight · (initial − eta_min) · (1 + cos(π · t / T)) / 2. A period
+    whose end is the initial rate keeps it. Past the last period the rate stays at its end. The schedule of the option
+    files of Restormer (Zamir et al., CVPR 2022), and of DCPT's transfer.
+
+    Args:
+        periods: length of each period in iterations.
+        restart_weights: weight of each period.
+        eta_mins: the lowest rate of each period.
+
+    Raises:
+        ValueError: the lists are not of one length.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        periods: Sequence[int],
+        restart_weights: Sequence[float] = (1,),
+        eta_mins: Sequence[float] = (0,),
+        last_epoch: int = -1,
+    ) -> None:
+        if len(periods) != len(restart_weights):
+            raise ValueError(
+                f"periods has {len(periods)} entries, restart_weights {len(restart_weights)}; one weight a period"
+            )
+        if len(periods) != len(eta_mins):
+            raise ValueError(f"periods has {len(periods)} entries, eta_mins {len(eta_mins)}; one lowest rate a period")
+        self.periods = list(periods)
+        self.restart_weights = list(restart_weights)
+        self.eta_mins = list(eta_mins)
+        self.ends = [sum(self.periods[: i + 1]) for i in range(len(self.periods))]
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:  # type: ignore[override]
+        """Learning rate of each parameter group at the present iteration."""
+        iteration = min(self.last_epoch, self.ends[-1])
+        index = bisect.bisect_left(self.ends, iteration)
+        begin = self.ends[index - 1] if index else 0
+        phase = (iteration - begin) / self.periods[index]
+        weight, eta_min = self.restart_weights[index], self.eta_mins[index]
+        return [
+            eta_min + weight * 0.5 * (float(base) - eta_min) * (1 + math.cos(math.pi * phase)) for base in self.base_lrs
+        ]
+
+
+class CosineAnnealingRestartLR(CosineAnnealingRestartCyclicLR):
     """Cosine annealing in periods, each from its weight times the initial rate down to `eta_min`.
 
     Past the last period the rate stays at its end.
@@ -79,27 +127,7 @@ class CosineAnnealingRestartLR(_ClosedForm):
         eta_min: float = 0.0,
         last_epoch: int = -1,
     ) -> None:
-        if len(periods) != len(restart_weights):
-            raise ValueError(
-                f"periods has {len(periods)} entries, restart_weights {len(restart_weights)}; one weight a period"
-            )
-        self.periods = list(periods)
-        self.restart_weights = list(restart_weights)
-        self.eta_min = eta_min
-        self.ends = [sum(self.periods[: i + 1]) for i in range(len(self.periods))]
-        super().__init__(optimizer, last_epoch)
-
-    def get_lr(self) -> list[float]:  # type: ignore[override]
-        """Learning rate of each parameter group at the present iteration."""
-        iteration = min(self.last_epoch, self.ends[-1])
-        index = bisect.bisect_left(self.ends, iteration)
-        begin = self.ends[index - 1] if index else 0
-        phase = (iteration - begin) / self.periods[index]
-        weight = self.restart_weights[index]
-        return [
-            self.eta_min + weight * 0.5 * (float(base) - self.eta_min) * (1 + math.cos(math.pi * phase))
-            for base in self.base_lrs
-        ]
+        super().__init__(optimizer, periods, restart_weights, [eta_min] * len(periods), last_epoch)
 
 
 # BasicSR calls its MultiStepRestartLR by the name of torch's class too; without restarts the two agree.
@@ -107,4 +135,5 @@ SCHEDULERS: dict[str, type[LRScheduler]] = {
     "MultiStepLR": MultiStepRestartLR,
     "MultiStepRestartLR": MultiStepRestartLR,
     "CosineAnnealingRestartLR": CosineAnnealingRestartLR,
+    "CosineAnnealingRestartCyclicLR": CosineAnnealingRestartCyclicLR,
 }

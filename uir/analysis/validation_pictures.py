@@ -1,0 +1,140 @@
+"""Pictures as a part of validation: a sheet of restored images, and a radar chart over the validation sets."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from uir.analysis.charts import radar_picture
+from uir.analysis.extras import matplotlib_part
+from uir.analysis.sheets import as_picture, of_width, write_sheet
+from uir.distributed import gathered, is_main, rank_and_world
+from uir.schema import ValOptions
+
+logger = logging.getLogger("uir")
+
+Observer = Callable[[Mapping[str, Any], Tensor], None]
+"""Called with a batch of one image and what was restored of it, [1, 3, H, W] on the CPU."""
+
+_WIDTH = 320
+_AXES = 3
+
+
+class Measured(Protocol):
+    """What was measured on a dataset: the metrics of the restored and of the degraded images, by name."""
+
+    dataset: str
+    results: dict[str, float]
+    inputs: dict[str, float]
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row of the sheet: its place (which dataset, which image), and pictures as small as they are shown, in uint8."""
+
+    place: tuple[int, int]
+    label: str
+    pictures: tuple[np.ndarray, ...]
+
+
+class ValidationPictures:
+    """Draws what `val.sheet` and `val.radar` ask for, validation after validation.
+
+    Args:
+        val: the section; None asks for nothing.
+
+    Raises:
+        ImportError: matplotlib, which the radar chart needs, is not installed.
+    """
+
+    def __init__(self, val: ValOptions | None) -> None:
+        self.sheet, self.radar = (val.sheet, val.radar) if val else (None, None)
+        self._rows: list[_Row] = []
+        self._sets = 0
+        if self.radar is not None:
+            try:
+                matplotlib_part("figure")
+            except ImportError as error:
+                raise ImportError(f"val.radar: {error}") from None
+
+    def watch(self, dataset: str, iteration: int | str) -> Observer | None:
+        """What is to see a dataset's images as they are restored; None where no sheet is due.
+
+        Args:
+            dataset: its name.
+            iteration: of the validation; in a test, its name.
+
+        Several processes share the images in turn, and each keeps those of the first ones that are its own.
+        """
+        if self.sheet is None or not self.sheet.is_due(iteration):
+            return None
+        turn, wanted = self._sets, self.sheet.images
+        index, step = rank_and_world()
+        self._sets += 1
+
+        def observe(batch: Mapping[str, Any], restored: Tensor) -> None:
+            nonlocal index
+            if index < wanted:
+                label = f"{dataset} {Path(batch['lq_path'][0]).stem}"
+                images = [batch["lq"][0], restored[0], *([batch["gt"][0]] if batch.get("gt") is not None else [])]
+                pictures = (of_width(as_picture(image, restored.shape[-2:]), _WIDTH) for image in images)
+                self._rows.append(_Row((turn, index), label, tuple(pictures)))
+            index += step
+
+        return observe
+
+    def write(
+        self, folder: Path, iteration: int | str, found: Sequence[Measured], best: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write `sheet_<iteration>.png` and `radar_<iteration>.png`, as far as they are due. All processes call it.
+
+        Args:
+            folder: where to.
+            iteration: as `watch` was told.
+            found: what was measured, dataset by dataset.
+            best: the best value of each metric so far (`val`), by dataset and metric.
+        """
+        if self.sheet is not None and self.sheet.is_due(iteration):
+            rows = sorted((row for rows in gathered(self._rows) for row in rows), key=lambda row: row.place)
+            self._rows, self._sets = [], 0
+            if rows and is_main():
+                _write_sheet(folder / f"sheet_{iteration}.png", rows)
+        if self.radar is not None and self.radar.is_due(iteration) and is_main():
+            now = f"iteration {iteration}" if isinstance(iteration, int) else iteration
+            _write_radar(folder / f"radar_{iteration}.png", self.radar.metric, now, found, best or {})
+
+
+def _write_sheet(path: Path, rows: Sequence[_Row]) -> None:
+    """Rows of a dataset without clean images have an empty place where others show theirs."""
+    titles = ["degraded", "restored", "clean"][: max(len(row.pictures) for row in rows)]
+    shown = []
+    for row in rows:
+        pictures = [picture / np.float32(255) for picture in row.pictures]
+        shown.append((row.label, pictures + [np.ones_like(pictures[0])] * (len(titles) - len(pictures))))
+    write_sheet(path, shown, titles, _WIDTH)
+
+
+def _write_radar(path: Path, metric: str, now: str, found: Sequence[Measured], best: Mapping[str, Any]) -> None:
+    """A line for the input, where it was measured on every dataset, one for the best so far and one for now."""
+    held = [item for item in found if metric in item.results]
+    if len(held) < _AXES:
+        names = ", ".join(item.dataset for item in held) or "none"
+        logger.warning(
+            "val.radar: no chart, because %s was measured on fewer than %d datasets: %s", metric, _AXES, names
+        )
+        return
+    runs: dict[str, list[float]] = {}
+    if all(metric in item.inputs for item in held):
+        runs["input"] = [item.inputs[metric] for item in held]
+    restored = [item.results[metric] for item in held]
+    so_far = [best.get(item.dataset, {}).get(metric, {}).get("val", item.results[metric]) for item in held]
+    if so_far != restored:
+        runs["best so far"] = so_far
+    runs[now] = restored
+    radar_picture(path, runs, [item.dataset for item in held], metric)
