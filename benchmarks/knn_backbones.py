@@ -22,11 +22,10 @@ from typing import Any
 from _runs import Runs
 from rich.table import Table
 
-from uir.ablation.statistics import interval
 from uir.analysis.features_of import PIXELS, Pool, features_of, pixel_features
 from uir.analysis.networks import Initialisation, load_network
 from uir.analysis.patches import DegradedPatches, degraded_patches
-from uir.analysis.probes import probe_features
+from uir.analysis.probes import LevelResult, probe_features
 from uir.data.images import list_images
 from uir.files import write_text
 from uir.models.building import pick_device
@@ -53,7 +52,7 @@ def training_file(runs: Runs, backbone: str, network: dict[str, Any], iterations
     data = read_yaml(base)[0]["datasets"]
     tasks = {label: {"held_out": 1} for label in data["train"]["tasks"]}  # the probed ones are kept apart already
     content = {
-        "name": f"{backbone}_seed{seed}", "base": str(base), "manual_seed": seed, "network_g": network,
+        "name": backbone, "base": str(base), "manual_seed": seed, "network_g": network,
         "datasets": {"train": {"tasks": tasks}, **{name: None for name in data if name != "train"}},
         "train": {"total_iter": iterations, "scheduler": {"periods": [iterations]}}, "val": None,
     }  # fmt: skip
@@ -61,30 +60,38 @@ def training_file(runs: Runs, backbone: str, network: dict[str, Any], iterations
 
 
 def accuracies(file: Path, weights: Path | None, init: Initialisation, seed: int, patches: DegradedPatches) -> Any:
-    """Accuracy in percent by pooling and feature level."""
+    """Mean accuracy and its deviation over the splits, in percent, by pooling and feature level."""
     network = load_network(file, weights, init=init, seed=seed)
     device = pick_device("auto")
     found = {}
     for pool in POOLS:
         features = features_of(network, patches.images, pool=pool, device=device)
-        found[pool] = {level.level: 100 * level.mean for level in probe_features(features, patches, "knn", k=5)}
+        found[pool] = {level.level: in_percent(level) for level in probe_features(features, patches, "knn", k=5)}
     return found
 
 
-def table_of(found: dict[str, Any], pixels: float) -> Table:
-    """Lines: backbone, initialisation and pooling; columns: the feature levels, the mean over seeds."""
-    title = f"Five degradations by nearest neighbours, % (chance 20, pixels {pixels:.1f}); ± 95 % over seeds"
+def in_percent(level: LevelResult) -> dict[str, float]:
+    """Mean and sample deviation over the splits."""
+    return {"mean": 100 * level.mean, "deviation": 100 * (level.deviation or 0.0)}
+
+
+def table_of(found: dict[str, Any], pixels: dict[str, float]) -> Table:
+    """Lines: backbone, weights and pooling, with the accuracy at each feature level."""
+    title = (
+        f"Five degradations by nearest neighbours, % (chance 20, pixels {shown(pixels)}); ± deviation over the splits"
+    )
     table = Table("backbone", "weights", "features", "by level, first to last", title=title)
     for backbone, inits in found.items():
-        for init, seeds in inits.items():
-            for pool in POOLS:
-                levels = zip(*(seed[pool].values() for seed in seeds.values()), strict=True)
-                shown = []
-                for values in levels:
-                    spread = interval(list(values))
-                    shown.append(f"{spread.mean:.1f}" + (f" ± {spread.half_width:.1f}" if spread.half_width else ""))
-                table.add_row(backbone, init, pool, "   ".join(shown))
+        for init, pools in inits.items():
+            for pool, levels in pools.items():
+                row = "   ".join(f"{name} {shown(level)}" for name, level in levels.items())
+                table.add_row(backbone, init, pool, row)
     return table
+
+
+def shown(value: dict[str, float]) -> str:
+    """Mean ± deviation."""
+    return f"{value['mean']:.1f} ± {value['deviation']:.1f}"
 
 
 def main() -> None:
@@ -94,35 +101,32 @@ def main() -> None:
     parser.add_argument("--probed", type=int, default=100, help="so many of them are probed and not trained on")
     parser.add_argument("--folder", default="experiments/knn_backbones", help="where everything goes")
     parser.add_argument("--minutes", type=float, default=3, help="time for training; the rest is done next time")
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--iterations", type=int, default=1500)
     parser.add_argument("--jobs", type=int, default=1, help="runs at once")
     options = parser.parse_args()
     runs = Runs(Path(options.folder), options.minutes)
-    files = list_images(Path(options.photographs))
-    part_photographs(runs.folder, Path(options.photographs), min(options.probed, len(files) // 2))
+    photographs = Path(options.photographs)
+    part_photographs(runs.folder, photographs, min(options.probed, len(list_images(photographs)) // 2))
     backbones = read_yaml(OPTIONS / "ablation" / "dcpt_controls.yml")[0]["grid"]["backbone"]
-    cells = [
-        (backbone, seed, training_file(runs, backbone, overrides["network_g"], options.iterations, seed))
-        for seed in range(options.seeds)
+    files = {
+        backbone: training_file(runs, backbone, overrides["network_g"], options.iterations, options.seed)
         for backbone, overrides in backbones.items()
-    ]
+    }
     with ThreadPoolExecutor(options.jobs) as pool:
-        list(pool.map(runs.train, (file for _, _, file in cells)))
+        list(pool.map(runs.train, files.values()))
     patches = degraded_patches(runs.folder / "probe", "dcpt_5d")
-    (pixels,) = probe_features({PIXELS: pixel_features(patches.images)}, patches, "knn", k=5)
+    pixels = in_percent(probe_features({PIXELS: pixel_features(patches.images)}, patches, "knn", k=5)[0])
     found: dict[str, Any] = {}
-    for backbone, seed, file in cells:
+    for backbone, file in files.items():
         weights = runs.weights(file.stem)
         for init in INITS:
-            if init == "trained" and not weights.exists():
-                continue
-            held = accuracies(file, weights if init == "trained" else None, init, seed, patches)
-            found.setdefault(backbone, {}).setdefault(init, {})[seed] = held
-            console.print(f"{backbone}, {init}, seed {seed}: {held}")
+            if init != "trained" or weights.exists():
+                own = weights if init == "trained" else None
+                found.setdefault(backbone, {})[init] = accuracies(file, own, init, options.seed, patches)
     console.width = 160
-    console.print(table_of(found, 100 * pixels.mean))
-    content = {"arguments": vars(options), "pixels": 100 * pixels.mean, "knn": found}
+    console.print(table_of(found, pixels))
+    content = {"arguments": vars(options), "pixels": pixels, "knn": found}
     write_text(runs.folder / "results.json", json.dumps(content, indent=2) + "\n")
     console.print(f"written: {runs.folder / 'results.json'}")
 
