@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from uir.checkpoint import read_file
 from uir.options import load_options
 from uir.train import train_pipeline
 
@@ -18,17 +20,31 @@ FILES = dict(re.findall(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", README, re.DO
 
 
 def test_the_examples_are_there() -> None:
-    assert set(FILES) == {"my_backbone.py", "my_parts.py", "my_run.yml"}
+    assert set(FILES) == {"my_backbone.py", "my_parts.py", "my_run.yml", "my_encoder.py", "my_blind_sr.yml"}
+
+
+def rows_of(option_file: str, folder: Path, *more: str) -> list[dict[str, Any]]:
+    """What a training by one of the README's option files logs in each iteration."""
+    for name, text in FILES.items():
+        (folder / name).write_text(text)
+    force = [f"path:experiments_root={folder / 'run'}", "num_gpu=0", "logger:print_freq=1", *more]
+    run = train_pipeline(ROOT, ["-opt", str(folder / option_file), "--force_yml", *force])
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
 def test_own_backbone_loss_and_degradation_train(tmp_path: Path) -> None:
-    for name, text in FILES.items():
-        (tmp_path / name).write_text(text)
-    force = [f"path:experiments_root={tmp_path / 'run'}", "num_gpu=0", "logger:print_freq=1"]
-    folder = train_pipeline(ROOT, ["-opt", str(tmp_path / "my_run.yml"), "--force_yml", *force])
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    rows = rows_of("my_run.yml", tmp_path)
     assert len(rows) == 20
     assert set(rows[0]) >= {"l_pix", "l_gradient"}
+
+
+def test_own_encoder_steers(tmp_path: Path) -> None:
+    rows = rows_of("my_blind_sr.yml", tmp_path, "train:total_iter=2")
+    assert len(rows) == 2
+    assert set(rows[0]) >= {"l_pix", "l_contrastive"}
+    card = read_file(tmp_path / "run" / "models" / "net_g_latest.pth")["card"]
+    assert card["arch"]["code_channels"] == 32
+    assert "body.0.weight" in read_file(tmp_path / "run" / "models" / "net_e_latest.pth")["params"]
 
 
 def test_the_tour_s_option_file_is_valid(tmp_path: Path) -> None:

@@ -145,3 +145,5 @@ def test_what_does_not_fit_is_told():
         SupConLoss()(code(draw(2, 4)), torch.tensor([0]))
     with pytest.raises(ValueError, match="at least 2"):
         CodebookLoss()(draw(1, 4))
+    with pytest.raises(ValueError, match=r"BidirectionalContrastiveLoss: .* expected at least 2, got 1"):
+        BidirectionalContrastiveLoss()(code(draw(1, 4)), code(draw(1, 4)))

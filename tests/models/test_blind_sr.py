@@ -16,7 +16,7 @@ from uir.data.building import training_stream
 from uir.layers.degradation_code import DegradationCode
 from uir.losses.contrastive_loss import InfoNCELoss
 from uir.models.building import build_model
-from uir.options import load_options
+from uir.options import OptionError, load_options
 
 Write = Callable[..., Path]
 
@@ -138,6 +138,22 @@ def test_every_loss_on_codes_works_beside_the_others(write_options: Write, pair_
     assert all(value > 0 for value in model.log_dict.values())
 
 
+def test_the_momentum_encoder_teaches_the_restorer(write_options: Write, pair_folders: Path) -> None:
+    """CRL-SR's conditional loss alone: it reads no code of network_e, which learns through what was restored."""
+    losses = {"train.pixel_opt": None, "train.contrastive_opt": {"type": "ConditionalContrastiveLoss"}}
+    model, batch = model_and_batch(write_options(changes(pair_folders, **losses)))
+    before = {role: weights(model.bare[role]) for role in "eg"}
+    step(model, batch)
+    moved = {
+        role: {name for name, value in model.bare[role].named_parameters() if not torch.equal(value, held[name])}
+        for role, held in before.items()
+    }
+    assert moved["g"] >= {"head.0.weight", "tail.1.weight"}
+    assert "E.0.weight" in moved["e"]
+    assert not any(name.startswith("mlp.") for name in moved["e"])  # its projection says nothing to anybody
+    assert list(model.net_e.left_out) == ["projection"]
+
+
 def test_the_code_may_be_zero_or_another_image_s(write_options: Write, pair_folders: Path) -> None:
     model, batch = model_and_batch(write_options(changes(pair_folders)))
     lq = batch["lq"]
@@ -148,9 +164,13 @@ def test_the_code_may_be_zero_or_another_image_s(write_options: Write, pair_fold
     model.code_use = "zero"
     assert torch.equal(model.restore(one), model.restore(one, code=codes[0].zeros_like()))
     model.code_use = "shuffled"
-    model._before = None
-    assert torch.equal(model.restore(one), model.restore(one, code=codes[0].zeros_like()))
-    assert torch.equal(model.restore(other), model.restore(other, code=codes[0]))
+    for _ in range(2):
+        model.feed_data(batch)  # the next validation does not know the images of this one
+        assert torch.equal(model.restore(one), model.restore(one, code=codes[0].zeros_like()))
+        assert torch.equal(model.restore(other), model.restore(other, code=codes[0]))
+    both = model.restore(lq)
+    torch.testing.assert_close(both[:1], model.restore(one, code=codes[1]))
+    torch.testing.assert_close(both[1:], model.restore(other, code=codes[0]))
 
 
 @pytest.mark.parametrize("use", ["zero", "shuffled"])
@@ -162,6 +182,17 @@ def test_training_with_another_code(write_options: Write, pair_folders: Path, us
         own = copy.deepcopy(model.bare["e"])(batch["lq"]).vector
     step(model, batch)
     assert torch.equal(seen[0].vector, torch.zeros_like(own) if use == "zero" else own.flip(0))
+
+
+@pytest.mark.parametrize("stage", [False, True])
+def test_codes_of_one_image_alone_are_not_shuffled(write_options: Write, pair_folders: Path, stage: bool) -> None:
+    more: dict[str, Any] = {"train.code": "shuffled", "datasets.train.batch_size_per_gpu": 1}
+    if stage:
+        later = {"name": "later", "iterations": 1, "code": "shuffled", "datasets": {"train": {"batch_size_per_gpu": 1}}}
+        stages = [{"name": "first", "iterations": 1}, later]
+        more = {"train.total_iter": None, "train.stages": stages}
+    with pytest.raises(OptionError, match=r"train.code: shuffled .*\.batch_size_per_gpu is 1; it must be at least 2"):
+        load_options(write_options(changes(pair_folders, **more)))
 
 
 def test_restoring_leaves_every_module_in_its_mode(write_options: Write, pair_folders: Path) -> None:
@@ -198,6 +229,13 @@ def test_what_does_not_fit_is_told_before_training(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         build_model(load_options(write_options(changes(pair_folders, **more))), torch.device("cpu"))
+
+
+def test_a_dataset_without_labels_is_told(write_options: Write, pair_folders: Path) -> None:
+    more = {"train.supervised_opt": {"type": "SupConLoss"}}
+    model, batch = model_and_batch(write_options(changes(pair_folders, **more)))
+    with pytest.raises(ValueError, match="a loss needs labels, and no image of the batch has one"):
+        step(model, batch)
 
 
 def test_a_dataset_without_second_crops_is_told(write_options: Write, pair_folders: Path) -> None:

@@ -7,17 +7,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from uir.components import build
 from uir.data.building import training_stream
 from uir.models.building import build_model
 from uir.options import Stage, load_options, read_merged
 
 OPTIONS = Path(__file__).resolve().parents[2] / "options"
-METHODS = ("dasr", "cdsr", "daa", "airnet")
+METHODS = ("dasr", "cdsr", "daa", "airnet", "crl_sr")
 PROXIES = sorted(file for method in METHODS for file in (OPTIONS / "train").glob(f"{method}_*_proxy.yml"))
 PUBLISHED = {
     *(f"dasr_x{scale}_iso" for scale in (2, 3, 4)), "dasr_x4_aniso",
     *(f"cdsr_x{scale}_aniso" for scale in (2, 3, 4)), "cdsr_x4_aniso_noise", "daa_x4_aniso", "airnet_5d",
 }  # fmt: skip
+RUNS = PUBLISHED | {"crl_sr_x4_multimodal"}  # whose weights and schedule are not known
 
 
 @pytest.mark.parametrize("file", PROXIES, ids=lambda file: file.stem)
@@ -38,10 +40,10 @@ def test_every_proxy_makes_a_step_of_each_stage(file: Path) -> None:
 @pytest.mark.parametrize("kind", ["train", "test"])
 def test_every_published_run_has_its_file_and_its_small_twin(kind: str) -> None:
     held = {file.stem for method in METHODS for file in (OPTIONS / kind).glob(f"{method}_*.yml")}
-    assert held >= PUBLISHED | {f"{name}_proxy" for name in PUBLISHED}
+    assert held >= RUNS | {f"{name}_proxy" for name in RUNS}
 
 
-@pytest.mark.parametrize("name", sorted(PUBLISHED | {f"{name}_proxy" for name in PUBLISHED}))
+@pytest.mark.parametrize("name", sorted(RUNS | {f"{name}_proxy" for name in RUNS}))
 def test_a_test_takes_the_networks_that_its_training_leaves(name: str) -> None:
     trained, tested = (read_merged(OPTIONS / kind / f"{name}.yml")[0] for kind in ("train", "test"))
     for role in "eg":
@@ -57,3 +59,41 @@ def test_the_contrast_has_the_published_balance(name: str) -> None:
     )
     assert train[slot]["loss_weight"] * 255 == pytest.approx(published, rel=1e-5)
     assert train["pixel_opt"] == {"type": "L1Loss", "loss_weight": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "encoder", "restorer"),
+    [
+        ("dasr_x2_iso", 1_278_784, 4_542_811), ("dasr_x3_iso", 1_278_784, 4_727_451),
+        ("dasr_x4_iso", 1_278_784, 4_690_523), ("dasr_x4_aniso", 1_278_784, 4_690_523),
+        ("cdsr_x4_aniso", 2_934_592, 10_318_738), ("cdsr_x4_aniso_noise", 2_934_592, 10_318_738),
+        ("daa_x4_aniso", 1_147_200 + 43_265, 1_670_424), ("airnet_5d", 1_319_936, None),
+    ],
+)  # fmt: skip
+def test_the_networks_have_their_published_size(name: str, encoder: int, restorer: int | None) -> None:
+    raw = read_merged(OPTIONS / "train" / f"{name}.yml")[0]
+    for role, expected in (("e", encoder), ("g", restorer)):
+        with torch.device("meta"):
+            network = build("archs", raw[f"network_{role}"])
+        assert expected in (None, sum(parameter.numel() for parameter in network.parameters())), role
+
+
+@pytest.mark.parametrize("small", ["", "_proxy"])
+def test_cdsr_trains_both_networks_from_the_start_and_every_fifth_image_has_no_noise(small: str) -> None:
+    loaded = load_options(OPTIONS / "train" / f"cdsr_x4_aniso_noise{small}.yml")
+    assert not loaded.stages
+    degradation = build("degradations", loaded.options.datasets["train"].arguments["degradation"])
+    steps = [step for seed in range(500) for step in degradation.record(seed, (96, 96)).steps or ()]
+    levels = [step["sigma_255"] for step in steps if step["op"] == "GaussianNoise"]
+    assert set(levels) == {0, 15}
+    assert levels.count(0) / 500 == pytest.approx(0.2, abs=0.05)
+
+
+def test_crl_sr_learns_by_its_two_losses() -> None:
+    first, second = load_options(OPTIONS / "train" / "crl_sr_x4_multimodal.yml").stages or ()
+    losses = [
+        {value["type"] for key, value in stage.file.raw["train"].items() if key.endswith("_opt")}
+        for stage in (first, second)
+    ]
+    contrastive = {"BidirectionalContrastiveLoss", "ConditionalContrastiveLoss"}
+    assert losses == [{"BidirectionalContrastiveLoss"}, {"L1Loss"} | contrastive]

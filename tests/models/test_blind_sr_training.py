@@ -59,10 +59,15 @@ def test_stages_equal_separate_files(write_options: Write, pair_folders: Path) -
         torch.testing.assert_close(one, two, atol=0, rtol=0)
 
 
-@pytest.mark.parametrize("stop", [1, 4])
-def test_a_resumed_run_equals_an_uninterrupted_one(write_options: Write, pair_folders: Path, stop: int) -> None:
-    """Stopped inside of stage 1, and inside of stage 2."""
-    more = {"train.ema_decay": 0.9, "logger.save_checkpoint_freq": 1}
+MIXED = {"train.accumulate": 2, "precision": "bf16"}
+
+
+@pytest.mark.parametrize(("stop", "more"), [(1, {}), (4, {}), (4, MIXED)], ids=["stage 1", "stage 2", "mixed"])
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    write_options: Write, pair_folders: Path, stop: int, more: dict[str, Any]
+) -> None:
+    """Stopped inside of stage 1, and inside of stage 2; with accumulation in bf16, too."""
+    more = {"train.ema_decay": 0.9, "logger.save_checkpoint_freq": 1, **more}
     file = write_options(staged(pair_folders, **more))
     whole = train(load_options(file, force=["name=whole"]))
     parts = train(load_options(file, force=["name=parts"]))
@@ -83,8 +88,10 @@ def test_a_run_is_not_resumed_with_another_queue(write_options: Write, pair_fold
         train(load_options(write_options(changes(pair_folders, **other))), auto_resume=True)
 
 
-def test_what_was_trained_is_tested(write_options: Write, pair_folders: Path) -> None:
-    options = staged(pair_folders, val={**VAL, "val_freq": None})
+@pytest.mark.parametrize("code", ["own", "zero", "shuffled"])
+def test_what_was_trained_is_tested(write_options: Write, pair_folders: Path, code: str) -> None:
+    """Steered as it was in training, too."""
+    options = staged(pair_folders, val={**VAL, "val_freq": None}, **{"train.code": code})
     folder = train(load_options(write_options(options)))
     weights = {f"path.pretrain_network_{role}": str(folder / "models" / f"net_{role}_latest.pth") for role in "eg"}
     test_file = write_options({**options, **weights}, "test.yml")
@@ -103,7 +110,6 @@ def test_daa_trains_by_its_file_alone(write_options: Write, pair_folders: Path) 
         "datasets.train": {**RANKING, "dataroot_gt": str(pair_folders / "gt"), "gt_size": 32, "batch_size_per_gpu": 2},
         "train.contrastive_opt": None,
         "train.ranking_opt": {"type": "MarginRankingLoss", "loss_weight": 0.000784314},
-        "train.freeze": [],
     }
     folder = train(load_options(write_options(staged(pair_folders, **{**more, "train.stages": stages}))))
     first, last = (content(folder, f"net_e_{number}.pth")["params"] for number in (2, 4))
@@ -148,21 +154,31 @@ BlindSRModel.optimize_parameters = told
 '''
 
 
-def test_two_processes_share_one_queue(write_options: Write, pair_folders: Path, tmp_path: Path) -> None:
-    """It holds every process's keys, in the order of ranks; queue and momentum encoder are alike in both."""
-    file = write_options(staged(pair_folders, plugins=["./spy.py"], **{"train.accumulate": 1}))
+def told_by_two(file: Path, folder: Path, *more: str) -> dict[str, list[list[str]]]:
+    """What the two processes of a training tell, by rank: iteration, pointer, queue, momentum encoder."""
     (file.parent / "spy.py").write_text(SPY)
     command = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "-m", "uir", "train", "--launcher"]
     done = subprocess.run(
-        [sys.executable, *command, "pytorch", "-opt", str(file)],
-        capture_output=True, text=True, timeout=200, env={**os.environ, "OMP_NUM_THREADS": "1", "SPY": str(tmp_path)},
+        [sys.executable, *command, "pytorch", "-opt", str(file), *more],
+        capture_output=True, text=True, timeout=200, env={**os.environ, "OMP_NUM_THREADS": "1", "SPY": str(folder)},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     told = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("spy ")]
-    by_rank = {rank: sorted(row[1:] for row in told if row[0] == rank) for rank in "01"}
+    return {rank: sorted(row[1:] for row in told if row[0] == rank) for rank in "01"}
+
+
+def test_two_processes_share_one_queue(write_options: Write, pair_folders: Path, tmp_path: Path) -> None:
+    """It holds every process's keys, in the order of ranks; queue and momentum encoder are alike in both."""
+    file = write_options(staged(pair_folders, plugins=["./spy.py"], **{"logger.save_checkpoint_freq": 1}))
+    by_rank = told_by_two(file, tmp_path)
     assert by_rank["0"] == by_rank["1"]
     assert [row[1] for row in by_rank["0"]] == ["4", "8", "2", "6", "0"]
     assert len({row[3] for row in by_rank["0"]}) > 3  # the momentum encoder moves
     queue, keys = torch.load(tmp_path / "queue0.pt"), [torch.load(tmp_path / f"keys{rank}.pt") for rank in "01"]
     torch.testing.assert_close(queue[:4], torch.nn.functional.normalize(torch.cat(keys), dim=1))
     assert not torch.equal(*keys)
+    for state in (load_options(file).root / "experiments").glob("*/training_states/*.state"):
+        if int(state.stem) > 3:  # in the midst of the second stage
+            state.unlink()
+    resumed = told_by_two(file, tmp_path, "--auto_resume")
+    assert resumed == {rank: rows[3:] for rank, rows in by_rank.items()}

@@ -82,7 +82,7 @@ class manet(Preset):  # noqa: N801
 
     Args:
         scale: 2, 3 or 4; widths are [0.175, 2.5] times the scale.
-        noise: σ of white noise on the small image, on the scale 0-255; MANet and CDSR have up to 15.
+        noise: σ of white noise on the small image, on the scale 0-255; CDSR has 15, and none on every fifth image.
     """
 
     def __init__(self, scale: int = 4, noise: Numbers = 0.0) -> None:

@@ -147,9 +147,14 @@ class BidirectionalContrastiveLoss(CodeLoss):
         """The loss of the projections [B, D] of degraded images and of the clean ones, in the same order.
 
         Raises:
-            ValueError: a code lacks its projection.
+            ValueError: a code lacks its projection, or there is one pair alone, which has nothing to be unlike.
         """
         logits = self.similarity(self.unit(code), self.unit(gt_code))
+        if len(logits) < 2:
+            raise ValueError(
+                "BidirectionalContrastiveLoss: compares the pairs of a batch; expected at least 2, got 1; raise "
+                "batch_size_per_gpu"
+            )
         right = torch.arange(len(logits), device=logits.device)
         return self.loss_weight * (F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right)) / 2
 
@@ -160,8 +165,8 @@ class ConditionalContrastiveLoss(CodeLoss):
 
     Only the paper's abstract is known: a conditional contrastive loss guides the regeneration of high frequencies.
     Here: −log of the softmax probability of the clean image of the same scene, among it and the degraded images of the
-    batch; all three are seen by the momentum encoder, through which the gradient reaches the restorer alone. No number
-    of the paper could be checked. Needs a `projection`.
+    batch; all three are seen by the momentum encoder, through which the gradient reaches what was restored, and which
+    does not learn from it. No number of the paper could be checked. Needs a `projection`.
 
     Args:
         temperature: not known; MoCo's.

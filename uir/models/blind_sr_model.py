@@ -7,7 +7,7 @@ AirNet (Li et al., CVPR 2022): what differs between them are networks, losses an
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -16,12 +16,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from uir.checkpoint import read_file, write_checkpoint
+from uir.checkpoint import read_file, read_weights, write_checkpoint
 from uir.distributed import gathered, is_main
 from uir.layers.degradation_code import DegradationCode
 from uir.layers.padding import crop, pad_to_multiple
 from uir.models.base_model import BaseModel
-from uir.models.code_losses import MOMENTUM_INPUTS, inputs_of, needs_of_losses
+from uir.models.code_losses import MOMENTUM_INPUTS, RESTORED_INPUTS, inputs_of, needs_of_losses
 from uir.models.encoder_step import (
     STEERING,
     EncoderStep,
@@ -74,13 +74,15 @@ class BlindSRModel(BaseModel):
     others are evaluated as they are. Without a loss on images `network_g` does not run.
 
     Where a loss asks for keys, a momentum encoder follows `network_e` once before each optimizer step, and the keys of
-    every batch whose losses are finite enter the queue after it, so with `accumulate` several times a step. Both are
-    written to `net_e_*.pth` as `momentum`, and go on from stage to stage and after an interruption.
+    every batch enter the queue after it, so with `accumulate` several times a step; from a loss on that is not finite,
+    those of its step stay out. Both are written to `net_e_*.pth` as `momentum`, and go on from stage to stage and after
+    an interruption.
 
     Restoring takes one code for the whole image.
 
     Attributes:
-        code_use: as the option `train.code`, for restoring too; may be set. "shuffled" then means the code of the image
+        code_use: as the option `train.code`, for restoring too, and in a test as network_g was trained; may be set.
+            "shuffled" is the code of the image before in the batch; of an image restored alone, that of the image
             restored before, zeros for the first one.
     """
 
@@ -99,13 +101,26 @@ class BlindSRModel(BaseModel):
         self, *, networks: Mapping[str, Component], train: TrainOptions | None = None, **arguments: Any
     ) -> None:
         self.contrast: MomentumContrast | None = None
-        self.code_use: CodeUse = getattr(train, "code", "own")
+        self.code_use: CodeUse = getattr(train, "code", None) or _trained_with(arguments["path"])
         self._keys: Tensor | None = None
         self._before: DegradationCode | None = None
         missing = [role for role in self.network_roles if role not in networks]
         if missing:
             raise ValueError(f"network_{missing[0]} is missing; BlindSRModel needs an encoder and a restorer")
         super().__init__(networks={role: networks[role] for role in self.network_roles}, train=train, **arguments)
+
+    @classmethod
+    def problems_of(cls, raw: Mapping[str, Any]) -> Iterable[tuple[tuple[str, ...], str]]:
+        """Codes that cannot be shuffled, there being one in a batch."""
+        train, datasets = raw.get("train"), raw.get("datasets")
+        data = datasets.get("train") if isinstance(datasets, Mapping) else None
+        one = isinstance(data, Mapping) and data.get("batch_size_per_gpu") == 1
+        if one and isinstance(train, Mapping) and train.get("code") == "shuffled":
+            yield (
+                ("train", "code"),
+                ": shuffled gives each image the code of another one of its batch, and "
+                "datasets.train.batch_size_per_gpu is 1; it must be at least 2",
+            )
 
     # --- networks ---
 
@@ -156,7 +171,7 @@ class BlindSRModel(BaseModel):
         trained = [role for role in self.network_roles if getattr(self.train_opt, f"optim_{role}", None) is not None]
         if not trained:
             raise ValueError("train: neither optim_e nor optim_g is given; nothing would be trained")
-        if "g" in trained and "restored" not in asked:
+        if "g" in trained and asked.isdisjoint(RESTORED_INPUTS):
             raise ValueError(
                 "train.optim_g: no loss is on restored images, so network_g cannot learn; add pixel_opt, or train "
                 "network_e alone (a stage's `train: [network_e]`)"
@@ -188,6 +203,11 @@ class BlindSRModel(BaseModel):
 
     # --- the step ---
 
+    def feed_data(self, data: Mapping[str, Any]) -> None:
+        """As every method; a validation behind this step does not know the images of the one before."""
+        super().feed_data(data)
+        self._before = None
+
     def optimize_parameters(self, current_iter: int) -> None:
         """As every method; then the keys enter the queue."""
         self._keys = None
@@ -202,7 +222,7 @@ class BlindSRModel(BaseModel):
             if self._micro_batch == 0:
                 self.contrast.follow(self.bare["e"])
             values |= self._momentum_values()
-        if "restored" in self._wanted:
+        if not self._wanted.isdisjoint(RESTORED_INPUTS):
             values["restored"] = self._restored(values["code"])
             values["gt"] = self.gt
         if "restored_key" in self._wanted and self.contrast is not None:
@@ -260,11 +280,7 @@ class BlindSRModel(BaseModel):
 
     def _restored(self, code: DegradationCode) -> Tensor:
         gt = self._clean()
-        if self.code_use == "shuffled":
-            code = code.index_select(torch.arange(len(gt), device=self.device).roll(1))
-        elif self.code_use == "zero":
-            code = code.zeros_like()
-        restored: Tensor = self.net_g(self.lq, code).float()
+        restored: Tensor = self.net_g(self.lq, self._used(code, len(gt))).float()
         if restored.shape != gt.shape:
             raise ValueError(
                 f"network_g made {tuple(restored.shape)} of {tuple(self.lq.shape)}, gt is {tuple(gt.shape)}; "
@@ -287,6 +303,10 @@ class BlindSRModel(BaseModel):
         records = self.batch.get("degradation")
         labels = (None,) * len(self.lq) if records is None else tuple(records.labels)
         names = sorted({label for label in labels if label is not None})
+        if not names:
+            raise ValueError(
+                "a loss needs labels, and no image of the batch has one; give the dataset a `label`, or tasks"
+            )
         indices = [names.index(label) if label is not None else -1 for label in labels]
         return torch.tensor(indices, device=self.device)
 
@@ -321,17 +341,21 @@ class BlindSRModel(BaseModel):
             code = self.encode(lq)
             if code.map is not None and padded is not lq:
                 code = replace(code, map=self.encode(padded).map)
-            code = self._used(code)
+            code = self._used(code, len(lq))
         with torch.no_grad(), self.autocast(), evaluating(network):
             restored: Tensor = network(padded, code).float()
         return crop(restored, lq.shape[-2] * self.scale, lq.shape[-1] * self.scale)
 
-    def _used(self, code: DegradationCode) -> DegradationCode:
-        """The code as `code_use` says."""
+    def _used(self, code: DegradationCode, images: int) -> DegradationCode:
+        """The code of some images as `code_use` says."""
         if self.code_use == "own":
             return code
+        if self.code_use == "zero":
+            return code.zeros_like()
+        if images > 1:
+            return code.index_select(torch.arange(images, device=self.device).roll(1))
         before, self._before = self._before, code
-        return code.zeros_like() if self.code_use == "zero" or before is None else before
+        return code.zeros_like() if before is None else before
 
     # --- files ---
 
@@ -346,6 +370,10 @@ class BlindSRModel(BaseModel):
             if role == "e" and self.contrast is not None:
                 params["momentum"] = self.contrast.state_dict()
             write_checkpoint(models / f"net_{role}_{tag}.pth", params, self.card(role))
+
+    def card(self, role: str) -> dict[str, Any]:
+        """As every method; the restorer's says by what it is steered."""
+        return {**super().card(role), **({"code": self.code_use} if role == "g" else {})}
 
     def resume_training(self, state: Mapping[str, Any], models: Path) -> None:
         """Go on from a state; momentum encoder and queue are in the encoder's file."""
@@ -364,3 +392,12 @@ class BlindSRModel(BaseModel):
         self.contrast.load_state_dict(state)
         logger.info("The momentum encoder and its queue go on from %s", file)
         return True
+
+
+def _trained_with(path: PathOptions) -> CodeUse:
+    """What steered the restorer that a test starts from."""
+    file: Path | None = getattr(path, "pretrain_network_g", None)
+    use: CodeUse = "own" if file is None else read_weights(file)[1].get("code", "own")
+    if use != "own":
+        logger.info("network_g was trained with `code: %s`, and restores with it", use)
+    return use

@@ -25,6 +25,9 @@ INPUTS = {
 }
 """What a loss may name in its `inputs`."""
 MOMENTUM_INPUTS = ("key", "queue", "restored_key", "gt_key", "lq_key_code")
+RESTORED_INPUTS = ("restored", "restored_key")
+CODE_INPUTS = ("code", "gt_code", "renditions")
+"""What network_e itself says."""
 
 
 def inputs_of(loss: Any) -> tuple[str, ...]:
@@ -36,7 +39,7 @@ def inputs_of(loss: Any) -> tuple[str, ...]:
 def needs_of_losses(
     train: TrainOptions, slots: Iterable[str], encoder: str, given: Sequence[str]
 ) -> tuple[set[str], set[str]]:
-    """The fields of a code that the losses of `train` read, and all that they ask for.
+    """The fields of network_e's own codes that the losses of `train` read, and all that they ask for.
 
     Args:
         train: with losses in `slots` and in any further key `<name>_opt`.
@@ -59,7 +62,8 @@ def needs_of_losses(
         unknown = [entry for entry in inputs_of(loss) if entry not in INPUTS]
         if unknown:
             raise ValueError(f"train.{slot}: {name} asks for '{unknown[0]}'; there are {', '.join(INPUTS)}")
-        read |= set(getattr(loss, "needs", ()))
+        if not set(CODE_INPUTS).isdisjoint(inputs_of(loss)):
+            read |= set(getattr(loss, "needs", ()))
         missing = [field for field in getattr(loss, "needs", ()) if field not in given]
         if missing:
             raise ValueError(
