@@ -111,23 +111,28 @@ def load_weights(network: nn.Module, path: Path, param_key: str | None = None, s
             differences.
     """
     state, card = read_weights(path, param_key)
-    fit_state(network, state, str(path), strict)
+    fit_state(network, state, str(path), strict, card)
     return card
 
 
-def fit_state(network: nn.Module, state: StateDict, source: str, strict: bool = True) -> None:
+def fit_state(
+    network: nn.Module, state: StateDict, source: str, strict: bool = True, card: Mapping[str, Any] | None = None
+) -> None:
     """Load a state dict into a network, as `load_weights` does with a file.
 
     A network may have `check_state_dict(state)`, which sees the keys of the file and raises a ValueError where loading
     would lose what the weights mean, and `convert_state_dict(state)` (of its class), which then renames published key
-    variants and drops what the network does not need.
+    variants and drops what the network does not need. `check_arch(arch)` does as `check_state_dict` with the mapping
+    that the file's card describes the network by, for what no key tells.
     """
-    check = getattr(network, "check_state_dict", None)
-    if check is not None:
-        try:
-            check(state)
-        except ValueError as error:
-            raise CheckpointError(f"{source}: {error}") from None
+    described = (card or {}).get("arch")
+    for method, held in (("check_arch", described), ("check_state_dict", state)):
+        check = getattr(network, method, None)
+        if check is not None and isinstance(held, Mapping):
+            try:
+                check(held)
+            except ValueError as error:
+                raise CheckpointError(f"{source}: {error}") from None
     convert = getattr(type(network), "convert_state_dict", None)
     if convert is not None:
         state = convert(state)

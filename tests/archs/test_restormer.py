@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from uir.archs.restormer_arch import Restormer, RestormerDCPT
-from uir.checkpoint import fit_state
+from uir.checkpoint import CheckpointError, fit_state
 from uir.layers.features import FeaturePoint, FeatureTap
 from uir.layers.transposed_attention import BiasFreeNorm2d, TransposedAttention
 
@@ -105,6 +105,15 @@ def test_weights_of_dcpt_are_refused_where_attention_is_a_softmax():
     state = as_dcpt_writes_it(RestormerDCPT(**SMALL).state_dict())
     with pytest.raises(ValueError, match="type: RestormerDCPT"):
         fit_state(Restormer(**SMALL, LayerNorm_type="BiasFree"), state, "a test", strict=False)
+
+
+@pytest.mark.parametrize(("held", "built"), [(Restormer, RestormerDCPT), (RestormerDCPT, Restormer)])
+def test_the_card_tells_which_of_the_two_it_was(held, built):
+    state = held(**SMALL, LayerNorm_type="BiasFree").state_dict()
+    card = {"arch": {"type": held.__name__}}
+    fit_state(held(**SMALL, LayerNorm_type="BiasFree"), state, "a test", card=card)
+    with pytest.raises(CheckpointError, match=f"type: {held.__name__}$"):
+        fit_state(built(**SMALL, LayerNorm_type="BiasFree"), state, "a test", card=card)
 
 
 @pytest.mark.parametrize(("held", "built"), [("WithBias", "BiasFree"), ("BiasFree", "WithBias")])

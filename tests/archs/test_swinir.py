@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from uir.archs.swinir_arch import SwinIR
-from uir.checkpoint import fit_state
+from uir.checkpoint import CheckpointError, fit_state
 from uir.components import build
 from uir.layers.drop_path import DropPath
 from uir.layers.features import FeaturePoint, FeatureTap
@@ -185,6 +185,15 @@ def test_weights_that_tell_nothing_of_masks_load(attn_mask):
     network = SwinIR(**SMALL, attn_mask=attn_mask)
     fit_state(network, own, "a file")
     torch.testing.assert_close(network.state_dict(), own)
+
+
+@pytest.mark.parametrize("attn_mask", [True, False])
+def test_the_card_tells_of_masks(attn_mask):
+    own = SwinIR(**SMALL).state_dict()
+    card = {"arch": {"type": "SwinIR", **SMALL, "attn_mask": attn_mask}}
+    fit_state(SwinIR(**SMALL, attn_mask=attn_mask), own, "a file", card=card)
+    with pytest.raises(CheckpointError, match=f"a file: .*build it with attn_mask: {str(attn_mask).lower()}"):
+        fit_state(SwinIR(**SMALL, attn_mask=not attn_mask), own, "a file", card=card)
 
 
 def test_the_flags_switch_tables_and_masks():

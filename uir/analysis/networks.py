@@ -55,7 +55,7 @@ def load_network(
         torch.manual_seed(seed)
         network: nn.Module = build(ARCH_REGISTRY, arch)
     if init == "trained":
-        fit_state(network, state, str(model))
+        fit_state(network, state, str(model), card=card)
     elif init == "kaiming":
         kaiming_initialise(network, seed)
     return network.eval()

@@ -361,6 +361,20 @@ class SwinIR(nn.Module):
                 state |= {f"{name}.attn_mask": mask.clone()} if self.attn_mask and self.shift and module.shifted else {}
         return state
 
+    def check_arch(self, arch: Mapping[str, Any]) -> None:
+        """Refuse weights of a SwinIR with masks in one without, and the reverse; the keys do not tell.
+
+        Raises:
+            ValueError: the network of the card has another `attn_mask`.
+        """
+        trained = arch.get("attn_mask", True)
+        if str(arch.get("type", "")).removeprefix("uir:") == "SwinIR" and trained != self.attn_mask:
+            has = "with" if trained else "without"
+            raise ValueError(
+                f"SwinIR: these weights were trained {has} masks of the shifted windows, and the network computes "
+                f"something else; build it with attn_mask: {str(trained).lower()}"
+            )
+
     def check_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Refuse weights that would not compute here what they were trained for.
 
