@@ -139,6 +139,24 @@ def test_a_test_file_measures_the_networks_of_every_cell(
     assert plan.runs[1].options["test"]["network_g"]["width"] == 8
 
 
+def test_another_test_file_trains_nothing_again(
+    write_ablation: Write, write_options: Write, pair_folders: Path
+) -> None:
+    roots = {"dataroot_gt": str(pair_folders / "gt"), "dataroot_lq": str(pair_folders / "lq")}
+    sets = {"test_one": {"type": "PairedImageDataset", "name": "one", **roots}}
+    options = {"datasets": sets, "network_g": None, "train": None, "val.val_freq": None}
+    file = write_ablation({"seeds": [1], "grid": {"width": {"narrow": None}}, "test": "test.yml"})
+    write_options(options, "test.yml")
+    plan, _ = ablate(file)
+    weights = plan.runs[0].output("train") / "models" / "net_g_latest.pth"
+    written = weights.stat().st_mtime_ns
+    write_options({**options, "val.metrics.other": {"type": "calculate_ssim", "crop_border": 0}}, "test.yml")
+    plan, told = ablate(file)
+    assert weights.stat().st_mtime_ns == written
+    assert set(read_history(plan.runs[0]).final["one"]) == {"psnr", "other"}
+    assert "finished already" not in told[0]
+
+
 def test_a_dry_run_lists_the_runs_and_writes_nothing(write_ablation: Write, capsys: pytest.CaptureFixture[str]) -> None:
     file = write_ablation()
     assert call("ablate", file, "--dry_run", "--json") == 0

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 
 from uir.ablation.grid import read_ablation
 from uir.ablation.runner import job_environment
-from uir.ablation.runs import plan_runs
+from uir.ablation.runs import Run, plan_runs
 from uir.options import OptionError
 
 Write = Callable[..., Path]
@@ -62,6 +64,15 @@ def test_excluded_cells_are_left_out(write_ablation: Write) -> None:
     assert names(file) == ["narrow-l1", "narrow-mse", "wide-l1"]
 
 
+def test_cells_named_by_numbers_are_excluded_and_referenced(write_ablation: Write) -> None:
+    axes = {"width": {8: None, 16: None, 32: None}, "loss": {"l1": None}}
+    for reference in (8, {"width": 8}):
+        changes = {"grid": axes, "reference": reference, "exclude": [{"width": 16}, {"width": [16, 16]}]}
+        ablation = read_ablation(write_ablation(changes))
+        assert [cell.name for cell in ablation.cells] == ["8-l1", "32-l1"]
+        assert ablation.reference_of(ablation.cells[1]) == "8-l1"
+
+
 def test_differences_are_taken_within_the_other_axes(write_ablation: Write) -> None:
     ablation = read_ablation(write_ablation({"grid": GRID, "reference": {"width": "narrow"}}))
     assert [ablation.reference_of(cell) for cell in ablation.cells] == [None, None, "narrow-l1", "narrow-mse"]
@@ -71,12 +82,40 @@ def test_differences_are_taken_within_the_other_axes(write_ablation: Write) -> N
 def test_other_options_give_another_fingerprint_and_other_seeds_do_not_change_it(write_ablation: Write) -> None:
     def prints(changes: dict[str, Any], base: dict[str, Any] | None = None) -> list[str]:
         file = write_ablation(changes, base)
-        return [run.fingerprint for run in plan_runs(read_ablation(file), file.parents[1]).runs]
+        return [run.fingerprint("train") for run in plan_runs(read_ablation(file), file.parents[1]).runs]
 
     two = prints({"seeds": [1, 2]})
     assert len(set(two)) == 4
     assert prints({"seeds": [2, 1]}) == [two[1], two[0], two[3], two[2]]
     assert not set(prints({"seeds": [1, 2]}, {"train.total_iter": 5})) & set(two)
+
+
+@pytest.fixture
+def finished(tmp_path: Path) -> Run:
+    run = Run("one", 1, tmp_path, {"train": {"lr": 1}, "test": {"metric": "psnr"}}, 4)
+    run.begin()
+    for step in run.options:
+        run.note_done(step, {})
+    assert run.is_finished()
+    return run
+
+
+def test_another_test_leaves_the_training_done(finished: Run) -> None:
+    other = replace(finished, options={**finished.options, "test": {"metric": "ssim"}})
+    assert other.done() == ["train"]
+    assert other.has_begun()
+    assert replace(finished, options={"train": {"lr": 1}}).is_finished()
+
+
+def test_a_test_that_another_one_has_replaced_is_not_done(finished: Run) -> None:
+    replace(finished, options={**finished.options, "test": {"metric": "ssim"}}).begin()
+    assert finished.done() == ["train"]
+
+
+def test_another_training_needs_the_test_again(finished: Run) -> None:
+    other = replace(finished, options={**finished.options, "train": {"lr": 2}})
+    assert other.done() == []
+    assert not other.has_begun()
 
 
 @pytest.mark.parametrize(
@@ -94,6 +133,21 @@ def test_other_options_give_another_fingerprint_and_other_seeds_do_not_change_it
         ({"reference": "narow"}, "reference: 'narow' is no cell of an axis; did you mean narrow?"),
         ({"reference": {"widht": "narrow"}}, "reference.widht is not an axis of the grid; did you mean width?"),
         ({"exclude": [{"width": "huge"}]}, "exclude.0.width: 'huge' is not one of narrow, wide"),
+        ({"reference": 3}, "reference: '3' is no cell of an axis"),
+        ({"reference": ["wide"]}, "reference: expected the name of a cell or {axis: value}, got ['wide']"),
+        (
+            {"reference": {"width": ["wide"]}},
+            "ablation.yml:13: reference.width: expected the name of a cell, got ['wide']",
+        ),
+        (
+            {"exclude": [{"width": [["wide"]]}]},
+            "ablation.yml:14: exclude.0.width: expected the name of a cell, got ['wide']",
+        ),
+        ({"exclude": [["wide"]]}, "exclude.0: expected {axis: value or [values]}, got ['wide']"),
+        (
+            {"grid": {"width": {16: {"path": 3}}}, "reference": None},
+            "ablation.yml:6: grid.width.16.path: expected a mapping, got 3",
+        ),
         ({"exclude": [{"width": ["narrow", "wide"]}]}, "exclude: no cell is left"),
         ({"exclude": [{"width": "narrow"}]}, "reference: every cell with width: narrow is excluded"),
         ({"metric": "psrn"}, "metric: 'psrn' is not in val.metrics; did you mean psnr?"),
@@ -109,10 +163,28 @@ def test_other_options_give_another_fingerprint_and_other_seeds_do_not_change_it
             {"grid": {"width": {"narrow": {"train:optm_g:lr": 1}}}},
             "cell 'narrow': --force_yml train:optm_g:lr=1: train.optm_g is not an option",
         ),
+        (
+            {"grid": {"width": {"narrow": {"train:total_iter": date(2024, 1, 1)}}}},
+            ": train.total_iter: expected a whole number, got '2024-01-01'",
+        ),
     ],
 )  # fmt: skip
 def test_mistakes_are_named(write_ablation: Write, changes: dict[str, Any], message: str) -> None:
     assert message in mistakes(write_ablation(changes))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("plugins: 3", "tested by {file}: plugins: expected a list, got 3"),
+        ("3: 4", "tested by {file}: 3 is not an option"),
+    ],
+)
+def test_a_mistake_of_the_test_file_is_named(write_ablation: Write, line: str, message: str) -> None:
+    file = write_ablation({"test": "test.yml"})
+    test = file.with_name("test.yml")
+    test.write_text(f"{line}\n")
+    assert message.format(file=test) in mistakes(file)
 
 
 def test_a_mistake_of_the_base_file_is_told_once_with_its_line(write_ablation: Write) -> None:

@@ -147,7 +147,7 @@ class _Reader:
                 continue
             axes[str(axis)] = {}
             for name, overrides in values.items():
-                where = ("grid", axis, name)
+                where = ("grid", str(axis), str(name))
                 if not _is_name(str(name)):
                     self.say(where, ": a cell's name names a folder too; use letters, digits and . + - _")
                 if not isinstance(overrides or {}, dict):
@@ -157,6 +157,8 @@ class _Reader:
                 for key in overrides or {}:
                     if str(key).split(":")[0] in OWN_KEYS:
                         self.say((*where, key), "is set by the ablation; a cell cannot change it")
+                    elif key == "path" and not isinstance(overrides[key], dict | None):
+                        self.say((*where, key), f": expected a mapping, got {overrides[key]!r}")
         return axes
 
     def _cells(self, axes: Mapping[str, Mapping[str, dict[str, Any]]]) -> list[Cell]:
@@ -187,13 +189,15 @@ class _Reader:
             lists = {str(axis): value if isinstance(value, list) else [value] for axis, value in rule.items()}
             known = [self._known(("exclude", index), axes, axis, value) for axis in lists for value in lists[axis]]
             if all(known):
-                found.append(lists)
+                found.append({axis: [str(value) for value in values] for axis, values in lists.items()})
         return found
 
     def _known(self, where: KeyPath, axes: Mapping[str, Any], axis: str, value: Any) -> bool:
         if axis not in axes:
             self.say((*where, axis), f"is not an axis of the grid{nearest(axis, axes)}")
-        elif value not in axes[axis]:
+        elif isinstance(value, list | dict):
+            self.say((*where, axis), f": expected the name of a cell, got {value!r}")
+        elif str(value) not in axes[axis]:
             self.say((*where, axis), f": '{value}' is not one of {', '.join(axes[axis])}")
         else:
             return True
@@ -201,7 +205,8 @@ class _Reader:
 
     def _reference(self, axes: Mapping[str, Any]) -> dict[str, str] | None:
         given = self.raw.get("reference")
-        if isinstance(given, str):
+        if given is not None and not isinstance(given, list | dict):
+            given = str(given)  # a name may be a number
             holding = [axis for axis, values in axes.items() if given in values]
             if len(holding) != 1:
                 names = [name for values in axes.values() for name in values]
@@ -209,12 +214,12 @@ class _Reader:
                 self.say(("reference",), f": '{given}' {reason}{'' if holding else nearest(given, names)}")
                 return None
             return {holding[0]: given}
-        if given is not None and not isinstance(given, dict):
+        if isinstance(given, list):
             self.say(("reference",), f": expected the name of a cell or {{axis: value}}, got {given!r}")
             return None
         pairs = {str(axis): value for axis, value in (given or {}).items()}
         known = [self._known(("reference",), axes, axis, value) for axis, value in pairs.items()]
-        return pairs if pairs and all(known) else None
+        return {axis: str(value) for axis, value in pairs.items()} if pairs and all(known) else None
 
 
 def _cell(values: dict[str, str], overrides: list[dict[str, Any]]) -> Cell:
@@ -223,7 +228,7 @@ def _cell(values: dict[str, str], overrides: list[dict[str, Any]]) -> Cell:
     for mapping in overrides:
         for key, value in mapping.items():
             if ":" in str(key):
-                force.append(f"{key}={json.dumps(value)}")
+                force.append(f"{key}={json.dumps(value, default=str)}")
             else:
                 _merge(nested, {key: value})
     return Cell("-".join(values.values()), values, nested, tuple(force))

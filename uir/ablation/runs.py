@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,10 +45,10 @@ class Run:
         """What the run is called in messages."""
         return f"{self.cell} seed {self.seed}"
 
-    @property
-    def fingerprint(self) -> str:
-        """A hash of the option files: another one, another run."""
-        return hashlib.sha256(json.dumps(self.options, sort_keys=True).encode()).hexdigest()
+    def fingerprint(self, step: str) -> str:
+        """A hash of the option files of a step and those before it: another one, another result."""
+        counting = [self.options[name] for name in STEPS[: STEPS.index(step) + 1]]
+        return hashlib.sha256(json.dumps(counting, sort_keys=True).encode()).hexdigest()
 
     def option_file(self, step: str) -> Path:
         """Where the option file of a step is written."""
@@ -60,37 +60,43 @@ class Run:
 
     def done(self) -> list[str]:
         """The steps that are done with these very options."""
-        return list(self._state().get("done", []))
+        return [step for step, noted in self._noted().items() if noted["done"]]
 
     def is_finished(self) -> bool:
         """Whether nothing is left to do."""
         return all(step in self.done() for step in self.options)
 
     def has_begun(self) -> bool:
-        """Whether it was started with these very options."""
-        return bool(self._state())
+        """Whether its training was started with these very options."""
+        return "train" in self._noted()
 
     def begin(self) -> None:
-        """Write the option files, and note that the run is under way."""
+        """Write the option files, and note that the run is under way; what was done with others is forgotten."""
         for step, options in self.options.items():
             write_text(self.option_file(step), yaml.safe_dump(dict(options), sort_keys=False, allow_unicode=True))
-        if not self.has_begun():
-            self._write([], {})
+        self._write(self._noted())
 
     def note_done(self, step: str, about: Mapping[str, Any]) -> None:
         """Note that a step is done; `about` is what shall be known about how."""
-        self._write([*self.done(), step], {**self._state().get("about", {}), step: dict(about)})
+        self._write(
+            {**self._noted(), step: {"fingerprint": self.fingerprint(step), "done": True, "about": dict(about)}}
+        )
 
-    def _state(self) -> dict[str, Any]:
-        """What is noted of the run; empty for one with other options."""
+    def _noted(self) -> dict[str, Any]:
+        """What is noted of each step; nothing of one with other options."""
         try:
-            state: dict[str, Any] = json.loads((self.folder / "cell.json").read_text(encoding="utf-8"))
+            noted = json.loads((self.folder / "cell.json").read_text(encoding="utf-8")).get("steps", {})
         except (OSError, json.JSONDecodeError):
             return {}
-        return state if state.get("fingerprint") == self.fingerprint else {}
+        return {
+            step: noted[step]
+            for step in self.options
+            if step in noted and noted[step]["fingerprint"] == self.fingerprint(step)
+        }
 
-    def _write(self, done: Sequence[str], about: Mapping[str, Any]) -> None:
-        state = {"cell": self.cell, "seed": self.seed, "fingerprint": self.fingerprint, "done": done, "about": about}
+    def _write(self, noted: Mapping[str, Any]) -> None:
+        begun = {step: {"fingerprint": self.fingerprint(step), "done": False} for step in self.options}
+        state = {"cell": self.cell, "seed": self.seed, "steps": {**begun, **noted}}
         write_text(self.folder / "cell.json", json.dumps(state, indent=2))
 
 
@@ -191,7 +197,7 @@ def _read_test(ablation: Ablation) -> dict[str, Any] | None:
         return None
     raw, marks = read_merged(ablation.test)
     load_plugins_of(raw, marks, ablation.test)
-    return {key: value for key, value in raw.items() if key not in ("path", "train") and "network_" not in key}
+    return {key: value for key, value in raw.items() if key not in ("path", "train") and "network_" not in str(key)}
 
 
 def _load_test(
@@ -206,10 +212,13 @@ def _load_test(
     for role in roles:
         path[f"pretrain_network_{role}"] = str(place / "train" / "models" / f"net_{role}_latest.pth")
         path[f"param_key_{role}"] = "params_ema"  # where there is no average, `params` is taken
+    plugins = test.get("plugins") or []
+    if isinstance(plugins, list):  # else a mistake, told with the others
+        plugins = [*dict.fromkeys([*plugins, *last.options.plugins])]
     content = {
         **test, **{f"network_{role}": last.raw[f"network_{role}"] for role in roles}, "model_type": model,
         "scale": last.options.scale, "name": last.options.name, "manual_seed": last.seed, "path": path,
-        "plugins": [*dict.fromkeys([*(test.get("plugins") or []), *last.options.plugins])],
+        "plugins": plugins,
     }  # fmt: skip
     file = scratch / "test.yml"
     file.write_text(yaml.safe_dump(_plain(content), sort_keys=False, allow_unicode=True), encoding="utf-8")
