@@ -83,6 +83,19 @@ def test_a_trunk_with_a_wider_head_declares_that_width():
         assert encoder(IMAGE).vector.shape == (1, encoder.code_channels)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("trunk", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"])
+def test_a_transformer_takes_images_of_any_size(trunk):
+    encoder = TimmEncoder(trunk).eval()
+    for height, width in ((37, 51), (64, 64)):
+        assert encoder(torch.rand(1, 3, height, width)).vector.shape == (1, encoder.code_channels)
+
+
+def test_a_trunk_for_images_of_one_size_is_refused():
+    with pytest.raises(ValueError, match=r"'mixer_s32_224' takes images of 224×224, .*; take another trunk"):
+        TimmEncoder("mixer_s32_224")
+
+
 def test_an_unknown_trunk_is_named_with_its_neighbours():
     with pytest.raises(ValueError, match=r"timm has no 'resnet1888'; near it are .*resnet"):
         TimmEncoder("resnet1888")

@@ -144,6 +144,47 @@ def test_the_encoder_beside_the_backbone_is_found(run_folder: Path, dasr: tuple[
     assert np.array_equal(restorer(photo()), Restorer(dasr[0], 2, encoder=dasr[1], tile=32)(photo()))
 
 
+def test_what_was_trained_on_zeros_is_restored_by_zeros(run_folder: Path, dasr: tuple[nn.Module, nn.Module]) -> None:
+    card = {"arch": DASR_X2, "scale": 2, "code": "zero"}
+    write_checkpoint(run_folder / "net_g_latest.pth", {"params": dasr[0].state_dict()}, card)
+    restorer = Restorer.from_pretrained(run_folder / "net_g_latest.pth", device="cpu")
+    own = Restorer(dasr[0], 2, encoder=dasr[1])
+    assert np.array_equal(restorer(photo()), own(photo(), own.code_of(photo()).zeros_like()))
+    assert not np.array_equal(restorer(photo()), own(photo()))
+
+
+def test_what_was_trained_on_codes_of_others_is_refused(run_folder: Path, dasr: tuple[nn.Module, nn.Module]) -> None:
+    card = {"arch": DASR_X2, "scale": 2, "code": "shuffled"}
+    write_checkpoint(run_folder / "net_g_latest.pth", {"params": dasr[0].state_dict()}, card)
+    with pytest.raises(CheckpointError, match=r"trained with `code: shuffled`.* `uir test`"):
+        Restorer.from_pretrained(run_folder / "net_g_latest.pth", device="cpu")
+
+
+class Tinted(nn.Module):
+    """A backbone of one's own, which does not say how wide its code is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tint = nn.Linear(8, 3)
+
+    def forward(self, lq: Tensor, code: DegradationCode) -> Tensor:
+        return lq + self.tint(code.vector)[:, :, None, None]
+
+
+def test_a_backbone_that_says_no_width_is_steered_too(dasr: tuple[nn.Module, nn.Module]) -> None:
+    backbone = Tinted()
+    with pytest.raises(ValueError, match="Tinted restores by a degradation code; give the encoder"):
+        Restorer(backbone)
+    image = torch.rand(1, 3, 20, 20, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = backbone(image, dasr[1](image)).clamp(0, 1)
+    torch.testing.assert_close(Restorer(backbone, encoder=dasr[1]).restore_tensor(image), expected)
+
+
+def test_a_baseline_needs_no_encoder() -> None:
+    assert np.array_equal(Restorer(made({"type": "Identity"}))(photo()), photo())
+
+
 def test_an_encoder_of_another_name_is_given(run_folder: Path) -> None:
     elsewhere = run_folder / "encoder.pth"
     (run_folder / "net_e_latest.pth").rename(elsewhere)

@@ -231,6 +231,49 @@ def test_what_does_not_fit_is_told_before_training(
         build_model(load_options(write_options(changes(pair_folders, **more))), torch.device("cpu"))
 
 
+@pytest.mark.parametrize(
+    ("network_g", "message"),
+    [
+        (
+            {"type": "ConditionedNet", "modulator": "sft", "condition": "map", "scale": 2, "num_feat": 4},
+            "network_g: ConditionedNet needs the field 'map' of a degradation code; the encoder gave vector",
+        ),
+        (
+            {"type": "DASR", "scale": 3, "n_groups": 1, "n_blocks": 1, "n_feats": 8},
+            "network_g: DASR makes 192×192 of 64×64, and `scale` is 2, which asks for 128×128",
+        ),
+    ],
+)
+def test_a_restorer_that_does_not_fit_is_told_before_the_encoder_trains(
+    write_options: Write, pair_folders: Path, network_g: dict[str, Any], message: str
+) -> None:
+    alone = {"train.pixel_opt": None, "train.optim_g": None, "network_g": network_g}
+    with pytest.raises(ValueError, match=message):
+        build_model(load_options(write_options(changes(pair_folders, **alone))), torch.device("cpu"))
+
+
+def test_a_restorer_that_takes_no_code_is_told_by_the_check(write_options: Write, pair_folders: Path) -> None:
+    file = write_options(changes(pair_folders, network_g={"type": "IMDN", "nf": 8, "upscale": 2}))
+    with pytest.raises(OptionError, match=r"network_g.type: IMDN takes an image alone, and BlindSRModel steers"):
+        load_options(file)
+    with pytest.raises(ValueError, match="network_g: IMDN takes an image alone"):
+        build_model(load_options(file, is_train=False), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("use", ["own", "shuffled"])
+def test_trying_the_restorer_leaves_no_trace(write_options: Write, pair_folders: Path, use: str) -> None:
+    model, _ = model_and_batch(write_options(changes(pair_folders, **{"train.code": use})))
+    assert model._before is None
+    assert all(module.training for role in "eg" for module in model.bare[role].modules())
+    assert model.bare["e"].E[1].num_batches_tracked == 0
+
+
+def test_a_misspelt_modulator_is_told_by_the_check(write_options: Write, pair_folders: Path) -> None:
+    file = write_options(changes(pair_folders, network_g={"type": "ConditionedNet", "scale": 2, "modulator": "daconv"}))
+    with pytest.raises(OptionError, match=r"network_g.modulator: should be 'da_conv', .*, got 'daconv'"):
+        load_options(file)
+
+
 def test_a_dataset_without_labels_is_told(write_options: Write, pair_folders: Path) -> None:
     more = {"train.supervised_opt": {"type": "SupConLoss"}}
     model, batch = model_and_batch(write_options(changes(pair_folders, **more)))

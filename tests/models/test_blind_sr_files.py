@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,29 @@ def test_the_contrast_has_the_published_balance(name: str) -> None:
     )
     assert train[slot]["loss_weight"] * 255 == pytest.approx(published, rel=1e-5)
     assert train["pixel_opt"] == {"type": "L1Loss", "loss_weight": 1.0}
+
+
+@pytest.mark.parametrize("name", sorted(RUNS | {f"{name}_proxy" for name in RUNS}))
+def test_carried_moments_are_of_gradients_of_the_same_size(name: str) -> None:
+    """A loss that is weighted otherwise in the stage before leaves moments that the joint stage cannot use."""
+    stages = load_options(OPTIONS / "train" / f"{name}.yml").stages or ()
+    for before, after in itertools.pairwise(stages):
+        if "optim_e" not in after.carry:
+            continue
+        left, found = (
+            {key: spec["loss_weight"] for key, spec in stage.file.raw["train"].items() if key.endswith("_opt")}
+            for stage in (before, after)
+        )
+        assert left == {key: found[key] for key in left}
+        assert before.file.raw["train"]["optim_e"].get("eps") == after.file.raw["train"]["optim_e"].get("eps")
+
+
+def test_the_small_airnet_is_balanced_as_the_large_one() -> None:
+    large, small = (
+        [stage.file.raw["train"]["contrastive_opt"]["loss_weight"] for stage in load_options(file).stages or ()]
+        for file in (OPTIONS / "train" / "airnet_5d.yml", OPTIONS / "train" / "airnet_5d_proxy.yml")
+    )
+    assert large == small == [0.1, 0.1]
 
 
 @pytest.mark.parametrize(

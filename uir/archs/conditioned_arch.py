@@ -94,7 +94,7 @@ class ConditionedNet(nn.Module):
     Args:
         scale: of the output, any; 1 for restoration.
         body: the blocks: DASR's, ESRGAN's dense ones (growth half the features), or NAFNet's.
-        modulator: a key of `uir.layers.modulation.MODULATORS`: da_conv, dqa, region_da, sft or stretch.
+        modulator: a key of `uir.layers.modulation.MODULATORS`.
         modulator_args: further arguments of the modulator.
         condition: the field of the code that steers: its vector, or its map (sft and stretch).
         code_channels: width of the code's vector; a training method fills in the encoder's.
@@ -112,7 +112,7 @@ class ConditionedNet(nn.Module):
         self,
         scale: int = 4,
         body: Literal["dasr", "rrdb", "nafnet"] = "dasr",
-        modulator: str = "da_conv",
+        modulator: Literal["da_conv", "dqa", "region_da", "sft", "stretch"] = "da_conv",
         modulator_args: Mapping[str, Any] | None = None,
         condition: Literal["vector", "map"] = "vector",
         code_channels: int = 256,

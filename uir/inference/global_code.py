@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import fields, replace
 
@@ -52,14 +53,20 @@ def mean_code(codes: Sequence[DegradationCode]) -> DegradationCode:
 
 
 def takes_code(network: nn.Module) -> bool:
-    """Whether a backbone restores by a degradation code: it then says how wide the code is to be."""
-    return hasattr(network, "code_channels") or hasattr(network, "map_channels")
+    """Whether a backbone restores by a degradation code: it says how wide, or has parameters and takes a `code`.
+
+    Baselines without parameters take one as well, and do not use it.
+    """
+    if hasattr(network, "code_channels") or hasattr(network, "map_channels"):
+        return True
+    has_parameters = next(network.parameters(), None) is not None
+    return has_parameters and "code" in inspect.signature(network.forward).parameters
 
 
 def takes_map(network: nn.Module) -> bool:
-    """Whether it is steered by a code for every place, which goes with the pixels of a tile."""
-    has_map = hasattr(network, "map_channels")
-    return has_map and getattr(network, "condition", "map") == "map"
+    """Whether it is steered by a code for every place, which goes with the pixels of a tile; it may be if unsaid."""
+    may = hasattr(network, "map_channels") or not hasattr(network, "code_channels")
+    return may and getattr(network, "condition", "map") == "map"
 
 
 class Steered(nn.Module):

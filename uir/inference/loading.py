@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from uir.checkpoint import CheckpointError, StateDict, fit_state, read_weights
 from uir.compat.dcpt_dialect import translate
 from uir.components import build
 from uir.inference.global_code import takes_code
+from uir.layers.degradation_code import DegradationCode
 from uir.models.encoder_step import sized_by_encoder
 from uir.options import find_root, load_plugins_of, read_merged
 from uir.registry import ARCH_REGISTRY
@@ -24,13 +25,27 @@ class Loaded:
 
     Attributes:
         network: the backbone.
-        encoder: of its degradation code; None where it takes none.
+        encoder: of its degradation code, of zeros where the backbone was trained with `code: zero`; None where it takes
+            none.
         scale: size of the restored image over that of the input.
     """
 
     network: nn.Module
     encoder: nn.Module | None
     scale: int
+
+
+class ZeroCode(nn.Module):
+    """An encoder whose code says nothing: zeros in every field that `encoder` fills, as training's `code: zero`."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, image: Tensor) -> DegradationCode:
+        """The code of [B, 3, H, W]."""
+        code: DegradationCode = self.encoder(image)
+        return code.zeros_like()
 
 
 def load_restorer(
@@ -49,19 +64,26 @@ def load_restorer(
         encoder: weights of the encoder.
 
     Raises:
-        CheckpointError: a file does not fit its network, nothing tells which network it is, or an encoder is needed and
-            not found, or given and not needed.
+        CheckpointError: a file does not fit its network, nothing tells which network it is, an encoder is needed and
+            not found, or given and not needed, or the backbone was trained with `code: shuffled`.
     """
     raw = _read(opt) if opt is not None else None
     state, card = read_weights(path, param_key, must_have=True)
     network = _build("g", raw, card, path, opt)
-    fit_state(network, state, str(path))
+    fit_state(network, state, str(path), card=card)
     scale = int((raw if raw is not None else card).get("scale", 1))
     if not takes_code(network):
         if encoder is not None:
             raise CheckpointError(f"{encoder}: {type(network).__name__} takes no degradation code; leave it out")
         return Loaded(network, None, scale)
-    return Loaded(network, _load_encoder(network, path, raw, opt, param_key, encoder, state), scale)
+    use = card.get("code", "own")
+    if use == "shuffled":
+        raise CheckpointError(
+            f"{path}: was trained with `code: shuffled`, by the codes of other images, and one image has no other; "
+            "`uir test` restores as it was trained"
+        )
+    built = _load_encoder(network, path, raw, opt, param_key, encoder, state)
+    return Loaded(network, ZeroCode(built) if use == "zero" else built, scale)
 
 
 def _load_encoder(
@@ -87,7 +109,7 @@ def _load_encoder(
             f"found; name its weights (--encoder){beside}"
         )
     built = _build("e", raw, card, file, opt)
-    fit_state(built, weights, str(file))
+    fit_state(built, weights, str(file), card=card)
     return built
 
 

@@ -6,6 +6,7 @@ AirNet (Li et al., CVPR 2022): what differs between them are networks, losses an
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -32,13 +33,17 @@ from uir.models.encoder_step import (
     widths_of,
 )
 from uir.models.momentum_contrast import MomentumContrast
-from uir.registry import MODEL_REGISTRY
+from uir.registry import ARCH_REGISTRY, MODEL_REGISTRY
 from uir.schema import Component, PathOptions, Section, TrainOptions
 
 logger = logging.getLogger("uir")
 
 CodeUse = Literal["own", "zero", "shuffled"]
 _LOG_NAMES = {"pixel": "pix", "perceptual": "percep"}
+_NO_CODE = (
+    "{} takes an image alone, and BlindSRModel steers network_g by a degradation code; take one whose forward is "
+    "(lq, code), such as DASR or ConditionedNet"
+)
 
 
 class MomentumOptions(Section):
@@ -111,7 +116,11 @@ class BlindSRModel(BaseModel):
 
     @classmethod
     def problems_of(cls, raw: Mapping[str, Any]) -> Iterable[tuple[tuple[str, ...], str]]:
-        """Codes that cannot be shuffled, there being one in a batch."""
+        """A restorer that takes no code, and codes that cannot be shuffled, there being one in a batch."""
+        restorer = raw.get("network_g")
+        name = restorer.get("type") if isinstance(restorer, Mapping) else None
+        if isinstance(name, str) and name in ARCH_REGISTRY and not _takes_two(ARCH_REGISTRY.get(name)):
+            yield ("network_g", "type"), f": {_NO_CODE.format(name)}"
         train, datasets = raw.get("train"), raw.get("datasets")
         data = datasets.get("train") if isinstance(datasets, Mapping) else None
         one = isinstance(data, Mapping) and data.get("batch_size_per_gpu") == 1
@@ -141,6 +150,7 @@ class BlindSRModel(BaseModel):
             for module in self._frozen(role, network):
                 module.requires_grad_(False)
         if role != "e":
+            self._try_restorer(network)
             return network
         self._blank = code_of_blank(network)
         given = filled(self._blank)
@@ -148,6 +158,26 @@ class BlindSRModel(BaseModel):
         left_out = [name for name in given if name not in (*STEERING, *read)]
         self._find_unused = self._find_unused or bool(left_out)
         return EncoderStep(network, left_out)
+
+    def _try_restorer(self, network: nn.Module) -> None:
+        """Restore one black image, so that what does not fit is told before any training."""
+        name = type(network).__name__
+        if not _takes_two(type(network)):
+            raise ValueError(f"network_g: {_NO_CODE.format(name)}")
+        blank = torch.zeros(1, 3, 64, 64, device=self.device)
+        blank = pad_to_multiple(blank, getattr(network, "pad_multiple", 1))
+        code = self.encode(blank)
+        try:
+            with torch.no_grad(), self.autocast(), evaluating(network):
+                restored: Tensor = network(blank, code)
+        except ValueError as error:
+            raise ValueError(f"network_g: {error}") from None
+        (height, width), asked = restored.shape[-2:], [side * self.scale for side in blank.shape[-2:]]
+        if [height, width] != asked:
+            raise ValueError(
+                f"network_g: {name} makes {height}×{width} of {blank.shape[-2]}×{blank.shape[-1]}, and `scale` is "
+                f"{self.scale}, which asks for {asked[0]}×{asked[1]}; make the two agree"
+            )
 
     def _frozen(self, role: str, network: nn.Module) -> list[nn.Module]:
         """The modules of a network that `train.freeze` names."""
@@ -392,6 +422,17 @@ class BlindSRModel(BaseModel):
         self.contrast.load_state_dict(state)
         logger.info("The momentum encoder and its queue go on from %s", file)
         return True
+
+
+def _takes_two(restorer: Any) -> bool:
+    """Whether a restorer of a class can be called with an image and a code; so it is believed of what is no class."""
+    if not isinstance(restorer, type) or not issubclass(restorer, nn.Module):
+        return True
+    try:
+        inspect.signature(restorer.forward).bind(None, None, None)
+    except TypeError:
+        return False
+    return True
 
 
 def _trained_with(path: PathOptions) -> CodeUse:
