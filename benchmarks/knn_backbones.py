@@ -2,8 +2,7 @@
 
 Trains each backbone of options/ablation/dcpt_controls.yml to restore five degradations of some photographs, and asks
 the nearest neighbours of its features on the other photographs, every class made of the same ones and the splits by
-photograph: untrained (its own initialisation, and DCPT's kaiming_uniform) and trained, features averaged over space
-and whole. Plain pixels are the control.
+photograph: untrained (its own initialisation, and DCPT's kaiming_uniform) and trained. Plain pixels are the control.
 
 Runs that are done are kept, and one that the time cut off goes on: start it again with the same arguments.
 
@@ -21,6 +20,7 @@ from typing import Any
 
 from _runs import Runs
 from rich.table import Table
+from torch import nn
 
 from uir.analysis.features_of import PIXELS, Pool, features_of, pixel_features
 from uir.analysis.networks import Initialisation, load_network
@@ -33,7 +33,6 @@ from uir.progress import console
 from uir.yaml_file import read_yaml
 
 OPTIONS = Path(__file__).resolve().parents[1] / "options"
-POOLS: tuple[Pool, ...] = ("mean", "flatten")
 INITS: tuple[Initialisation, ...] = ("random", "kaiming", "trained")
 
 
@@ -59,15 +58,10 @@ def training_file(runs: Runs, backbone: str, network: dict[str, Any], iterations
     return runs.file_of(content)
 
 
-def accuracies(file: Path, weights: Path | None, init: Initialisation, seed: int, patches: DegradedPatches) -> Any:
-    """Mean accuracy and its deviation over the splits, in percent, by pooling and feature level."""
-    network = load_network(file, weights, init=init, seed=seed)
-    device = pick_device("auto")
-    found = {}
-    for pool in POOLS:
-        features = features_of(network, patches.images, pool=pool, device=device)
-        found[pool] = {level.level: in_percent(level) for level in probe_features(features, patches, "knn", k=5)}
-    return found
+def accuracies(network: nn.Module, pool: Pool, patches: DegradedPatches) -> dict[str, dict[str, float]]:
+    """Mean accuracy and its deviation over the splits, in percent, by feature level."""
+    features = features_of(network, patches.images, pool=pool, device=pick_device("auto"), progress=True)
+    return {level.level: in_percent(level) for level in probe_features(features, patches, "knn", k=5)}
 
 
 def in_percent(level: LevelResult) -> dict[str, float]:
@@ -76,16 +70,14 @@ def in_percent(level: LevelResult) -> dict[str, float]:
 
 
 def table_of(found: dict[str, Any], pixels: dict[str, float]) -> Table:
-    """Lines: backbone, weights and pooling, with the accuracy at each feature level."""
+    """Lines: backbone and weights, with the accuracy at each feature level."""
     title = (
         f"Five degradations by nearest neighbours, % (chance 20, pixels {shown(pixels)}); ± deviation over the splits"
     )
-    table = Table("backbone", "weights", "features", "by level, first to last", title=title)
+    table = Table("backbone", "weights", "by level, first to last", title=title)
     for backbone, inits in found.items():
-        for init, pools in inits.items():
-            for pool, levels in pools.items():
-                row = "   ".join(f"{name} {shown(level)}" for name, level in levels.items())
-                table.add_row(backbone, init, pool, row)
+        for init, levels in inits.items():
+            table.add_row(backbone, init, "   ".join(f"{name} {shown(level)}" for name, level in levels.items()))
     return table
 
 
@@ -103,6 +95,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=3, help="time for training; the rest is done next time")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--iterations", type=int, default=1500)
+    parser.add_argument("--pool", choices=("mean", "flatten"), default="mean", help="of features; flatten is large")
     parser.add_argument("--jobs", type=int, default=1, help="runs at once")
     options = parser.parse_args()
     runs = Runs(Path(options.folder), options.minutes)
@@ -115,15 +108,16 @@ def main() -> None:
     }
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(runs.train, files.values()))
-    patches = degraded_patches(runs.folder / "probe", "dcpt_5d")
+    patches = degraded_patches(runs.folder / "probe", "dcpt_5d", max_images=options.probed)
     pixels = in_percent(probe_features({PIXELS: pixel_features(patches.images)}, patches, "knn", k=5)[0])
     found: dict[str, Any] = {}
     for backbone, file in files.items():
         weights = runs.weights(file.stem)
         for init in INITS:
             if init != "trained" or weights.exists():
-                own = weights if init == "trained" else None
-                found.setdefault(backbone, {})[init] = accuracies(file, own, init, options.seed, patches)
+                network = load_network(file, weights if init == "trained" else None, init=init, seed=options.seed)
+                found.setdefault(backbone, {})[init] = accuracies(network, options.pool, patches)
+                console.print(f"{backbone}, {init}: {found[backbone][init]}")
     console.width = 160
     console.print(table_of(found, pixels))
     content = {"arguments": vars(options), "pixels": pixels, "knn": found}
