@@ -16,6 +16,12 @@ from uir.options import load_options
 Write = Callable[..., Path]
 LABELS = ("noise", "blur", "haze")
 NETWORK = {"type": "NAFNet", "width": 4, "middle_blk_num": 1, "enc_blk_nums": [1, 1], "dec_blk_nums": [1, 1]}
+METHODS = ("DCPTModel", "DCTModel", "DCModel", "DCDistModel", "MaskDCPTModel")
+# What the others hold and a method that leaves a network as it is does not take.
+LACKS: dict[str, dict[str, Any]] = {
+    "DCModel": {"train.optim_g": None, "train.pixel_opt": None},
+    "DCDistModel": {"train.optim_dc": None},
+}
 HEAD: dict[str, Any] = {"type": "FeatureClassifier", "max_params": 2000, "feature_points": None, "num_classes": None}
 
 
@@ -40,6 +46,7 @@ def changes(pairs: Path, model_type: str, **more: Any) -> dict[str, Any]:
         "train.optim_dc": {"type": "AdamW", "lr": 1e-3, "weight_decay": 1e-4},
         "train.scheduler": None,
         "train.classify_opt": {"type": "FocalLoss", "gamma": 2.0},
+        **LACKS.get(model_type, {}),
         **more,
     }
 

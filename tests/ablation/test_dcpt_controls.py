@@ -36,9 +36,10 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     return plan_runs(read_ablation(file), ROOT)
 
 
-def load(run: Run, folder: Path) -> OptionFile:
-    """A run's file on the demo photographs, with small batches."""
+def load(run: Run, folder: Path, network: dict[str, Any] | None = None) -> OptionFile:
+    """A run's file on the demo photographs, with small batches; of another network, where one is given."""
     options = copy.deepcopy(dict(run.options["train"]))
+    options["network_g"] = network or options["network_g"]
     tasks = options["datasets"]["train"]["tasks"]
     for dataset in [*tasks.values(), *(options["datasets"][key] for key in options["datasets"] if key != "train")]:
         dataset |= {"dataroot_gt": str(ROOT / "datasets" / "demo" / "train"), "held_out": 2}
@@ -114,3 +115,12 @@ def test_every_stage_makes_a_step(plan: Plan, method: str, tmp_path: Path) -> No
     assert set(found[-1]["losses"]) == ({"l_pix", "l_classify"} if method == "dct" else {"l_pix"})
     if method == "dcpt_without_classifier":
         assert found[0]["losses"]["l_classify"] == 0
+
+
+@pytest.mark.parametrize("backbone", ["promptir", "restormer", "swinir"])
+def test_the_stages_of_mask_dcpt_fit_the_other_backbones(plan: Plan, backbone: str, tmp_path: Path) -> None:
+    run = next(run for run in plan.runs if run.cell == "mask_dcpt-nafnet")
+    network = yaml.safe_load(FILE.read_text())["grid"]["backbone"][backbone]["network_g"]
+    with torch.random.fork_rng():
+        for stage in load(run, tmp_path, network).stages:
+            assert build_model(stage.file, torch.device("cpu")).components["g"].type == network["type"]

@@ -373,6 +373,31 @@ def test_switched_off_clipping_is_none_and_idle_keys_are_told(small: Form) -> No
     assert "gt_sizes of dataloader are left out" in "; ".join(found.notes)
 
 
+def test_clipping_may_be_said_twice_but_not_two_ways(write: Callable[[Form], Path], small: Form) -> None:
+    small["grad_clip"] = small["train"]["grad_clip"] = 0.01
+    file = write(small)
+    assert load_options(file).options.grad_clip == 0.01
+    found = problem_of(file, force=["train:grad_clip=1"])
+    assert found.endswith("grad_clip: 0.01, but train.grad_clip is 1; keep one of them")
+
+
+def test_a_file_that_does_not_classify_restores_alone(write: Callable[[Form], Path], small: Form) -> None:
+    for key in ("network_dc", "hook_names"):
+        del small[key]
+    del small["train"]["optim_dc"], small["train"]["classify_opt"]
+    small |= {"model_type": "SRModel", "classify": False}
+    loaded = load_options(write(small))
+    assert "classify" not in loaded.raw
+    assert "labels" not in loaded.raw["train"]
+    assert "label" not in loaded.raw["datasets"]["val_1"]["dataset"]
+
+
+def test_a_validation_set_that_is_not_classified_has_no_label(small: Form) -> None:
+    small["datasets"]["val_2"]["classify"] = False
+    found = translated(small)["datasets"]
+    assert ["label" in found[f"val_{number}"]["dataset"] for number in range(1, 6)] == [True, False, True, True, True]
+
+
 def test_hooks_name_feature_points(small: Form) -> None:
     small["hook_names"] = ["decoder1"]
     assert translated(small)["train"]["taps"] == ["decoders.1"]
@@ -421,6 +446,11 @@ def change(form: Form, dotted: str, value: Any) -> Form:
         ("val.metrics.psnr.image_range", 100, "val.metrics.psnr.image_range: expected 1 (not rounded) or 255"),
         ("train.grad_clip", True, "train.grad_clip: expected the largest norm of the gradient, got true"),
         ("train.scheduler.eta_min", ["low"], "train.scheduler.eta_min: expected a number, got 'low'"),
+        ("classify", False, "classify: false, but the file has network_dc, a classifier; remove `classify`, or"),
+        ("classify", "no", "classify: expected true or false, got 'no'"),
+        ("train.classify", False, "train.classify: False, but classify is True; keep one of them"),
+        ("datasets.train_2.classify", False, "datasets.train_2.classify: false, but the file has network_dc"),
+        ("datasets.train_2.name", ["noise"], "datasets.train_2.name: expected text, got ['noise']"),
     ],
 )  # fmt: skip
 def test_mistakes_are_told_with_the_keys_of_the_file(
@@ -431,6 +461,13 @@ def test_mistakes_are_told_with_the_keys_of_the_file(
     assert said in found
     assert "datasets.train." not in found
     assert len(found.splitlines()) == 1
+
+
+@pytest.mark.parametrize("dotted", ["network_g.type", "val.metrics.psnr.type"])
+def test_a_type_that_is_no_name_is_told_as_in_any_other_file(
+    write: Callable[[Form], Path], small: Form, dotted: str
+) -> None:
+    assert f"{dotted}: expected text, got ['NAFNet']" in problem_of(write(change(small, dotted, ["NAFNet"])))
 
 
 def test_a_mistake_is_told_with_its_line(write: Callable[[Form], Path], small: Form) -> None:

@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from dcpt_options import batch, changes, gradients, model_of, step
-from torch import nn
+from dcpt_options import NETWORK, batch, changes, gradients, model_of, step, weights
+from torch import Tensor, nn
 
+from uir.engine.train_loop import train
+from uir.layers.features import FeaturePoint
 from uir.layers.patch_mask import hide, patch_mask
+from uir.models.mask_dcpt_model import _MaskedStep
+from uir.options import load_options
 
 Write = Callable[..., Path]
+RESTORMER: dict[str, Any] = {"dim": 4, "num_blocks": [1, 1, 1, 1], "num_refinement_blocks": 1, "heads": [1, 1, 2, 2]}
+BACKBONES: dict[str, dict[str, Any]] = {
+    "NAFNet": {"width": 4, "middle_blk_num": 1, "enc_blk_nums": [1, 1], "dec_blk_nums": [1, 1]},
+    "PromptIR": {**RESTORMER, "prompt_dims": [4, 4, 4], "prompt_len": 2, "prompt_sizes": [8, 4, 2]},
+    "Restormer": RESTORMER,
+    "SwinIR": {"embed_dim": 8, "depths": [2, 2], "num_heads": [2, 2], "window_size": 4, "mlp_ratio": 2, "upscale": 1},
+}
+# The blocks of each backbone's encoder, by hand.
+ENCODERS: dict[str, list[str]] = {
+    "NAFNet": ["encoders.0.0", "encoders.1.0"],
+    "PromptIR": ["encoder_level1.0", "encoder_level2.0", "encoder_level3.0"],
+    "Restormer": ["encoder_level1.0", "encoder_level2.0", "encoder_level3.0"],
+    "SwinIR": ["layers.0.residual_group.blocks.0", "layers.0.residual_group.blocks.1", "layers.0"],
+}
+
+
+class Plain(nn.Module):
+    """A network that says where its features are, and nothing of an encoder."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inward, self.outward = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 3, 3, padding=1)
+
+    def feature_points(self) -> list[FeaturePoint]:
+        return [FeaturePoint("inward", 4, 1)]
+
+    def forward(self, lq: Tensor) -> Tensor:
+        restored: Tensor = self.outward(self.inward(lq))
+        return restored
 
 
 @pytest.fixture
@@ -62,10 +95,9 @@ def test_features_are_hidden_where_their_pixels_are_in_either_layout() -> None:
 
 
 def test_a_step_is_the_formula_written_out(make: Callable[..., Any]) -> None:
-    model, data = make(), batch(size=32)
+    model, data = make(**{"train.remask": []}), batch(size=32)
     assert model._patch == 4
     model.feed_data(data)
-    model._iteration = 1
     mask = model._draw_mask()
     assert (mask.mean((1, 2, 3)) == 0.5).all()
     net, head, caught = model.bare["g"], model.bare["dc"], []
@@ -85,7 +117,6 @@ def test_a_step_is_the_formula_written_out(make: Callable[..., Any]) -> None:
 def test_hidden_pixels_do_not_matter_and_shown_ones_do(make: Callable[..., Any]) -> None:
     model, data = make(), batch(size=32)
     model.feed_data(data)
-    model._iteration = 1
     mask = model._draw_mask()
     restored, _ = model.tapped(data["lq"], mask)
     same, _ = model.tapped(data["lq"] + (1 - mask), mask)
@@ -94,47 +125,108 @@ def test_hidden_pixels_do_not_matter_and_shown_ones_do(make: Callable[..., Any])
     assert not torch.allclose(other, restored)
 
 
-def test_masks_change_with_the_iteration(make: Callable[..., Any]) -> None:
-    model = make()
-    model.feed_data(batch(size=32))
-    masks = []
-    for model._iteration in (1, 2, 1):
-        masks.append(model._draw_mask())
-    assert torch.equal(masks[0], masks[2])
-    assert not torch.equal(masks[0], masks[1])
+def test_every_step_has_masks_of_its_own_whatever_iterations_are_counted_from(make: Callable[..., Any]) -> None:
+    model, other, seen = make(), make(), []
+    for net in (model, other):
+        net.bare["g"].intro.register_forward_pre_hook(lambda _m, args: seen.append(args[0] == 0))
+    for iteration in (1, 2):
+        step(model, batch(size=32), iteration)
+        step(other, batch(size=32), iteration + 100)  # of a later stage
+    assert torch.equal(seen[0], seen[1])
+    assert torch.equal(seen[2], seen[3])
+    assert not torch.equal(seen[0], seen[2])
 
 
-def test_named_modules_are_masked_again_in_training_alone(make: Callable[..., Any]) -> None:
-    model, data, caught = make(**{"train.remask": ["encoders"]}), batch(size=32), []
-    for encoder in model.bare["g"].encoders:
-        encoder.register_forward_hook(lambda _m, _a, output: caught.append(output))
-    step(model, data)
+def outputs_of(modules: Iterable[nn.Module]) -> list[Tensor]:
+    """What the modules give from now on, as soon as they run."""
+    caught: list[Tensor] = []
+    for module in modules:
+        module.register_forward_hook(lambda _m, _a, output: caught.append(output))
+    return caught
+
+
+def test_the_features_of_the_encoder_are_masked_again_in_training_alone(make: Callable[..., Any]) -> None:
+    model, data = make(network_g={**NETWORK, "enc_blk_nums": [2, 1]}), batch(size=32)
+    model.feed_data(data)
     mask = model._draw_mask()
-    for level, features in enumerate(caught):
-        shown = mask[:, :, :: 2**level, :: 2**level].expand_as(features)
-        assert (features[shown == 0] == 0).all()
-        assert (features[shown == 1] != 0).all()
+    blocks = [block for stage in model.bare["g"].encoders for block in stage]
+    caught, rest = outputs_of(blocks), outputs_of([*model.bare["g"].middle_blks, *model.bare["g"].decoders])
+    step(model, data)
+    assert len(caught) == 3
+    for features in caught:
+        shown = mask[:, :, :: 32 // features.shape[-1], :: 32 // features.shape[-1]].expand_as(features)
+        assert torch.equal(features == 0, shown == 0)
+    assert all((features != 0).all() for features in rest)
     caught.clear()
     model.restore(data["lq"])
     assert all((features != 0).all() for features in caught)
 
 
-@pytest.mark.parametrize("remask", [[], ["encoders"]])
-def test_a_compiled_step_is_the_same(
-    make: Callable[..., Any], remask: list[str], monkeypatch: pytest.MonkeyPatch
+def test_the_file_may_name_other_modules(make: Callable[..., Any]) -> None:
+    model = make(**{"train.remask": ["downs", "middle_blks"]})
+    net = model.bare["g"]
+    named, others = outputs_of([*net.downs, net.middle_blks]), outputs_of([*net.encoders, *net.decoders])
+    step(model, batch(size=32))
+    assert all((features == 0).float().mean() == 0.5 for features in named)
+    assert all((features != 0).all() for features in others)
+
+
+@pytest.mark.parametrize("type_name", sorted(BACKBONES))
+def test_every_backbone_hides_its_encoder_and_learns_all_of_itself(make: Callable[..., Any], type_name: str) -> None:
+    model, data = make(network_g={"type": type_name, **BACKBONES[type_name]}), batch(size=32)
+    network = model.bare["g"]
+    caught = outputs_of(network.get_submodule(name) for name in ENCODERS[type_name])
+    before = weights(network)
+    step(model, data)
+    assert len(caught) == len(ENCODERS[type_name])
+    for features in caught:
+        zero, channels = features == 0, 1 if features.ndim == 4 else 2
+        assert torch.equal(zero.all(channels), zero.any(channels))
+        assert zero.all(channels).float().mean() == 0.5
+    silent = [name for name, value in network.named_parameters() if torch.equal(value, before[name])]
+    assert silent == []
+
+
+@pytest.mark.parametrize("type_name", sorted(BACKBONES))
+def test_every_backbone_trains_from_a_file_that_only_names_it(
+    write_options: Write, pair_folders: Path, type_name: str
 ) -> None:
-    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
-    plain, compiled = make(**{"train.remask": remask}), make(**{"train.remask": remask, "compile": True})
-    for iteration in (1, 2):
-        for model in (plain, compiled):
-            step(model, batch(size=32), iteration)
-        assert compiled.log_dict == pytest.approx(plain.log_dict, rel=1e-4)
+    network = {"type": type_name, **BACKBONES[type_name]}
+    more = {"train.total_iter": 2, "val": None, "datasets.val": None, "datasets.train.gt_size": 32}
+    file = write_options(changes(pair_folders, "MaskDCPTModel", network_g=network, **more))
+    rows = [json.loads(line) for line in (train(load_options(file)) / "metrics.jsonl").read_text().splitlines()]
+    assert [set(row) & {"l_pix", "l_classify"} for row in rows] == [{"l_pix", "l_classify"}] * 2
+
+
+def test_activations_that_are_computed_again_are_masked_again(make: Callable[..., Any]) -> None:
+    found = []
+    for again in (False, True):
+        swin = {"type": "SwinIR", **BACKBONES["SwinIR"], "drop_path_rate": 0.0, "use_checkpoint": again}
+        model = make(network_g=swin)
+        step(model, batch(size=32))
+        found.append(gradients(model))
+    torch.testing.assert_close(found[0], found[1])
+
+
+def test_of_a_network_that_names_no_encoder_only_the_input_is_masked() -> None:
+    network, image, mask = Plain(), torch.ones(1, 3, 16, 16), patch_mask([1], 16, 16, 4, 0.5)
+    expected = network(image * mask)
+    restored, _ = _MaskedStep(network, None, None)(image, mask)
+    assert torch.equal(restored, expected)
+
+
+def test_an_encoder_that_does_not_exist_is_named() -> None:
+    class Mistaken(Plain):
+        def encoder_blocks(self) -> list[str]:
+            return ["body"]
+
+    with pytest.raises(ValueError, match=r"Mistaken\.encoder_blocks\(\): there is no module 'body' in Mistaken"):
+        _MaskedStep(Mistaken(), None, None)
 
 
 def test_patch_and_ratio_are_as_the_file_says(make: Callable[..., Any]) -> None:
     model = make(**{"train.mask_patch": 8, "train.mask_ratio": 0.25})
     model.feed_data(batch(size=32))
-    model._iteration = 1
     assert model._draw_mask()[:, :, ::8, ::8].sum((1, 2, 3)).tolist() == [12.0] * 4
 
 
@@ -143,8 +235,10 @@ def test_an_unknown_module_is_named(make: Callable[..., Any]) -> None:
         make(**{"train.remask": ["encoder9"]})
 
 
-def test_the_average_holds_no_mask(make: Callable[..., Any]) -> None:
-    model = make(**{"train.ema_decay": 0.9, "train.remask": ["encoders"]})
-    step(model, batch(size=32))
-    average: nn.Module = model.ema["g"].module
-    assert all(hook.tensor is None for e in average.encoders for hook in e._forward_hooks.values())
+def test_the_average_is_not_masked(make: Callable[..., Any]) -> None:
+    model, data = make(**{"train.ema_decay": 0.9}), batch(size=32)
+    step(model, data)
+    average = model.ema["g"].module
+    caught = outputs_of(average.encoders)
+    average.train()(data["lq"])
+    assert all((features != 0).all() for features in caught)

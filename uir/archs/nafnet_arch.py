@@ -178,6 +178,11 @@ class _UNet(nn.Module):
         strides = [2**level for level in reversed(range(len(self.decoders)))]
         return [FeaturePoint(f"decoders.{i}", self.width * stride, stride) for i, stride in enumerate(strides)]
 
+    def encoder_blocks(self) -> list[str]:
+        """The blocks of the encoder, whose output masked pre-training masks."""
+        stages = (list(stage.children()) for stage in self.encoders)
+        return [f"encoders.{level}.{i}" for level, blocks in enumerate(stages) for i in range(len(blocks))]
+
     def forward(self, lq: Tensor) -> Tensor:
         """Restore a batch.
 

@@ -118,7 +118,7 @@ class _Translator:
         self.labels: list[str] = []
 
     def run(self) -> None:
-        self._take("classify")
+        self._check_classify(*self._take("classify"))
         self._networks()
         self._hooks()
         self._tasks()
@@ -135,16 +135,31 @@ class _Translator:
         for name in (None, "train", "val", "datasets", "network_g", "network_dc"):
             section = self.raw if name is None else _mapping(self.raw, name)
             if key in section:
-                found = (key,) if name is None else (name, key), section.pop(key)
+                path, value = (key,) if name is None else (name, key), section.pop(key)
+                if found[0] and value != found[1]:
+                    first = ".".join(map(str, found[0]))
+                    raise DialectError(path, f": {value!r}, but {first} is {found[1]!r}; keep one of them")
+                found = path, value
         return found
+
+    def _check_classify(self, path: KeyPath, value: Any) -> None:
+        """`classify` only says again what the networks say: there is a classifier, or none."""
+        if value is not None and not isinstance(value, bool):
+            raise DialectError(path, f": expected true or false, got {value!r}")
+        if value is False and self.classifies:
+            raise DialectError(
+                path,
+                ": false, but the file has network_dc, a classifier; remove `classify`, or restore alone: SRModel "
+                "without network_dc",
+            )
 
     # --- networks ---
 
     def _networks(self) -> None:
         network = _mapping(self.raw, "network_g")
         name = network.get("type")
-        if name not in NETWORKS:
-            return
+        if not isinstance(name, str) or name not in NETWORKS:
+            return  # the checker says what is wrong with it
         network["type"], arguments = NETWORKS[name]
         for key, value in arguments.items():
             network.setdefault(key, copy.deepcopy(value))
@@ -189,7 +204,10 @@ class _Translator:
         for key in keys:
             here: KeyPath = ("datasets", key)
             section = self._section(here, self.datasets.pop(key))
-            name = str(section.pop("name", None) or key)
+            self._check_classify((*here, "classify"), section.pop("classify", None))
+            name = section.pop("name", None) or str(key)
+            if not isinstance(name, str):
+                raise DialectError((*here, "name"), f": expected text, got {name!r}")
             if name in tasks:
                 name = f"{name}_{key.removeprefix('train_')}"
             for leaf in [leaf for leaf in _LOADER_KEYS if leaf in section]:
@@ -225,6 +243,11 @@ class _Translator:
         for key, label in zip(keys, labels, strict=True):
             here: KeyPath = ("datasets", key)
             section = self._section(here, self.datasets[key])
+            classify = section.pop("classify", None)
+            if classify is False:
+                label = None  # this one is not classified
+            else:
+                self._check_classify((*here, "classify"), classify)
             crop = section.pop("center_crop", everywhere)
             kept = {leaf: section.pop(leaf) for leaf in (*LoaderOptions.model_fields,) if leaf in section}
             if label is not None and _takes_label(section):
@@ -261,7 +284,6 @@ class _Translator:
     def _section(self, path: KeyPath, section: Any) -> dict[str, Any]:
         if not isinstance(section, dict):
             raise DialectError(path, f": expected a mapping with `type`, got {section!r}")
-        section.pop("classify", None)
         return self._without_idle(path, section)
 
     def _without_idle(self, path: KeyPath, section: dict[str, Any]) -> dict[str, Any]:
@@ -303,8 +325,10 @@ class _Translator:
         for key, spec in metrics.items():
             if not isinstance(spec, dict) or "image_range" not in spec:
                 continue
-            whole = {"calculate_psnr": "PSNR", "calculate_ssim": "SSIM"}.get(spec.get("type", ""))
-            value = spec.pop("image_range")
+            value, kind = spec.pop("image_range"), spec.get("type")
+            if not isinstance(kind, str):
+                continue  # the checker says what is wrong with it
+            whole = {"calculate_psnr": "PSNR", "calculate_ssim": "SSIM"}.get(kind)
             if value not in (1, 255) or whole is None:
                 wanted = "1 (not rounded) or 255 (rounded), of calculate_psnr or calculate_ssim"
                 raise DialectError(("val", "metrics", key, "image_range"), f": expected {wanted}, got {value!r}")
@@ -321,6 +345,9 @@ class _Translator:
                 raise DialectError((*path, "grad_clip"), ": expected the largest norm of the gradient, got true")
             if not clip:
                 section.pop("grad_clip", None)  # `false` or 0: off
+        everywhere, own = self.raw.get("grad_clip"), self.train.get("grad_clip")
+        if everywhere is not None and own is not None and everywhere != own:
+            raise DialectError(("grad_clip",), f": {everywhere}, but train.grad_clip is {own}; keep one of them")
         held = [key for key, spec in self.train.items() if str(key).endswith("_opt") and isinstance(spec, dict)]
         for key in held:
             kind = self.train[key].get("type")
@@ -348,11 +375,13 @@ def _points(network: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The feature points of a network, each with its name in DCPT's code; none where it cannot be built."""
     import torch
 
+    if not isinstance(network.get("type"), str):
+        return []  # the checker says what is wrong with it
     try:
         with torch.device("meta"):
             built = build(ARCH_REGISTRY, network)
     except (ValueError, TypeError, RuntimeError, UnknownNameError):
-        return []  # the checker says what is wrong with it
+        return []  # likewise
     declared = getattr(built, "feature_points", None)
     return list(_published([point.name for point in declared()])) if callable(declared) else []
 

@@ -148,6 +148,11 @@ class RestormerUNet(nn.Module):
         widths = {3: 4 * self._dim, 2: 2 * self._dim, 1: 2 * self._dim}
         return [FeaturePoint(f"decoder_level{level}", width, 2 ** (level - 1)) for level, width in widths.items()]
 
+    def encoder_blocks(self) -> list[str]:
+        """The blocks of the encoder, without the bottleneck's, whose output masked pre-training masks."""
+        levels = [f"encoder_level{level}" for level in range(1, LEVELS)]
+        return [f"{level}.{i}" for level in levels for i in range(len(getattr(self, level)))]
+
     def forward(self, lq: Tensor) -> Tensor:
         """Restore a batch.
 
@@ -175,6 +180,19 @@ class RestormerUNet(nn.Module):
     def _refine_level(self, level: int, x: Tensor) -> Tensor:
         """What is done to the features of level + 1 before they are enlarged to `level`; here nothing."""
         return x
+
+    def check_arch(self, arch: Mapping[str, Any]) -> None:
+        """Refuse weights of DCPT's variant in the paper's network, and the reverse; the keys do not tell.
+
+        Raises:
+            ValueError: the network of the card is the other one.
+        """
+        trained, own = str(arch.get("type", "")).removeprefix("uir:"), type(self).__name__
+        if trained != own and {trained, own} == {"Restormer", "RestormerDCPT"}:
+            raise ValueError(
+                f"{own}: these weights were trained as {trained}, whose attention is another; build the network with "
+                f"type: {trained}"
+            )
 
     def check_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Refuse weights that were trained with the other kind of norm.

@@ -1,12 +1,13 @@
 """MaskDCPT: pre-training that restores and classifies images of which half is hidden.
 
-The successor of DCPT (arXiv 2510.13282, 2025). Its training code is not public: where the features are masked, and over
-which pixels the loss goes, is decided here.
+The successor of DCPT (arXiv 2510.13282, 2025). As there, features are masked again behind every block; its training
+code is not public: that these are the encoder's blocks, and over which pixels the loss goes, is decided here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -29,10 +30,10 @@ class MaskOptions(ClassifyingOptions):
     mask_patch: int | None = Field(
         None, ge=1, description="Side of a patch in pixels; default network_g's pad_multiple, or 16 where that is 1."
     )
-    remask: list[str] = Field(
-        default_factory=list,
+    remask: list[str] | None = Field(
+        None,
         description="Modules of network_g, such as [encoders], behind which the hidden patches are set to zero again; "
-        "a list of modules stands for each of them.",
+        "a list of modules stands for each of them. Default every block of what network_g declares to be its encoder.",
     )
 
 
@@ -41,10 +42,10 @@ class _MaskedStep(TappedRestorer):
 
     Args:
         net, names: as in `TappedRestorer`.
-        remask: modules whose output is masked again.
+        remask: modules whose output is masked again; None for the blocks that the network declares.
     """
 
-    def __init__(self, net: nn.Module, names: Sequence[str] | None, remask: Sequence[str]) -> None:
+    def __init__(self, net: nn.Module, names: Sequence[str] | None, remask: Sequence[str] | None) -> None:
         super().__init__(net, names)
         self._mask = _Mask()
         for module in _modules_of(net, remask):
@@ -53,27 +54,31 @@ class _MaskedStep(TappedRestorer):
     def forward(self, lq: Tensor, mask: Tensor) -> tuple[Tensor | None, list[Tensor]]:  # type: ignore[override]
         """What is restored of `lq` times `mask` [B, 1, H, W], and its features."""
         self._mask.tensor = mask
-        try:
-            return self.run(lq * mask)
-        finally:
-            self._mask.tensor = None
+        return self.run(lq * mask)
 
 
 class _Mask:
-    """Forward hook that hides patches of a module's output while there is a mask."""
+    """Forward hook that hides patches of a module's output in training.
+
+    It keeps the mask until the next: a backward pass that computes activations again needs it.
+    """
 
     tensor: Tensor | None = None
 
     def __call__(self, module: nn.Module, args: Any, output: Tensor) -> Tensor:
-        return output if self.tensor is None else hide(output, self.tensor)
+        return hide(output, self.tensor) if module.training and self.tensor is not None else output
 
 
-def _modules_of(net: nn.Module, names: Sequence[str]) -> list[nn.Module]:
+def _modules_of(net: nn.Module, names: Sequence[str] | None) -> list[nn.Module]:
+    source = "train.remask"
+    if names is None:
+        declared = getattr(net, "encoder_blocks", None)
+        names, source = declared() if callable(declared) else (), f"{type(net).__name__}.encoder_blocks()"
     known = dict(net.named_modules())
     found: list[nn.Module] = []
     for name in names:
         if name not in known:
-            raise ValueError(f"train.remask: there is no module '{name}' in {type(net).__name__}")
+            raise ValueError(f"{source}: there is no module '{name}' in {type(net).__name__}")
         module = known[name]
         found += list(module) if isinstance(module, nn.ModuleList) else [module]
     return found
@@ -84,10 +89,11 @@ class MaskDCPTModel(ClassifyingModel):
     """Pre-training on degraded images with hidden patches: reconstruct the clean image, classify the degradation.
 
     loss = pixel_opt(network_g(masked lq), gt) + classify_opt(network_dc(features of the same forward), label). The
-    pixel loss is over the whole image. Hidden patches are zeros in the input and, behind the modules that
-    `train.remask` names, in the features; elsewhere convolutions carry what is shown into them, as they must where
-    they are to be filled: of an encoder-decoder the encoder may be masked again, not the decoder, on whose side the
-    networks are tapped. The masks depend on the run's seed, the iteration and the image's place in the batch of all
+    pixel loss is over the whole image. Hidden patches are zeros in the input and, behind every block of the encoder, in
+    the features; further on convolutions carry what is shown into them, as they must where they are to be filled: the
+    decoder, on whose side the networks are tapped, is not masked. A network names those blocks in a method
+    `encoder_blocks() -> list[str]` (module paths); of one that has none, only the input is masked, and what
+    `train.remask` names. The masks depend on the run's seed, the step and the image's place in the batch of all
     processes.
     """
 
@@ -97,7 +103,7 @@ class MaskDCPTModel(ClassifyingModel):
     def make_tapped(self, network: nn.Module) -> TappedRestorer:
         """The restorer, for a batch and its mask."""
         if not self.is_train:
-            return _MaskedStep(network, None, ())
+            return TappedRestorer(network)
         return _MaskedStep(network, self.train_opt.taps, self.train_opt.remask)
 
     def _init_training(self, path: PathOptions) -> None:
@@ -105,11 +111,13 @@ class MaskDCPTModel(ClassifyingModel):
         self._seed: int = gathered(torch.initial_seed())[0]  # the run's; other processes have others
         multiple: int = getattr(self.bare["g"], "pad_multiple", 1)
         self._patch = self.train_opt.mask_patch or (multiple if multiple > 1 else 16)
+        self._steps = 0  # of this stage: iterations count on from stage to stage, the masks must not
 
     def optimize_parameters(self, current_iter: int) -> None:
-        """One step."""
-        self._iteration = current_iter
+        """Gradients of the batch that was fed, with masks of its own."""
         super().optimize_parameters(current_iter)
+        if self._micro_batch == 0:
+            self._steps += 1
 
     def compute_losses(self) -> dict[str, Tensor]:
         """The losses of the batch."""
@@ -125,6 +133,15 @@ class MaskDCPTModel(ClassifyingModel):
         rank, world = rank_and_world()
         count = len(self.lq)
         places = [(self._micro_batch * count + index) * world + rank for index in range(count)]
-        seeds = [derive_seed(self._seed, "mask", self._iteration, place) for place in places]
+        seeds = [derive_seed(self._seed, "mask", self._steps + 1, place) for place in places]
         height, width = self.lq.shape[-2:]
         return patch_mask(seeds, height, width, self._patch, self.train_opt.mask_ratio)
+
+    def training_state(self) -> dict[str, Any]:
+        """What resuming needs beside the networks' files."""
+        return {**super().training_state(), "steps": self._steps}
+
+    def resume_training(self, state: Mapping[str, Any], models: Path) -> None:
+        """Go on from a state; the masks go on too."""
+        super().resume_training(state, models)
+        self._steps = state.get("steps", state["iter"])
