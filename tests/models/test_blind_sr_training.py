@@ -177,7 +177,7 @@ def test_two_processes_share_one_queue(write_options: Write, pair_folders: Path,
     queue, keys = torch.load(tmp_path / "queue0.pt"), [torch.load(tmp_path / f"keys{rank}.pt") for rank in "01"]
     torch.testing.assert_close(queue[:4], torch.nn.functional.normalize(torch.cat(keys), dim=1))
     assert not torch.equal(*keys)
-    for state in (load_options(file).root / "experiments").glob("*/training_states/*.state"):
+    for state in (file.parents[1] / "experiments").glob("*/training_states/*.state"):
         if int(state.stem) > 3:  # in the midst of the second stage
             state.unlink()
     resumed = told_by_two(file, tmp_path, "--auto_resume")

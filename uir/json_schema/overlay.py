@@ -37,8 +37,8 @@ def _loosened(schema: Json, at: str) -> Json:
             continue
         if word in ("properties", "patternProperties"):
             made[word] = {key: _loosened_key(inner, f"{at}/{word}/{key}") for key, inner in value.items()}
-        elif word == "additionalProperties" and isinstance(value, dict):
-            made[word] = _loosened_key(value, f"{at}/{word}")
+        elif word == "additionalProperties" and value is not True:  # null deletes what another type of the base took
+            made[word] = _loosened_key(value, f"{at}/{word}") if value else NULL
         elif word in ("allOf", "anyOf"):
             made[word] = [_loosened(inner, f"{at}/{word}/{index}") for index, inner in enumerate(value)]
         elif word in ("then", "else"):
