@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 
 from uir.analysis.sheets import write_sheet
-from uir.data.images import read_rgb, to_tensor, write_image
+from uir.core.images import read_rgb, to_tensor, write_image
+from uir.core.seeds import derive_seed
 from uir.degradations.recipes import load_degradation
 from uir.inference.image_files import restore_files
 from uir.inference.restorer import Restorer
-from uir.seeds import derive_seed
 from uir.test import test_pipeline
 from uir.train import train_pipeline
 
@@ -60,8 +60,8 @@ def restore_one(restorer: Restorer, run: Path) -> Path:
 
 def draw_sheet(restorer: Restorer, tasks: list[str], run: Path) -> Path:
     """Degraded, restored and clean side by side, for each degradation of the test."""
+    from uir.config.options import load_options
     from uir.data.building import evaluation_loaders
-    from uir.options import load_options
 
     loaders = evaluation_loaders(load_options(ROOT / "options/test/nafnet_allinone_demo.yml", is_train=False))
     rows = []

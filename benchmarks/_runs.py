@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from uir.files import write_text
-from uir.progress import console
+from uir.core.files import write_text
+from uir.core.progress import console
 
 
 class Runs:

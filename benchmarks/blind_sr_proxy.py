@@ -29,17 +29,18 @@ from uir.analysis.networks import load_network
 from uir.analysis.patches import DegradedPatches, degraded_patches
 from uir.analysis.probes import probe_features
 from uir.analysis.tsne import write_embeddings
+from uir.config.options import load_options
+from uir.core.devices import pick_device
+from uir.core.files import write_text
+from uir.core.images import list_images
+from uir.core.progress import console
+from uir.core.seeds import numpy_generator
 from uir.data.building import evaluation_loaders
-from uir.data.images import list_images
 from uir.degradations.degraded_files import degrade_files
 from uir.degradations.test_sets import DASR_WIDTHS
 from uir.engine.evaluation import build_metrics, evaluate
-from uir.files import write_text
 from uir.layers.resize import imresize
-from uir.models.building import build_model, pick_device
-from uir.options import load_options
-from uir.progress import console
-from uir.seeds import numpy_generator
+from uir.models.building import build_model
 
 SCALE = 4
 WIDTHS = [f"width_{width:.1f}" for width in DASR_WIDTHS[SCALE]]

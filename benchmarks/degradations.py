@@ -29,11 +29,11 @@ from torch.nn import functional as F
 
 from uir import compat
 from uir.analysis.degradation_sheets import pictured_ops
-from uir.components import build
-from uir.data.images import read_rgb, to_tensor
+from uir.core.images import read_rgb, to_tensor
+from uir.core.seeds import derive_seed
 from uir.degradations.degrader import Degrader
 from uir.registry import DEGRADATION_REGISTRY
-from uir.seeds import derive_seed
+from uir.registry.components import build
 
 DEMO = Path(__file__).resolve().parents[1] / "datasets" / "demo"
 PATCH, SCALE = 400, 4

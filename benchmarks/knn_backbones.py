@@ -26,11 +26,11 @@ from uir.analysis.features_of import PIXELS, Pool, features_of, pixel_features
 from uir.analysis.networks import Initialisation, load_network
 from uir.analysis.patches import DegradedPatches, degraded_patches
 from uir.analysis.probes import LevelResult, probe_features
-from uir.data.images import list_images
-from uir.files import write_text
-from uir.models.building import pick_device
-from uir.progress import console
-from uir.yaml_file import read_yaml
+from uir.config.yaml_file import read_yaml
+from uir.core.devices import pick_device
+from uir.core.files import write_text
+from uir.core.images import list_images
+from uir.core.progress import console
 
 OPTIONS = Path(__file__).resolve().parents[1] / "options"
 INITS: tuple[Initialisation, ...] = ("random", "kaiming", "trained")

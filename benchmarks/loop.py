@@ -115,8 +115,8 @@ def child(side: str, folder: Path, file: Path) -> None:
     watch = Stopwatch()
     if side == "uir":
         import uir.models.building
+        from uir.config.options import load_options
         from uir.engine import train_loop
-        from uir.options import load_options
 
         build = uir.models.building.build_model
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from uir.analysis.degradation_sheets import SEVERITY_NAMES, op_rows, pictured_ops
 from uir.analysis.sheets import write_sheet
-from uir.components import signature_of
-from uir.data.images import read_rgb, to_tensor
+from uir.config.json_schema.docstrings import argument_descriptions
+from uir.core.images import read_rgb, to_tensor
 from uir.degradations.base import Degradation
 from uir.degradations.pipeline_degradation import Pipeline
 from uir.degradations.preset import Preset
 from uir.degradations.test_sets import TEST_SETS
-from uir.json_schema.docstrings import argument_descriptions
 from uir.registry import DEGRADATION_REGISTRY, first_line
+from uir.registry.components import signature_of
 
 FOLDER = Path(__file__).resolve().parent
 PHOTOGRAPH = FOLDER.parent / "datasets" / "demo" / "test" / "flower.jpg"

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from uir.config.options import load_options
 from uir.degradations.record import DegradationRecord, RecordBatch
 from uir.models.building import build_model
-from uir.options import load_options
 
 Write = Callable[..., Path]
 LABELS = ("noise", "blur", "haze")

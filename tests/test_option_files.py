@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from uir.config.options import Stage, load_options, read_merged
 from uir.engine.dry_run import describe_stage
-from uir.options import Stage, load_options, read_merged
 
 OPTIONS = Path(__file__).resolve().parents[1] / "options"
 TRAIN, TEST = (sorted((OPTIONS / kind).glob("*.yml")) for kind in ("train", "test"))

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from uir.checkpoint import read_file
-from uir.options import load_options
+from uir.config.options import load_options
+from uir.core.checkpoint import read_file
 from uir.train import train_pipeline
 
 ROOT = Path(__file__).resolve().parents[1]

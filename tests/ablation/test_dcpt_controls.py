@@ -12,11 +12,11 @@ import yaml
 
 from uir.ablation.grid import read_ablation
 from uir.ablation.runs import Plan, Run, plan_runs
+from uir.config.options import OptionFile, load_options
 from uir.data.building import training_loader
 from uir.engine.dry_run import describe_stage
 from uir.engine.run import seed_everything
 from uir.models.building import build_model
-from uir.options import OptionFile, load_options
 
 ROOT = Path(__file__).resolve().parents[2]
 METHODS = ("scratch", "two_stage_without_classifier", "dcpt_without_classifier", "dct", "dcpt", "mask_dcpt")

@@ -13,7 +13,7 @@ import pytest
 from uir.ablation.grid import read_ablation
 from uir.ablation.runner import job_environment
 from uir.ablation.runs import Run, plan_runs
-from uir.options import OptionError
+from uir.config.options import OptionError
 
 Write = Callable[..., Path]
 GRID = {

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from uir.analysis.degradation_sheets import op_rows, pictured_ops, write_degradation_sheets
-from uir.data.images import read_rgb, write_image
+from uir.core.images import read_rgb, write_image
 from uir.degradations.base import Degradation
 from uir.registry import DEGRADATION_REGISTRY
 

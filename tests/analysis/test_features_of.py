@@ -9,9 +9,9 @@ from arch_configs import ARCH_CONFIGS
 from torch import nn
 
 from uir.analysis.features_of import features_of, pixel_features
-from uir.components import build
 from uir.layers.degradation_code import DegradationCode
 from uir.layers.features import FeaturePoint, FeatureTap
+from uir.registry.components import build
 
 IMAGES = torch.rand(5, 3, 16, 24, generator=torch.Generator().manual_seed(0))
 

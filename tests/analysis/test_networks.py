@@ -7,8 +7,8 @@ from arch_configs import ARCH_CONFIGS
 from torch import nn
 
 from uir.analysis.networks import count_parameters, kaiming_initialise, load_network, with_encoder
-from uir.checkpoint import write_checkpoint
-from uir.components import build
+from uir.core.checkpoint import write_checkpoint
+from uir.registry.components import build
 
 SPEC = {"type": "NAFNet", **ARCH_CONFIGS["NAFNet"]}
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from uir.analysis.patches import DegradedPatches, degradation_classes, degraded_patches
-from uir.data.images import read_rgb, to_tensor, write_image
+from uir.core.images import read_rgb, to_tensor, write_image
+from uir.core.seeds import derive_seed
 from uir.degradations.record import DegradationRecord
-from uir.seeds import derive_seed
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from uir.analysis.extras import matplotlib_part, sklearn_part
 from uir.analysis.patches import DegradedPatches
 from uir.analysis.results_files import names_of, read_results, shared_values
 from uir.analysis.tsne import embed, write_embeddings
-from uir.data.images import read_rgb
+from uir.core.images import read_rgb
 
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")

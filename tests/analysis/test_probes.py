@@ -9,7 +9,7 @@ import torch
 from uir.analysis.patches import DegradedPatches
 from uir.analysis.probe_report import ProbeReport
 from uir.analysis.probes import SPLIT_SEEDS, probe_features, split_by_photograph, split_seeds
-from uir.data.images import read_rgb
+from uir.core.images import read_rgb
 
 pytest.importorskip("sklearn")
 PATCHES = DegradedPatches(torch.zeros(36, 3, 1, 1), ("x", "y", "z"), tuple(f"{i}.png" for i in range(12)))

@@ -12,11 +12,11 @@ from dcpt_options import changes as dcpt_changes
 from uir.analysis import validation_pictures
 from uir.analysis.validation_pictures import ValidationPictures
 from uir.compat import basicsr_names
-from uir.data.images import read_rgb
+from uir.config.options import OptionError, load_options
+from uir.config.schema import RadarOptions, SheetOptions, ValOptions
+from uir.core.images import read_rgb
 from uir.engine.testing import test as run_test
 from uir.engine.train_loop import train
-from uir.options import OptionError, load_options
-from uir.schema import RadarOptions, SheetOptions, ValOptions
 
 pytest.importorskip("matplotlib")
 NETWORK = {"type": "NAFNet", **ARCH_CONFIGS["NAFNet"]}

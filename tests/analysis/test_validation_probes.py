@@ -8,9 +8,9 @@ import torch
 from arch_configs import ARCH_CONFIGS
 
 from uir.analysis.validation_probes import ValidationProbes
-from uir.checkpoint import read_file
+from uir.config.options import OptionError, load_options
+from uir.core.checkpoint import read_file
 from uir.engine.train_loop import train
-from uir.options import OptionError, load_options
 
 pytest.importorskip("sklearn")
 pytest.importorskip("matplotlib")

@@ -11,10 +11,10 @@ from uir.archs.cdsr_arch import CDSR
 from uir.archs.conditioned_arch import BODIES, ConditionedNet
 from uir.archs.dasr_arch import DASR
 from uir.archs.imdn_arch import IMDN, ContrastAttention, IMDNAdapted
-from uir.components import build
 from uir.encoders.airnet_encoder import CBDE
 from uir.layers.degradation_code import DegradationCode
 from uir.layers.modulation import MODULATORS
+from uir.registry.components import build
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:

@@ -10,10 +10,10 @@ import torch
 from arch_configs import ARCH_CONFIGS
 from torch import Tensor, nn
 
-from uir.components import build
 from uir.layers.degradation_code import DegradationCode
 from uir.layers.features import FeatureTap
 from uir.registry import ARCH_REGISTRY
+from uir.registry.components import build
 
 BACKBONES = [name for name, cls in ARCH_REGISTRY if cls.__module__.startswith("uir.archs.")]
 ODD_HEIGHT, ODD_WIDTH = 37, 51

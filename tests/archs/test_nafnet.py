@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from uir.archs.nafnet_arch import Baseline, NAFBlock, NAFNet, NAFNetLocal
-from uir.checkpoint import fit_state
+from uir.core.checkpoint import fit_state
 from uir.layers.features import FeaturePoint
 
 SMALL = {"width": 4, "middle_blk_num": 1, "enc_blk_nums": [1, 1], "dec_blk_nums": [1, 1]}

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from uir.archs.promptir_arch import PromptGenBlock, PromptIR
-from uir.checkpoint import fit_state
+from uir.core.checkpoint import fit_state
 from uir.layers.features import FeaturePoint, FeatureTap
 
 SMALL = {

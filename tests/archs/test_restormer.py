@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from uir.archs.restormer_arch import Restormer, RestormerDCPT
-from uir.checkpoint import CheckpointError, fit_state
+from uir.core.checkpoint import CheckpointError, fit_state
 from uir.layers.features import FeaturePoint, FeatureTap
 from uir.layers.transposed_attention import BiasFreeNorm2d, TransposedAttention
 

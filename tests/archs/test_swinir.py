@@ -8,10 +8,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from uir.archs.swinir_arch import SwinIR
-from uir.checkpoint import CheckpointError, fit_state
-from uir.components import build
+from uir.core.checkpoint import CheckpointError, fit_state
 from uir.layers.drop_path import DropPath
 from uir.layers.features import FeaturePoint, FeatureTap
+from uir.registry.components import build
 
 SMALL = {
     "img_size": 16, "embed_dim": 8, "depths": [2, 2], "num_heads": [2, 4], "window_size": 4, "mlp_ratio": 2,

@@ -178,7 +178,7 @@ def test_a_plugin_in_basicsr_registry_is_found_and_a_name_with_its_suffix_stays_
         "@ARCH_REGISTRY.register()\nclass SRVGGNetCompact:\n    pass\n"
     )
     modules = run(
-        "from uir.plugins import load_plugin\n"
+        "from uir.registry.plugins import load_plugin\n"
         "load_plugin('their_habit')\n"
         "from uir.registry import ARCH_REGISTRY\n"
         "print([ARCH_REGISTRY.get(f'{o}SRVGGNetCompact').__module__ for o in ('', 'basicsr:')])",

@@ -12,12 +12,13 @@ import pytest
 import torch
 import yaml
 
-from uir.checkpoint import read_file
-from uir.compat.dcpt_dialect import is_dialect, translate
+from uir.compat.dcpt_dialect import is_dialect
+from uir.config.dialects import translate
+from uir.config.options import OptionError, OptionFile, load_options, read_merged
+from uir.core.checkpoint import read_file
 from uir.data.building import build_dataset, training_stream
 from uir.engine.train_loop import train
 from uir.metrics.building import build_metric
-from uir.options import OptionError, OptionFile, load_options, read_merged
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = ["rain", "noise", "haze", "low", "blur"]

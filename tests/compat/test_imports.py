@@ -30,7 +30,7 @@ def write_torchvision(folder: Path, functional_tensor: bool) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("module", ["uir", "uir.registry", "uir.plugins", "uir.compat", "uir.components"])
+@pytest.mark.parametrize("module", ["uir", "uir.registry", "uir.registry.plugins", "uir.compat"])
 def test_importing_loads_no_torch(module: str) -> None:
     heavy = run(f"import {module}; print([m for m in ('torch', 'torchvision', 'basicsr', 'cv2') if m in sys.modules])")
     assert heavy == "[]"

@@ -11,8 +11,8 @@ import torch
 import yaml
 
 from uir.compat import basicsr_names, load_basicsr
+from uir.config.options import load_options
 from uir.engine.train_loop import train
-from uir.options import load_options
 
 pytestmark = pytest.mark.skipif(not basicsr_names(), reason="basicsr is not installed")
 

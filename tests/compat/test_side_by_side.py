@@ -15,11 +15,11 @@ import pytest
 import torch
 import yaml
 
-from uir.checkpoint import read_weights
 from uir.compat import basicsr_names
+from uir.config.options import load_options
+from uir.core.checkpoint import read_weights
 from uir.data.stream import BatchStream
 from uir.engine.train_loop import train
-from uir.options import load_options
 
 pytestmark = pytest.mark.skipif(not basicsr_names(), reason="basicsr is not installed")
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from uir.components import build
+from uir.registry.components import build
 
 
 def cropped(pair_folders: Path, size: int, scale: int = 2, **more: Any) -> Any:

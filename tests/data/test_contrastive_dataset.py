@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from uir.core.images import write_image
 from uir.data.contrastive_dataset import ContrastiveDataset, RankingDataset, with_another_field
-from uir.data.images import write_image
 from uir.data.loading import build_train_loader
 from uir.data.multi_task_dataset import MultiTaskDataset
 from uir.degradations.base import replay

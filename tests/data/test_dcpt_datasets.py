@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from uir.components import build
+from uir.core.images import write_image
 from uir.data.dcpt_input_dataset import PairedImageDenoiseDataset, training_sigma
 from uir.data.dehaze_dataset import PairedImageDehazeDataset
-from uir.data.images import write_image
 from uir.data.txtlist_dataset import PairedImageTxtlistDataset
 from uir.degradations.base import replay
+from uir.registry.components import build
 
 MADE = ["PairedImageDenoiseDataset", "PairedImageJPEGCARDataset", "PairedImageMosaicDataset",
         "PairedImageInpaintingDataset", "PairedImageGaussianBlurDataset"]  # fmt: skip

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from uir.core.images import read_rgb, to_tensor, write_image
 from uir.data.degraded_image_dataset import DegradedImageDataset
-from uir.data.images import read_rgb, to_tensor, write_image
 from uir.data.loading import build_train_loader
 from uir.data.multi_task_dataset import MultiTaskDataset
 from uir.data.pair_pool import PairPool

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from uir.core.images import read_image, write_image
 from uir.data import lmdb_writing
 from uir.data.image_sources import LmdbImages, close_stores
-from uir.data.images import read_image, write_image
 from uir.data.lmdb_writing import write_lmdb
 from uir.data.loading import build_train_loader
 from uir.data.paired_image_dataset import PairedImageDataset

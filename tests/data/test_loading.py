@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.utils.data import Dataset, Subset
 
+from uir.core.images import UnreadableImageError, write_image
 from uir.data.degraded_image_dataset import DegradedImageDataset
-from uir.data.images import UnreadableImageError, write_image
 from uir.data.loading import (
     SampleKey,
     SeededDataset,

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.utils.data import Dataset
 
-from uir.data.images import write_image
+from uir.core.images import write_image
 from uir.data.multi_task_dataset import MultiTaskDataset
 from uir.registry import DATASET_REGISTRY, UnknownNameError
 

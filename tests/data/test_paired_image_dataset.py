@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from uir.data.images import UnreadableImageError, read_rgb, to_tensor, write_image
+from uir.core.images import UnreadableImageError, read_rgb, to_tensor, write_image
 from uir.data.loading import build_eval_loader
 from uir.data.paired_image_dataset import PairedImageDataset
 

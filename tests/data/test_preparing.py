@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
+from uir.core.images import read_image, write_image
 from uir.data import preparing
-from uir.data.images import read_image, write_image
 from uir.data.paired_image_dataset import PairedImageDataset
 from uir.data.preparing import Windows, extract_subimages, write_meta_info
 

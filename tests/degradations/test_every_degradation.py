@@ -10,14 +10,14 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from uir.components import build
+from uir.core.seeds import derive_seed
 from uir.degradations.base import replay, step_output_size
 from uir.degradations.exposure_degradation import Clip
 from uir.degradations.marking_degradation import Mark
 from uir.degradations.pipeline_degradation import Pipeline
 from uir.degradations.record import DegradationRecord
 from uir.registry import DEGRADATION_REGISTRY
-from uir.seeds import derive_seed
+from uir.registry.components import build
 
 sys.path.insert(0, str(Path(__file__).parent))
 from degradation_configs import DEGRADATIONS

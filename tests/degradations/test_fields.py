@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from uir.core.seeds import torch_generator
 from uir.degradations.fields import plasma, ramp, spread
-from uir.seeds import torch_generator
 
 
 @pytest.mark.parametrize("size", [(64, 48), (200, 300)])

@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 import torch
 
-from uir.components import build
 from uir.degradations.record import DegradationRecord
+from uir.registry.components import build
 
 NOISE = {"type": "GaussianNoise", "sigma": [5, 50]}
 HAZE = {"type": "Haze"}

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy import special, stats
 
+from uir.core.seeds import torch_generator
 from uir.degradations.noise_degradation import (
     GaussianNoise,
     PoissonNoise,
@@ -15,7 +16,6 @@ from uir.degradations.noise_degradation import (
     photons_of,
 )
 from uir.degradations.poisson import EXPANSION_FROM, TABLE_ALONE_TO, poisson_deviation
-from uir.seeds import torch_generator
 
 GREY = torch.full((3, 200, 200), 0.5)
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from uir.components import build, nested_registry, signature_of
 from uir.degradations.blur_degradation import MotionBlur
 from uir.degradations.noise_degradation import GaussianNoise
 from uir.degradations.pipeline_degradation import Maybe, OneOf, Sequence
 from uir.registry import DEGRADATION_REGISTRY
+from uir.registry.components import build, nested_registry, signature_of
 
 IMAGE = torch.rand(3, 16, 20, generator=torch.Generator().manual_seed(0))
 STEPS = [

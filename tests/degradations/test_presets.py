@@ -5,13 +5,13 @@ from collections import Counter
 import pytest
 import torch
 
-from uir.components import build
 from uir.degradations import degrader
 from uir.degradations.base import DrawContext
 from uir.degradations.degrader import Degrader
 from uir.degradations.preset import Preset
 from uir.degradations.task_degradation import CDD11_CLASSES, CDD11_ORDER
 from uir.registry import DEGRADATION_REGISTRY
+from uir.registry.components import build
 
 PRESETS = [
     name

@@ -8,9 +8,9 @@ import pytest
 import torch
 from scipy import ndimage
 
+from uir.core.seeds import torch_generator
 from uir.degradations.kernels import line_kernel
 from uir.degradations.rain_degradation import DROP_KERNEL, HeavyRain, RainStreaks, streak_kernels, streaks
-from uir.seeds import torch_generator
 
 
 def streak(length: float, angle: float, width: int) -> np.ndarray:

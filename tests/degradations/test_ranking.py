@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from uir.components import build
 from uir.degradations.base import replay
 from uir.degradations.ranking import ranking_tuple
+from uir.registry.components import build
 
 RECIPE = build("degradations", {"type": "dasr_wang_aniso"})
 FACTORS = ["AnisotropicGaussianBlur.sigma_x_px", "AnisotropicGaussianBlur.sigma_y_px", "GaussianNoise.sigma_255"]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from uir.data.images import read_rgb, to_tensor, write_image
+from uir.core.images import read_rgb, to_tensor, write_image
+from uir.core.seeds import derive_seed
 from uir.degradations.base import replay
 from uir.degradations.degraded_files import degrade_files
 from uir.degradations.haze_degradation import Haze
@@ -18,7 +19,6 @@ from uir.degradations.pipeline_degradation import Sequence
 from uir.degradations.recipes import load_degradation, load_recipe
 from uir.degradations.record import DegradationRecord
 from uir.registry import DEGRADATION_REGISTRY
-from uir.seeds import derive_seed
 
 RECIPES = Path(__file__).resolve().parents[2] / "options" / "degradation"
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from uir.core.seeds import numpy_generator
 from uir.degradations.base import DrawContext, apply_steps
 from uir.degradations.pipeline_degradation import Sequence
 from uir.degradations.resize_degradation import MODES, Choice, DownUp, Pixelate, Resize, SFold, resized
 from uir.layers.resize import imresize, resample
-from uir.seeds import numpy_generator
 
 IMAGE = torch.rand(3, 37, 50, generator=torch.Generator().manual_seed(0))
 SIZES = [(13, 21), (37, 50), (20, 25), (61, 90), (12, 90), (80, 20), (1, 1), (38, 49)]

@@ -5,11 +5,11 @@ import json
 import pytest
 import torch
 
-from uir.components import signature_of
-from uir.data.images import read_rgb, write_image
+from uir.core.images import read_rgb, write_image
 from uir.degradations.degraded_files import degrade_files
 from uir.degradations.recipes import load_recipe
 from uir.degradations.test_sets import NINE_KERNELS, TEST_SETS
+from uir.registry.components import signature_of
 
 
 @pytest.fixture

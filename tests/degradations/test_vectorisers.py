@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from uir.components import build
 from uir.degradations.kernel_pca import draw_kernels, encode_kernels, pca_matrix
 from uir.degradations.record import DegradationRecord, RecordBatch
 from uir.degradations.vectorisers import VECTORISERS, ClassIndex, DASRLiangVector, KernelCode, MultiHot, Severity
+from uir.registry.components import build
 
 UNKNOWN = DegradationRecord(None)
 CLEAN = DegradationRecord(())

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from uir.components import build
 from uir.layers.degradation_code import DegradationCode
 from uir.registry import ARCH_REGISTRY
+from uir.registry.components import build
 
 ENCODER_CONFIGS = {
     "CBDE": {"widths": [4, 6, 8]},

@@ -7,11 +7,11 @@ import torch
 from arch_configs import ARCH_CONFIGS
 from torch import nn
 
-from uir.components import build
 from uir.encoders.feature_classifier_encoder import FeatureClassifier
 from uir.layers.degradation_code import DegradationCode
 from uir.layers.features import FeatureTap
 from uir.registry import ARCH_REGISTRY
+from uir.registry.components import build
 
 PLAIN = {"Bicubic", "Identity"}  # without features: nothing to classify by
 ARCHS = [

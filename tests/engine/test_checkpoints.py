@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 import torch
 
-from uir.checkpoint import read_file
+from uir.config.options import OptionError, load_options
+from uir.core.checkpoint import read_file
 from uir.engine.checkpoints import Checkpoints
 from uir.engine.evaluation import Evaluation
 from uir.engine.train_loop import train
-from uir.options import OptionError, load_options
 
 Write = Callable[..., Path]
 

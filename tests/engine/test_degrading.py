@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from uir.checkpoint import read_file
+from uir.config.options import load_options
+from uir.core.checkpoint import read_file
 from uir.engine.train_loop import train
-from uir.options import load_options
 
 Write = Callable[..., Path]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from uir.cli import main
+from uir.config.options import load_options
 from uir.engine.dry_run import dry_run
-from uir.options import load_options
 
 Write = Callable[..., Path]
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import torch
 
-from uir.checkpoint import read_file
-from uir.data.images import read_rgb
-from uir.distributed import first_host, launcher_of, slurm_environment
+from uir.core.checkpoint import read_file
+from uir.core.distributed import first_host, launcher_of, slurm_environment
+from uir.core.images import read_rgb
 
 Write = Callable[..., Path]
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 import yaml
 
-from uir.checkpoint import read_file
+from uir.config.options import OptionError, load_options
+from uir.core.checkpoint import read_file
 from uir.engine.train_loop import train
-from uir.options import OptionError, load_options
 
 Write = Callable[..., Path]
 

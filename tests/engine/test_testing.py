@@ -13,10 +13,10 @@ import pytest
 import torch
 import yaml
 
-from uir.data.images import list_images, read_image, write_image
+from uir.config.options import load_options
+from uir.core.images import list_images, read_image, write_image
 from uir.engine.testing import test as run_test
 from uir.layers.resize import imresize
-from uir.options import load_options
 
 Write = Callable[..., Path]
 

@@ -13,10 +13,10 @@ import pytest
 import torch
 import yaml
 
-from uir.checkpoint import read_file, read_weights
 from uir.compat import basicsr_names
+from uir.config.options import load_options
+from uir.core.checkpoint import read_file, read_weights
 from uir.engine.train_loop import train
-from uir.options import load_options
 
 Write = Callable[..., Path]
 

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from uir.cli import run
-from uir.data.images import list_images, read_rgb, to_tensor
+from uir.config.options import load_options
+from uir.core.images import list_images, read_rgb, to_tensor
 from uir.degradations.degraded_files import degrade_files
 from uir.degradations.recipes import load_recipe
 from uir.degradations.test_sets import TEST_SETS
 from uir.layers.resize import imresize
 from uir.metrics.psnr_metric import PSNR
-from uir.options import load_options
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(file for name in TEST_SETS for file in (ROOT / "options" / "base").glob(f"{name}_x*_test.yml"))

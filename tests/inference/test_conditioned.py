@@ -11,15 +11,15 @@ from torch import Tensor, nn
 
 from uir.archs.airnet_arch import DGRN
 from uir.archs.dasr_arch import DASR
-from uir.checkpoint import CheckpointError, write_checkpoint
 from uir.cli import main, run
-from uir.components import build
+from uir.core.checkpoint import CheckpointError, write_checkpoint
 from uir.encoders.airnet_encoder import CBDE
 from uir.encoders.conv_bn_encoder import ConvBN6Encoder
 from uir.inference.global_code import global_code, mean_code
 from uir.inference.restorer import Restorer
 from uir.layers.degradation_code import DegradationCode
 from uir.registry import ARCH_REGISTRY
+from uir.registry.components import build
 
 ENCODER = {"type": "ConvBN6Encoder", "widths": [4, 6, 8]}
 DASR_X2 = {"type": "DASR", "scale": 2, "n_groups": 1, "n_blocks": 1, "n_feats": 8, "reduction": 2, "code_channels": 8}

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from uir.checkpoint import CheckpointError
+from uir.core.checkpoint import CheckpointError
 from uir.inference.image_files import restore_files
 from uir.inference.restorer import Restorer
 
@@ -60,8 +60,8 @@ def test_what_is_no_image_is_refused(shape: tuple[int, ...]) -> None:
 
 
 def test_a_checkpoint_with_a_card_needs_no_option_file(write_options: Write) -> None:
+    from uir.config.options import load_options
     from uir.engine.train_loop import train
-    from uir.options import load_options
 
     folder = train(load_options(write_options({"train.ema_decay": 0.9}), force=["train:total_iter=2"]))
     restorer = Restorer.from_pretrained(folder / "models" / "net_g_latest.pth")
@@ -70,7 +70,7 @@ def test_a_checkpoint_with_a_card_needs_no_option_file(write_options: Write) -> 
 
 
 def test_a_checkpoint_of_basicsr_needs_the_option_file(write_options: Write, tmp_path: Path) -> None:
-    from uir.options import load_options
+    from uir.config.options import load_options
     from uir.registry import ARCH_REGISTRY
 
     file = write_options()

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from uir.components import build
 from uir.registry import LOSS_REGISTRY
+from uir.registry.components import build
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from loss_configs import LOSSES

@@ -12,11 +12,11 @@ import torch
 from blind_sr_options import RANKING, changes
 from torch.nn import functional as F
 
+from uir.config.options import OptionError, load_options
 from uir.data.building import training_stream
 from uir.layers.degradation_code import DegradationCode
 from uir.losses.contrastive_loss import InfoNCELoss
 from uir.models.building import build_model
-from uir.options import OptionError, load_options
 
 Write = Callable[..., Path]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from uir.components import build
+from uir.config.options import Stage, load_options, read_merged
 from uir.data.building import training_stream
 from uir.models.building import build_model
-from uir.options import Stage, load_options, read_merged
+from uir.registry.components import build
 
 OPTIONS = Path(__file__).resolve().parents[2] / "options"
 METHODS = ("dasr", "cdsr", "daa", "airnet", "crl_sr")

@@ -11,10 +11,10 @@ import pytest
 import torch
 from blind_sr_options import changes
 
+from uir.config.options import load_options
 from uir.data.building import training_stream
 from uir.engine.train_loop import train
 from uir.models.building import build_model
-from uir.options import load_options
 
 Write = Callable[..., Path]
 WIDTHS = [4, 6, 8]

@@ -14,10 +14,10 @@ import pytest
 import torch
 from blind_sr_options import PUBLISHED_STAGES, RANKING, changes, staged
 
-from uir.checkpoint import read_file
+from uir.config.options import load_options
+from uir.core.checkpoint import read_file
 from uir.engine.testing import test as run_test
 from uir.engine.train_loop import train
-from uir.options import load_options
 
 Write = Callable[..., Path]
 VAL = {"val_freq": 2, "metrics": {"psnr": {"type": "calculate_psnr", "crop_border": 2, "test_y_channel": True}}}
@@ -138,7 +138,7 @@ SPY = '''
 """Tells every process's queue and momentum encoder after each step."""
 import os
 import torch
-from uir.checkpoint import digest
+from uir.core.checkpoint import digest
 from uir.models.blind_sr_model import BlindSRModel
 was = BlindSRModel.optimize_parameters
 def told(self, current_iter):

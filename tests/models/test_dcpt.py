@@ -13,9 +13,9 @@ from dcpt_options import HEAD, METHODS, NETWORK, batch, changes, gradients, mode
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from uir.checkpoint import read_file
+from uir.config.options import load_options
+from uir.core.checkpoint import read_file
 from uir.models.building import build_model
-from uir.options import load_options
 
 Write = Callable[..., Path]
 CLASSES = ("blur", "haze", "noise")

@@ -15,9 +15,9 @@ import torch
 from arch_configs import ARCH_CONFIGS
 from dcpt_options import batch, changes, gradients, model_of, step
 
-from uir.checkpoint import read_file
+from uir.config.options import load_options
+from uir.core.checkpoint import read_file
 from uir.engine.train_loop import train
-from uir.options import load_options
 
 Write = Callable[..., Path]
 BACKBONES: dict[str, dict[str, Any]] = {

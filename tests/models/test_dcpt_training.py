@@ -18,10 +18,10 @@ import yaml
 from dcpt_options import LABELS, METHODS, NETWORK, changes
 from small_options import sr_options
 
-from uir.checkpoint import read_file
+from uir.config.options import OptionError, load_options
+from uir.core.checkpoint import read_file
 from uir.engine.testing import test as run_test
 from uir.engine.train_loop import train
-from uir.options import OptionError, load_options
 
 Write = Callable[..., Path]
 

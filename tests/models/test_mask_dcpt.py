@@ -12,11 +12,11 @@ import torch
 from dcpt_options import NETWORK, batch, changes, gradients, model_of, step, weights
 from torch import Tensor, nn
 
+from uir.config.options import load_options
 from uir.engine.train_loop import train
 from uir.layers.features import FeaturePoint
 from uir.layers.patch_mask import hide, patch_mask
 from uir.models.mask_dcpt_model import _MaskedStep
-from uir.options import load_options
 
 Write = Callable[..., Path]
 RESTORMER: dict[str, Any] = {"dim": 4, "num_blocks": [1, 1, 1, 1], "num_refinement_blocks": 1, "heads": [1, 1, 2, 2]}

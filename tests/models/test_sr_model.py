@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from uir.checkpoint import read_file
+from uir.config.options import load_options
+from uir.core.checkpoint import read_file
 from uir.models.base_model import NonFiniteLossError
 from uir.models.building import build_model
-from uir.options import load_options
 
 Write = Callable[..., Path]
 CPU = torch.device("cpu")

@@ -15,8 +15,8 @@ from adapters_blind_sr import BLIND_SR_ADAPTERS
 from torch import Tensor, nn
 
 from uir.archs.nafnet_arch import NAFNet
-from uir.components import build
 from uir.layers.features import FeaturePoint, FeatureTap
+from uir.registry.components import build
 
 
 def call_with_inputs(network: nn.Module, inputs: dict[str, Tensor]) -> Any:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from uir.options import OptionError
-from uir.problems import Problem, nearest
-from uir.yaml_file import KeyPath, Mark, YamlError, read_yaml
+from uir.config.options import OptionError
+from uir.config.problems import Problem, nearest
+from uir.config.yaml_file import KeyPath, Mark, YamlError, read_yaml
 
 KEYS = ("name", "base", "grid", "seeds", "exclude", "metric", "reference", "test")
 OWN_KEYS = ("name", "manual_seed", "base")  # of an option file, but set by the ablation

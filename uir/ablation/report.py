@@ -10,7 +10,7 @@ from uir.ablation.charts import write_charts
 from uir.ablation.history import History, read_history
 from uir.ablation.runs import Plan
 from uir.ablation.tables import as_json, as_markdown, make_tables
-from uir.files import write_text
+from uir.core.files import write_text
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import IO, Any
 
 from uir.ablation.runs import Plan, Run
-from uir.progress import progress_bar
+from uir.core.progress import progress_bar
 
 try:
     import fcntl

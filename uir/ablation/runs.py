@@ -13,10 +13,10 @@ from typing import Any
 import yaml
 
 from uir.ablation.grid import Ablation, Cell
-from uir.files import write_text
+from uir.config.options import OptionError, OptionFile, load_options, load_plugins_of, read_merged
+from uir.config.problems import Problem, nearest
+from uir.core.files import write_text
 from uir.metrics.building import build_metric
-from uir.options import OptionError, OptionFile, load_options, load_plugins_of, read_merged
-from uir.problems import Problem, nearest
 from uir.registry import MODEL_REGISTRY
 
 STEPS = ("train", "test")

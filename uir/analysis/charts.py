@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from uir.analysis.extras import matplotlib_part
-from uir.files import replacing
+from uir.core.files import replacing
 
 
 def confusion_picture(path: Path, counts: Sequence[Sequence[int]], classes: Sequence[str], title: str) -> Path:

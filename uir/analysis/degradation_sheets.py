@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from uir.analysis.sheets import as_picture, write_sheet
-from uir.components import build
 from uir.degradations.base import Degradation
 from uir.registry import DEGRADATION_REGISTRY
+from uir.registry.components import build
 
 SEVERITY_NAMES = ("mild", "medium", "severe")
 DRAWS = 3
@@ -45,7 +45,7 @@ def write_degradation_sheets(
     Raises:
         ValueError: no photograph is found, two of them would get the same sheet, or there is no such recipe.
     """
-    from uir.data.images import read_rgb, to_tensor
+    from uir.core.images import read_rgb, to_tensor
 
     sheets = _sheets_of([Path(item) for item in inputs], Path(output))
     names = [name for ops in pictured_ops().values() for name in ops] if recipe is None else [recipe]
@@ -59,7 +59,7 @@ def write_degradation_sheets(
 
 def _sheets_of(inputs: Sequence[Path], output: Path) -> dict[Path, Path]:
     """The photograph of each sheet to write."""
-    from uir.data.images import list_images
+    from uir.core.images import list_images
 
     sheets: dict[Path, Path] = {}
     for item in inputs:

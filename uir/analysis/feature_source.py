@@ -12,7 +12,7 @@ from torch import Tensor
 from uir.analysis.features_of import PIXELS, Pool, features_of, pixel_features
 from uir.analysis.networks import Initialisation, load_network
 from uir.analysis.patches import DegradedPatches, Position, degraded_patches
-from uir.models.building import pick_device
+from uir.core.devices import pick_device
 
 
 @dataclass(frozen=True)

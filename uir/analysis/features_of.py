@@ -10,9 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from uir.core.progress import progress_bar
 from uir.layers.features import FeatureTap, points_of
 from uir.layers.padding import pad_to_multiple
-from uir.progress import progress_bar
 
 Pool = Literal["mean", "flatten"]
 PIXELS = "pixels"

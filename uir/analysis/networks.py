@@ -10,14 +10,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from uir.checkpoint import fit_state, read_weights
-from uir.compat.dcpt_dialect import translate
-from uir.components import build
+from uir.config.dialects import translate
+from uir.config.options import load_plugins_of, read_merged
+from uir.core.checkpoint import fit_state, read_weights
+from uir.core.seeds import torch_generator
 from uir.inference.global_code import takes_code
-from uir.models.encoder_step import sized_by_encoder
-from uir.options import load_plugins_of, read_merged
+from uir.layers.code_widths import sized_by_encoder
 from uir.registry import ARCH_REGISTRY
-from uir.seeds import torch_generator
+from uir.registry.components import build
 
 Initialisation = Literal["trained", "random", "kaiming"]
 

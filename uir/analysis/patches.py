@@ -10,14 +10,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from uir.data.images import list_images, read_rgb, to_tensor
+from uir.config.yaml_file import read_yaml
+from uir.core.images import list_images, read_rgb, to_tensor
+from uir.core.seeds import derive_seed, numpy_generator
 from uir.degradations.base import Degradation
 from uir.degradations.marking_degradation import Level
 from uir.degradations.pipeline_degradation import child_of
 from uir.degradations.preset import Preset
 from uir.degradations.recipes import load_recipe
-from uir.seeds import derive_seed, numpy_generator
-from uir.yaml_file import read_yaml
 
 Position = Literal["center", "random"]
 

@@ -11,7 +11,7 @@ from typing import Any
 from uir.analysis.charts import confusion_picture
 from uir.analysis.patches import DegradedPatches
 from uir.analysis.probes import TEST_SHARE, LevelResult, ProbeKind, split_seeds
-from uir.files import write_text
+from uir.core.files import write_text
 
 _MEASURES = ("silhouette", "alignment", "uniformity")
 

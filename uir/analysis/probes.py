@@ -13,7 +13,7 @@ from torch import Tensor
 from uir.analysis.extras import sklearn_part
 from uir.analysis.patches import DegradedPatches
 from uir.analysis.representation import alignment, silhouette, uniformity
-from uir.seeds import derive_seed
+from uir.core.seeds import derive_seed
 
 ProbeKind = Literal["knn", "linear"]
 SPLIT_SEEDS = (0, 223, 929, 1234, 10086)

@@ -50,7 +50,7 @@ def write_sheet(
     path: Path, rows: Sequence[tuple[str, Sequence[np.ndarray]]], titles: Sequence[str], width: int = 320
 ) -> Path:
     """Write a sheet to an image file; see `picture_sheet`."""
-    from uir.data.images import write_image
+    from uir.core.images import write_image
 
     write_image(path, picture_sheet(rows, titles, width))
     return path

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from uir.analysis.charts import scatter_picture
 from uir.analysis.extras import sklearn_part
 from uir.analysis.patches import DegradedPatches
-from uir.files import write_text
+from uir.core.files import write_text
 
 
 @dataclass(frozen=True)

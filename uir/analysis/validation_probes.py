@@ -15,13 +15,13 @@ from uir.analysis.features_of import PIXELS, features_of, pixel_features
 from uir.analysis.patches import DegradedPatches, degradation_classes, degraded_patches, photographs_in
 from uir.analysis.probes import probe_features, split_by_photograph
 from uir.analysis.tsne import write_embeddings
-from uir.components import build
-from uir.distributed import gathered, is_main
+from uir.config.options import OptionFile
+from uir.config.schema import PatchOptions, ProbeOptions, TsneOptions
+from uir.core.distributed import gathered, is_main
+from uir.layers.code_widths import sized_by_encoder
 from uir.models.base_model import BaseModel
-from uir.models.encoder_step import sized_by_encoder
-from uir.options import OptionFile
 from uir.registry import ARCH_REGISTRY
-from uir.schema import PatchOptions, ProbeOptions, TsneOptions
+from uir.registry.components import build
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,13 @@ import copy
 import logging
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
-from uir.components import build, signature_of
-from uir.problems import Problem
+from uir.config.dialects import DialectError, Translation
+from uir.config.schema import LoaderOptions
+from uir.config.yaml_file import KeyPath, Mark
 from uir.registry import ARCH_REGISTRY, DATASET_REGISTRY, UnknownNameError
-from uir.schema import LoaderOptions
-from uir.yaml_file import KeyPath, Mark
+from uir.registry.components import build, signature_of
 
 logger = logging.getLogger("uir")
 
@@ -39,42 +38,6 @@ _IDLE_KEYS = ("iters", "gt_sizes", "mini_batch_sizes")
 _NUMBERED = re.compile(r"train_\d+$")
 
 
-class DialectError(ValueError):
-    """A mistake in a file of the dialect; `path` says where."""
-
-    def __init__(self, path: KeyPath, message: str) -> None:
-        super().__init__(message)
-        self.path = path
-
-
-@dataclass(frozen=True)
-class Translation:
-    """An option file in uir's form.
-
-    Attributes:
-        raw: the mapping.
-        marks: where each of its keys was written.
-        moved: where a key of `raw` stands in the user's file, for those that stand elsewhere.
-        notes: what was translated, in words.
-    """
-
-    raw: dict[str, Any]
-    marks: dict[KeyPath, Mark]
-    moved: dict[KeyPath, KeyPath] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-    def as_written(self, problem: Problem | str) -> Problem | str:
-        """The same mistake, told with the keys of the user's file."""
-        if isinstance(problem, str):
-            return problem
-        for new in sorted(self.moved, key=len, reverse=True):
-            dotted = ".".join(map(str, new))
-            if re.match(re.escape(dotted) + r"(?![\w-])", problem.message):
-                written = ".".join(map(str, self.moved[new]))
-                return Problem(problem.mark, written + problem.message[len(dotted) :])
-        return problem
-
-
 def is_dialect(raw: Mapping[str, Any]) -> bool:
     """Whether a merged option mapping is in DCPT's dialect."""
     datasets, train, network = (_mapping(raw, key) for key in ("datasets", "train", "network_g"))
@@ -85,8 +48,8 @@ def is_dialect(raw: Mapping[str, Any]) -> bool:
     return bool(held) or numbered or ranged or network.get("type") in _OWN_NETWORKS
 
 
-def translate(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark]) -> Translation:
-    """A merged option mapping in uir's form. One that is not in the dialect comes back as it is.
+def translate(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark]) -> Translation | None:
+    """A merged option mapping in uir's form; None where it is not in the dialect.
 
     Args:
         raw: the mapping; it is not changed.
@@ -96,7 +59,7 @@ def translate(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark]) -> Translat
         DialectError: a key of the dialect cannot be understood.
     """
     if not is_dialect(raw):
-        return Translation(dict(raw), dict(marks))
+        return None
     translator = _Translator(copy.deepcopy(dict(raw)))
     translator.run()
     found = dict(marks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from uir.registry.sources import ModelKeys
 
 
 def _keys(words: str) -> frozenset[str]:
@@ -41,23 +41,6 @@ DATASET_KEYS: dict[str, frozenset[str]] = {
     "VideoTestDUFDataset": _VIDEO_TEST,
     "VideoRecurrentTestDataset": _VIDEO_TEST,
 }
-
-
-@dataclass(frozen=True)
-class ModelKeys:
-    """What a basicsr model reads beside the keys that every file has.
-
-    Attributes:
-        roles: roles of its networks.
-        losses: its loss slots under `train`.
-        train, val, root: its further keys in those sections.
-    """
-
-    roles: tuple[str, ...] = ("g",)
-    losses: tuple[str, ...] = ("pixel_opt", "perceptual_opt")
-    train: frozenset[str] = frozenset()
-    val: frozenset[str] = frozenset()
-    root: frozenset[str] = frozenset()
 
 
 _GAN_TRAIN = frozenset({"net_d_iters", "net_d_init_iters"})

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from uir.seeds import derive_seed
+from uir.core.seeds import derive_seed
 
 
 class Flips(NamedTuple):

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from uir.components import build, signature_of
+from uir.config.options import OptionFile, dataset_dictionary
+from uir.core.distributed import rank_and_world
 from uir.data.loading import EpochBatchSampler, build_eval_loader, build_train_loader
 from uir.data.pair_pool import PairPool
 from uir.data.stream import BatchStream
-from uir.distributed import rank_and_world
-from uir.options import OptionFile, dataset_dictionary
 from uir.registry import DATASET_REGISTRY, MODEL_REGISTRY
+from uir.registry.components import build, signature_of
 
 
 def build_dataset(loaded: OptionFile, key: str) -> Dataset[Any]:

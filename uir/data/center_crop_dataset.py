@@ -7,10 +7,10 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from uir.components import DatasetSpec, build
+from uir.core.seeds import derive_seed
 from uir.data.seeded import draw_sample
 from uir.registry import DATASET_REGISTRY
-from uir.seeds import derive_seed
+from uir.registry.components import DatasetSpec, build
 
 
 @DATASET_REGISTRY.register()

@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from uir.components import DegradationSpec
+from uir.core.images import to_rgb, to_tensor
+from uir.core.seeds import derive_seed
 from uir.data.augment import apply_flips, crop_pair, draw_corner, draw_flips
 from uir.data.degraded_image_dataset import DegradedImageDataset
-from uir.data.images import to_rgb, to_tensor
 from uir.degradations.base import apply_steps
 from uir.degradations.ranking import ranking_tuple
 from uir.degradations.record import Step
 from uir.registry import DATASET_REGISTRY, DEGRADATION_REGISTRY
-from uir.seeds import derive_seed
+from uir.registry.components import DegradationSpec
 
 
 class _TwoCrops(DegradedImageDataset):

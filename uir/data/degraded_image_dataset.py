@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from uir.components import DegradationSpec
+from uir.core.images import to_rgb, to_tensor
+from uir.core.seeds import derive_seed
 from uir.data.augment import apply_flips, crop_pair, draw_corner, draw_flips
 from uir.data.dataset_checks import check_patch, check_phase
 from uir.data.image_sources import open_images
-from uir.data.images import to_rgb, to_tensor
 from uir.degradations.degrader import Degrader
 from uir.registry import DATASET_REGISTRY
-from uir.seeds import derive_seed
+from uir.registry.components import DegradationSpec
 
 
 @DATASET_REGISTRY.register()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from uir.components import DegradationSpec
+from uir.core.seeds import derive_seed
 from uir.data.degraded_image_dataset import DegradedImageDataset
 from uir.registry import DATASET_REGISTRY
-from uir.seeds import derive_seed
+from uir.registry.components import DegradationSpec
 
 
 @DATASET_REGISTRY.register()

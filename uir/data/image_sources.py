@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from uir.data.images import IMAGE_EXTENSIONS, UnreadableImageError, decode_image, list_image_names, read_image
+from uir.core.images import IMAGE_EXTENSIONS, UnreadableImageError, decode_image, list_image_names, read_image
 
 
 class ImageSource(Protocol):
@@ -27,7 +27,7 @@ class ImageSource(Protocol):
     names: list[str]
 
     def read(self, name: str) -> np.ndarray:
-        """The image as stored, HWC (see `uir.data.images.read_image`)."""
+        """The image as stored, HWC (see `uir.core.images.read_image`)."""
 
     def path(self, name: str) -> str:
         """What a batch calls the image (`lq_path`, `gt_path`)."""

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from uir.core.files import write_text
 from uir.data.source_files import Fingerprint, SourceFile
-from uir.files import write_text
 
 
 @dataclass(frozen=True)

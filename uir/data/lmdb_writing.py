@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from uir.core.files import write_text
+from uir.core.images import UnreadableImageError, decode_image
+from uir.core.progress import progress_bar
 from uir.data.image_sources import close_stores, first_column, load_lmdb, without_extension
-from uir.data.images import UnreadableImageError, decode_image
 from uir.data.journal import Entry, Journal
 from uir.data.source_files import (
     Fingerprint,
@@ -18,8 +20,6 @@ from uir.data.source_files import (
     map_ahead,
     raise_unreadable,
 )
-from uir.files import write_text
-from uir.progress import progress_bar
 
 JOURNAL = "written.jsonl"
 RESTART = "write to another folder, or begin again with resume=False (--overwrite)"

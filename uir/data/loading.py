@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from uir.data.images import UnreadableImageError
+from uir.core.images import UnreadableImageError
+from uir.core.seeds import derive_seed
 from uir.data.sampling import EpochBatchSampler, SampleKey
 from uir.data.seeded import draw_sample, seeded_globals
 from uir.degradations.record import DegradationRecord, RecordBatch
-from uir.seeds import derive_seed
 
 __all__ = [
     "EpochBatchSampler",

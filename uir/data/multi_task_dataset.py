@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from uir.components import DatasetSpec, build
+from uir.core.seeds import derive_seed
 from uir.data.seeded import draw_sample
 from uir.degradations.record import DegradationRecord
 from uir.registry import DATASET_REGISTRY, UnknownNameError
-from uir.seeds import derive_seed
+from uir.registry.components import DatasetSpec, build
 
 SAMPLINGS = ("size", "uniform", "temperature")
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from uir.core.seeds import torch_generator
 from uir.degradations.record import DegradationRecord, RecordBatch
-from uir.seeds import torch_generator
 
 
 class PairPool:

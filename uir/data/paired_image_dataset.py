@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from uir.core.images import to_rgb, to_tensor
+from uir.core.seeds import derive_seed
 from uir.data.augment import apply_flips, crop_pair, draw_corner, draw_flips
 from uir.data.dataset_checks import check_patch, check_phase
 from uir.data.image_sources import LmdbImages, open_images
-from uir.data.images import to_rgb, to_tensor
 from uir.data.pairing import pair_names, read_meta_info
 from uir.degradations.record import DegradationRecord
 from uir.registry import DATASET_REGISTRY
-from uir.seeds import derive_seed
 
 logger = logging.getLogger("uir")
 

@@ -9,8 +9,10 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from uir.core.files import write_text
+from uir.core.images import IMAGE_EXTENSIONS, UnreadableImageError, decode_image
+from uir.core.progress import progress_bar
 from uir.data.image_sources import without_extension
-from uir.data.images import IMAGE_EXTENSIONS, UnreadableImageError, decode_image
 from uir.data.journal import Entry, Journal
 from uir.data.source_files import (
     Fingerprint,
@@ -21,8 +23,6 @@ from uir.data.source_files import (
     map_ahead,
     raise_unreadable,
 )
-from uir.files import write_text
-from uir.progress import progress_bar
 
 JOURNAL = "written.jsonl"
 RESTART = "write to another folder, or delete this one"

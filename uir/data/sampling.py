@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from uir.seeds import derive_seed, torch_generator
+from uir.core.seeds import derive_seed, torch_generator
 
 
 class SampleKey(NamedTuple):

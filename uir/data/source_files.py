@@ -14,7 +14,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
-from uir.data.images import IMAGE_EXTENSIONS, UnreadableImageError, list_images
+from uir.core.images import IMAGE_EXTENSIONS, UnreadableImageError, list_images
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -107,7 +107,7 @@ def encode_png(image: np.ndarray, level: int, name: str) -> bytes:
     """An RGB image HWC, uint8 or uint16 with 1, 3 or 4 channels, as the bytes of a PNG file.
 
     Args:
-        image: as `uir.data.images.read_image` gives it.
+        image: as `uir.core.images.read_image` gives it.
         level: compression from 0 (none) to 9 (most); the pixels are the same.
         name: what to call it in messages.
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from uir.core.distributed import gathered
 from uir.data.pair_pool import PairPool
 from uir.data.sampling import EpochBatchSampler
-from uir.distributed import gathered
 
 logger = logging.getLogger("uir")
 

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from uir.core.seeds import derive_seed
 from uir.degradations.record import DegradationRecord, Step, marked_label
 from uir.registry import DEGRADATION_REGISTRY, UnknownNameError
-from uir.seeds import derive_seed
 
 Params = dict[str, Any]
 Size = tuple[int, int]  # (height, width) in pixels

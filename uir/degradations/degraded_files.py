@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from uir.core.files import write_text
+from uir.core.progress import progress_bar
+from uir.core.seeds import derive_seed
 from uir.degradations.base import Degradation
 from uir.degradations.degrader import Degrader
 from uir.degradations.recipes import GT_FOLDER, Recipe, load_recipe
 from uir.degradations.record import DegradationRecord
-from uir.files import write_text
-from uir.progress import progress_bar
-from uir.seeds import derive_seed
 
 MANIFEST_NAME = "manifest.json"
 
@@ -67,7 +67,7 @@ def degrade_files(
             written then. Also an image that cannot be read or is smaller than the scale.
     """
     # here, not above: uir.data builds on degradations, only this function goes the other way
-    from uir.data.images import read_rgb, to_tensor
+    from uir.core.images import read_rgb, to_tensor
 
     if isinstance(recipe, Degradation):
         recipe = Recipe(type(recipe).__name__, {"": recipe})
@@ -107,7 +107,7 @@ def _cropped(image: Tensor, scale: int | None, source: Path) -> Tensor:
 
 
 def _write(path: Path, image: Tensor) -> str:
-    from uir.data.images import write_image
+    from uir.core.images import write_image
 
     write_image(path, image)
     return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -115,7 +115,7 @@ def _write(path: Path, image: Tensor) -> str:
 
 def _find_images(inputs: list[Path], output: Path, recipe: Recipe) -> dict[str, Path]:
     """Relative name → file, checked against collisions and against overwriting an input."""
-    from uir.data.images import IMAGE_EXTENSIONS, list_images
+    from uir.core.images import IMAGE_EXTENSIONS, list_images
 
     sources: dict[str, Path] = {}
     targets: dict[str, Path] = {}

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from uir.core.seeds import derive_seed
 from uir.degradations.base import Degradation, DrawContext, apply_steps, check_image, step_output_size
 from uir.degradations.pipeline_degradation import child_of
 from uir.degradations.record import DegradationRecord, RecordBatch, Step
 from uir.registry import DEGRADATION_REGISTRY
-from uir.seeds import derive_seed
 
 
 class Degrader:

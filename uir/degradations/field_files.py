@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from uir.seeds import numpy_generator
+from uir.core.seeds import numpy_generator
 
 SUFFIXES = (".npy", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 

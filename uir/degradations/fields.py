@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from uir.seeds import torch_generator
+from uir.core.seeds import torch_generator
 
 PLASMA_LEVELS = 5
 

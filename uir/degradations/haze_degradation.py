@@ -9,13 +9,13 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from uir.core.seeds import derive_seed
 from uir.degradations.base import Degradation, Params, Size, check_image, working
 from uir.degradations.channels import per_channel
 from uir.degradations.field_files import FieldFiles, read_field
 from uir.degradations.fields import field_generator, plasma, ramp
 from uir.degradations.values import Numbers, Values
 from uir.registry import DEGRADATION_REGISTRY
-from uir.seeds import derive_seed
 
 DEPTH_FORMS = ("linear", "cdd11")
 CDD11_BLUR_PX = 22

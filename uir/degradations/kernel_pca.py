@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from uir.core.seeds import derive_seed
 from uir.degradations.base import Degradation
 from uir.degradations.blur_degradation import kernel_of
-from uir.seeds import derive_seed
 
 
 def draw_kernels(blur: Degradation, count: int, seed: int) -> Tensor:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from uir.seeds import numpy_generator
+from uir.core.seeds import numpy_generator
 
 SMALLEST_SIGMA = 1e-3  # in pixels: an exact identity, and no division by zero
 TRAJECTORY_STEPS = 2000

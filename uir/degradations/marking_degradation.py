@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from uir.components import DegradationSpec
 from uir.degradations.base import Degradation, DrawContext, Params, Size, check_image
 from uir.degradations.pipeline_degradation import Pipeline, child_of, draw_child, normalised_weights, pick
 from uir.degradations.record import MARK, DegradationRecord, Step
 from uir.registry import DEGRADATION_REGISTRY
+from uir.registry.components import DegradationSpec
 
 
 @DEGRADATION_REGISTRY.register()

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from uir.core.seeds import numpy_generator
 from uir.degradations.base import Degradation, Params, Size, check_image, working
 from uir.degradations.filters import filter_valid, reflect_pad
 from uir.degradations.raw_pipeline import CROSS, TENT, at_least_two
 from uir.registry import DEGRADATION_REGISTRY
-from uir.seeds import numpy_generator
 
 # row and column of red in the top left 2×2 pixels
 PATTERNS = {"rggb": (0, 0), "grbg": (0, 1), "gbrg": (1, 0), "bggr": (1, 1)}

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from uir.core.seeds import numpy_generator
 from uir.degradations.base import Degradation, Params, Size, check_image, working
 from uir.degradations.fields import normal, uniform
 from uir.degradations.poisson import LEVELS, poisson_deviation
 from uir.degradations.values import Numbers, Values, check_probability, coin
 from uir.registry import DEGRADATION_REGISTRY
-from uir.seeds import numpy_generator
 
 LUMA = (0.299, 0.587, 0.114)  # BT.601
 STRONGEST_255 = 75.0  # the largest standard deviation that denoising papers commonly report

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from uir.components import DegradationSpec, build
+from uir.core.seeds import derive_seed, numpy_generator
 from uir.degradations.base import (
     Degradation,
     DrawContext,
@@ -26,7 +26,7 @@ from uir.degradations.base import (
 from uir.degradations.record import MARK, Step
 from uir.degradations.values import Numbers, Values, check_probability, coin
 from uir.registry import DEGRADATION_REGISTRY, UnknownNameError
-from uir.seeds import derive_seed, numpy_generator
+from uir.registry.components import DegradationSpec, build
 
 
 class Pipeline(Degradation):

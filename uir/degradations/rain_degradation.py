@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from uir.core.seeds import derive_seed
 from uir.degradations.base import Degradation, Params, Size, check_image, working
 from uir.degradations.field_files import FieldFiles, read_field
 from uir.degradations.fields import spread, uniform
 from uir.degradations.kernels import gaussian_kernel_1d, line_kernel
 from uir.degradations.values import Numbers, Values
 from uir.registry import DEGRADATION_REGISTRY
-from uir.seeds import derive_seed
 
 DROP_KERNEL = torch.tensor([[0.0, 0.1, 0.0], [0.1, 8.0, 0.1], [0.0, 0.1, 0.0]])
 STRONGEST_AMOUNT = 100.0  # MiOIR

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from uir.core.seeds import derive_seed
 from uir.degradations.base import Degradation, DrawContext, Size
 from uir.degradations.record import DegradationRecord, Step
 from uir.registry import DEGRADATION_REGISTRY
-from uir.seeds import derive_seed
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from uir.core.seeds import numpy_generator
 from uir.degradations.base import Degradation, Params, Size, check_image, working
 from uir.degradations.fields import normal
 from uir.degradations.noise_degradation import noise_severity
@@ -26,7 +27,6 @@ from uir.degradations.raw_pipeline import (
 )
 from uir.degradations.values import Numbers, Values
 from uir.registry import DEGRADATION_REGISTRY
-from uir.seeds import numpy_generator
 
 
 @DEGRADATION_REGISTRY.register()

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from uir.core.seeds import numpy_generator
 from uir.degradations.base import Degradation, Params, Size, check_image, working
 from uir.degradations.fields import normal
 from uir.degradations.low_light_degradation import power
@@ -15,7 +16,6 @@ from uir.degradations.raw_degradation import Sensor
 from uir.degradations.raw_pipeline import GAMMA, add_shot_and_read_noise, to_display, to_linear, white_balance
 from uir.degradations.values import Numbers, Values
 from uir.registry import DEGRADATION_REGISTRY
-from uir.seeds import numpy_generator
 
 DARKNESS_MEAN, DARKNESS_DEVIATION, DARKNESS_RANGE = 0.1, 0.08, (0.01, 1.0)
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from uir.components import build, signature_of
+from uir.config.yaml_file import read_yaml
 from uir.degradations.base import Degradation
 from uir.degradations.preset import Preset
 from uir.degradations.test_sets import TEST_SETS
 from uir.registry import DEGRADATION_REGISTRY, UnknownNameError, nearest_names
-from uir.yaml_file import read_yaml
+from uir.registry.components import build, signature_of
 
 LQ_FOLDER, GT_FOLDER = "lq", "gt"
 

@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from uir.core.seeds import numpy_generator
 from uir.degradations.base import Degradation, DrawContext, Params, Size, check_image, registered_name, working
 from uir.degradations.record import Step
 from uir.degradations.values import Numbers, Values
 from uir.layers.resize import imresize, resample
 from uir.registry import DEGRADATION_REGISTRY
-from uir.seeds import numpy_generator
 
 Names = str | list[str] | dict[str, float]
 

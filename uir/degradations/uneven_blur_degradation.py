@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from uir.components import DegradationSpec
+from uir.core.seeds import derive_seed
 from uir.degradations.base import Degradation, Params, Size, check_image, working
 from uir.degradations.blur_degradation import KernelDegradation, kernel_of
 from uir.degradations.field_files import read_field
@@ -21,7 +21,7 @@ from uir.degradations.kernels import gaussian_kernel
 from uir.degradations.pipeline_degradation import child_of
 from uir.degradations.values import Numbers, Values
 from uir.registry import DEGRADATION_REGISTRY
-from uir.seeds import derive_seed
+from uir.registry.components import DegradationSpec
 
 MASKS = "SpatiallyVaryingBlur.masks"
 DEFAULT_BLURS: tuple[dict[str, Any], ...] = (

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from uir.seeds import numpy_generator
+from uir.core.seeds import numpy_generator
 
 Numbers = float | list[float] | tuple[float, float] | dict[str, list[float]]
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from uir.distributed import is_main, rank_and_world
+from uir.core.distributed import is_main, rank_and_world
 from uir.engine.evaluation import Evaluation
 from uir.engine.state import write_state
 

@@ -9,9 +9,9 @@ from typing import TypeVar
 
 from torch.utils.data import DataLoader
 
+from uir.config.options import Stage
+from uir.core.distributed import rank_and_world
 from uir.data.stream import BatchStream
-from uir.distributed import rank_and_world
-from uir.options import Stage
 
 logger = logging.getLogger("uir")
 Value = TypeVar("Value")

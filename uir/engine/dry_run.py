@@ -14,14 +14,15 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from uir.analysis.complexity import count_macs
 from uir.compat.foreign_model import ForeignModel
+from uir.config.options import OptionFile, Stage
+from uir.core.devices import pick_device
+from uir.core.distributed import is_main
+from uir.core.progress import console
 from uir.data.building import evaluation_loaders, training_stream
 from uir.data.stream import BatchStream
-from uir.distributed import is_main
 from uir.engine.run import seed_everything
 from uir.models.base_model import BaseModel
-from uir.models.building import build_model, pick_device
-from uir.options import OptionFile, Stage
-from uir.progress import console
+from uir.models.building import build_model
 
 
 def dry_run(loaded: OptionFile, as_json: bool = False) -> list[dict[str, Any]]:

@@ -14,12 +14,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from uir.compat.foreign_model import ForeignModel
-from uir.data.images import write_image
-from uir.distributed import gathered, is_main
+from uir.config.schema import ValOptions
+from uir.core.distributed import gathered, is_main
+from uir.core.images import write_image
+from uir.core.progress import progress_bar
 from uir.metrics.building import Metric, build_metric
 from uir.models.base_model import BaseModel
-from uir.progress import progress_bar
-from uir.schema import ValOptions
 
 logger = logging.getLogger("uir")
 

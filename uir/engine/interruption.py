@@ -6,7 +6,7 @@ import signal
 from types import FrameType
 from typing import Any
 
-from uir.distributed import any_process
+from uir.core.distributed import any_process
 
 
 class Interrupted(SystemExit):

@@ -12,9 +12,9 @@ from typing import Any
 
 from rich.logging import RichHandler
 
-from uir.distributed import is_main
-from uir.progress import console
-from uir.schema import Options
+from uir.config.schema import Options
+from uir.core.distributed import is_main
+from uir.core.progress import console
 
 logger = logging.getLogger("uir")
 

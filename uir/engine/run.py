@@ -19,10 +19,10 @@ import torch
 import yaml
 
 from uir import __version__
-from uir.distributed import gathered, is_main
+from uir.config.options import OptionFile
+from uir.core.distributed import gathered, is_main
+from uir.core.files import write_text
 from uir.engine.logs import start_logging
-from uir.files import write_text
-from uir.options import OptionFile
 
 logger = logging.getLogger("uir")
 

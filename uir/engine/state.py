@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from uir.checkpoint import CheckpointError, read_file
-from uir.distributed import rank_and_world
-from uir.files import replacing, write_text
-from uir.options import OptionFile
+from uir.config.options import OptionFile
+from uir.core.checkpoint import CheckpointError, read_file
+from uir.core.distributed import rank_and_world
+from uir.core.files import replacing, write_text
 
 
 def find_state(loaded: OptionFile, auto_resume: bool) -> Path | None:

@@ -10,15 +10,16 @@ from pathlib import Path
 from rich.table import Table
 
 from uir.analysis.validation_pictures import ValidationPictures
+from uir.config.options import OptionFile
+from uir.core.devices import pick_device
+from uir.core.distributed import gathered, is_main
+from uir.core.files import write_text
+from uir.core.progress import console
 from uir.data.building import evaluation_loaders
-from uir.distributed import gathered, is_main
 from uir.engine.evaluation import Evaluation, build_metrics, evaluate
 from uir.engine.run import check_starting_files, open_run, seed_everything
-from uir.files import write_text
 from uir.metrics.building import Metric
-from uir.models.building import build_model, pick_device
-from uir.options import OptionFile
-from uir.progress import console
+from uir.models.building import build_model
 
 logger = logging.getLogger("uir")
 

@@ -13,9 +13,12 @@ from torch.utils.data import DataLoader
 from uir.analysis.validation_pictures import ValidationPictures
 from uir.analysis.validation_probes import ValidationProbes
 from uir.compat.foreign_model import ForeignModel
+from uir.config.options import OptionFile, Stage
+from uir.core.devices import pick_device
+from uir.core.distributed import gathered, is_main, rank_and_world
+from uir.core.progress import progress_bar
 from uir.data.building import evaluation_loaders, training_stream
 from uir.data.stream import BatchStream
-from uir.distributed import gathered, is_main, rank_and_world
 from uir.engine.checkpoints import Checkpoints
 from uir.engine.describing import Clock, describe_training
 from uir.engine.evaluation import Evaluation, build_metrics, evaluate, update_best
@@ -24,9 +27,7 @@ from uir.engine.logs import RunLog
 from uir.engine.run import check_starting_files, open_run, seed_everything
 from uir.engine.state import find_state, forget_rows_after, own_state_of, random_state, read_state, set_random_state
 from uir.models.base_model import BaseModel
-from uir.models.building import build_model, pick_device
-from uir.options import OptionFile, Stage
-from uir.progress import progress_bar
+from uir.models.building import build_model
 
 logger = logging.getLogger("uir")
 

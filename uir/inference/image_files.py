@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from uir.data.images import IMAGE_EXTENSIONS, UnreadableImageError, list_images, read_image, write_image
+from uir.core.images import IMAGE_EXTENSIONS, UnreadableImageError, list_images, read_image, write_image
+from uir.core.progress import progress_bar
 from uir.inference.restorer import Restorer
 from uir.layers.degradation_code import DegradationCode
-from uir.progress import progress_bar
 
 
 def restore_files(

@@ -9,14 +9,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from uir.checkpoint import CheckpointError, StateDict, fit_state, read_weights
-from uir.compat.dcpt_dialect import translate
-from uir.components import build
+from uir.config.dialects import translate
+from uir.config.options import find_root, load_plugins_of, read_merged
+from uir.core.checkpoint import CheckpointError, StateDict, fit_state, read_weights
 from uir.inference.global_code import takes_code
+from uir.layers.code_widths import sized_by_encoder
 from uir.layers.degradation_code import DegradationCode
-from uir.models.encoder_step import sized_by_encoder
-from uir.options import find_root, load_plugins_of, read_merged
 from uir.registry import ARCH_REGISTRY
+from uir.registry.components import build
 
 
 @dataclass(frozen=True)

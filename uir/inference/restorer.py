@@ -10,15 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from uir.data.images import to_float
+from uir.core.devices import pick_device
+from uir.core.images import to_float
+from uir.core.precision import Precision, autocast
 from uir.inference.global_code import Steered, global_code, takes_code, takes_map
 from uir.inference.loading import load_restorer
 from uir.inference.tiling import OVERLAP, Read, check_tiling, tiled_rows
 from uir.layers.degradation_code import DegradationCode
 from uir.layers.padding import call_padded
-from uir.models.building import pick_device
-from uir.precision import autocast
-from uir.schema import Precision
 
 
 class Restorer:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from uir.core.seeds import torch_generator
 from uir.layers.tokens import tokens_to_map
-from uir.seeds import torch_generator
 
 
 def patch_mask(seeds: Sequence[int], height: int, width: int, patch: int, ratio: float) -> Tensor:

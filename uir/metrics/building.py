@@ -20,12 +20,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from uir.components import Signature, build, signature_of
 from uir.metrics.basicsr_form import to_uint8_bgr
 from uir.metrics.protocols import check_pair
 from uir.metrics.psnr_metric import PSNR, calculate_psnr
 from uir.metrics.ssim_metric import SSIM, calculate_ssim
 from uir.registry import METRIC_REGISTRY, nearest_names
+from uir.registry.components import Signature, build, signature_of
 
 _LOWER_IS_BETTER = {"calculate_niqe"}  # of basicsr's functions, which do not say so themselves
 _IMAGE_ARGUMENTS = {"img", "img2", "restored", "gt"}

@@ -16,15 +16,15 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LRScheduler
 
-from uir.checkpoint import fit_state, load_weights, read_weights, write_checkpoint
-from uir.components import build
-from uir.distributed import any_process, gathered, is_main, mean_over_processes, rank_and_world, share_weights
+from uir.config.schema import ClipOptions, Component, PathOptions, Precision, TrainOptions
+from uir.core.checkpoint import fit_state, load_weights, read_weights, write_checkpoint
+from uir.core.distributed import any_process, gathered, is_main, mean_over_processes, rank_and_world, share_weights
+from uir.core.precision import autocast
+from uir.core.schedulers import SCHEDULERS
 from uir.layers.padding import call_padded
 from uir.models.average import WeightAverage
-from uir.models.schedulers import SCHEDULERS
-from uir.precision import autocast
 from uir.registry import ARCH_REGISTRY, LOSS_REGISTRY
-from uir.schema import ClipOptions, Component, PathOptions, Precision, TrainOptions
+from uir.registry.components import build
 
 logger = logging.getLogger("uir")
 

@@ -17,24 +17,17 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from uir.checkpoint import read_file, read_weights, write_checkpoint
-from uir.distributed import gathered, is_main
+from uir.config.schema import Component, PathOptions, Section, TrainOptions
+from uir.core.checkpoint import read_file, read_weights, write_checkpoint
+from uir.core.distributed import gathered, is_main
+from uir.layers.code_widths import STEERING, code_of_blank, evaluating, filled, filled_in, widths_of
 from uir.layers.degradation_code import DegradationCode
 from uir.layers.padding import crop, pad_to_multiple
 from uir.models.base_model import BaseModel
 from uir.models.code_losses import MOMENTUM_INPUTS, RESTORED_INPUTS, inputs_of, needs_of_losses
-from uir.models.encoder_step import (
-    STEERING,
-    EncoderStep,
-    code_of_blank,
-    evaluating,
-    filled,
-    filled_in,
-    widths_of,
-)
+from uir.models.encoder_step import EncoderStep
 from uir.models.momentum_contrast import MomentumContrast
 from uir.registry import ARCH_REGISTRY, MODEL_REGISTRY
-from uir.schema import Component, PathOptions, Section, TrainOptions
 
 logger = logging.getLogger("uir")
 

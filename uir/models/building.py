@@ -7,19 +7,10 @@ from typing import Any
 import torch
 
 from uir.compat.foreign_model import ForeignModel, naming_cuda, resume_paths
-from uir.components import signature_of
-from uir.distributed import rank_and_world
-from uir.options import OptionFile, basicsr_dictionary
+from uir.config.options import OptionFile, basicsr_dictionary
+from uir.core.distributed import rank_and_world
 from uir.registry import MODEL_REGISTRY
-
-
-def pick_device(num_gpu: int | str) -> torch.device:
-    """CPU for `num_gpu: 0`, else CUDA, else Apple's MPS, else CPU."""
-    if num_gpu == 0:
-        return torch.device("cpu")
-    if torch.cuda.is_available():
-        return torch.device("cuda", torch.cuda.current_device())
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+from uir.registry.components import signature_of
 
 
 def build_model(loaded: OptionFile, device: torch.device, resume_iter: int | None = None) -> Any:

@@ -13,12 +13,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from uir.checkpoint import read_weights
+from uir.config.schema import Component, PathOptions, TrainOptions
+from uir.core.checkpoint import read_weights
 from uir.layers.padding import pad_to_multiple
 from uir.layers.tapped import TappedRestorer
 from uir.models.base_model import BaseModel
 from uir.models.label_classes import LabelClasses, classes_of
-from uir.schema import Component, PathOptions, TrainOptions
 
 logger = logging.getLogger("uir")
 

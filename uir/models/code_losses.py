@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from uir.config.schema import Component, TrainOptions
 from uir.registry import LOSS_REGISTRY
-from uir.schema import Component, TrainOptions
 
 INPUTS = {
     "restored": "the restored batch",

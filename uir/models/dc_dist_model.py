@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+from uir.config.schema import PathOptions
 from uir.models.classifying_model import logger
 from uir.models.dct_model import DCTModel
 from uir.registry import MODEL_REGISTRY
-from uir.schema import PathOptions
 
 
 @MODEL_REGISTRY.register()

@@ -14,13 +14,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from uir.distributed import gathered, rank_and_world
+from uir.config.schema import PathOptions, TrainOptions
+from uir.core.distributed import gathered, rank_and_world
+from uir.core.seeds import derive_seed
 from uir.layers.patch_mask import hide, patch_mask
 from uir.layers.tapped import TappedRestorer
 from uir.models.classifying_model import ClassifyingModel, ClassifyingOptions
 from uir.registry import MODEL_REGISTRY
-from uir.schema import PathOptions, TrainOptions
-from uir.seeds import derive_seed
 
 
 class MaskOptions(ClassifyingOptions):

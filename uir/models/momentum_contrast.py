@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from uir.distributed import rank_and_world
+from uir.core.distributed import rank_and_world
+from uir.core.seeds import torch_generator
 from uir.layers.degradation_code import DegradationCode
-from uir.seeds import torch_generator
 
 
 class MomentumContrast(nn.Module):

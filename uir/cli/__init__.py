@@ -1,0 +1,5 @@
+"""The command `uir`, one file a group of commands."""
+
+from uir.cli.main import app, main, run, spread
+
+__all__ = ["app", "main", "run", "spread"]

@@ -1,0 +1,411 @@
+"""The command `uir`. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Optional
+
+import typer
+
+from uir.cli.ablate import ablate
+from uir.cli.analyze import analyze_app
+from uir.cli.prepare import prepare_app
+
+app = typer.Typer(
+    name="uir",
+    help="The toolbox for universal image restoration: train, test and use restorers from BasicSR option files.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.add_typer(prepare_app)
+app.command()(ablate)
+app.add_typer(analyze_app)
+
+OptionFileArgument = Annotated[Path, typer.Option("-opt", "--opt", help="Option file (YAML).")]
+ForceArgument = Annotated[
+    list[str] | None, typer.Option("--force_yml", help="Override options: train:ema_decay=0.999 name=x")
+]
+PluginArgument = Annotated[Optional[list[str]], typer.Option("--plugin", help="Module or file to import first.")]  # noqa: UP045
+RootArgument = Annotated[Optional[Path], typer.Option("--root", help="Where relative paths start.")]  # noqa: UP045
+JsonArgument = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+LauncherArgument = Annotated[
+    Literal["none", "pytorch", "slurm"], typer.Option("--launcher", help="How the processes were started.")
+]
+LocalRankArgument = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option("--local_rank", "--local-rank", hidden=True, help="Set by torch.distributed.launch."),
+]
+
+
+@app.command()
+def train(
+    opt: OptionFileArgument,
+    auto_resume: Annotated[bool, typer.Option("--auto_resume", help="Go on from the run's newest state.")] = False,
+    force_yml: ForceArgument = None,
+    plugin: PluginArgument = None,
+    launcher: LauncherArgument = "none",
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Frequent logs and checkpoints, under the name debug_<name>.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry_run", help="Build everything, run one step and tell about it; write nothing.")
+    ] = False,
+    root: RootArgument = None,
+    as_json: JsonArgument = False,
+    local_rank: LocalRankArgument = None,
+) -> Path:
+    """Train from an option file.
+
+    Example: uir train -opt options/train/nafnet_allinone_demo.yml --force_yml train:total_iter=500
+    """
+    loaded = _load(opt, True, force_yml, plugin, root, debug)
+    with _processes(launcher, loaded, local_rank):
+        if dry_run:
+            from uir.engine.dry_run import dry_run as run_dry
+
+            run_dry(loaded, as_json)
+            return Path(loaded.run_dir)
+        from uir.engine.train_loop import train as run_training
+
+        return run_training(loaded, auto_resume)
+
+
+@app.command()
+def test(
+    opt: OptionFileArgument,
+    force_yml: ForceArgument = None,
+    plugin: PluginArgument = None,
+    launcher: LauncherArgument = "none",
+    root: RootArgument = None,
+    as_json: JsonArgument = False,
+    local_rank: LocalRankArgument = None,
+) -> Any:
+    """Test a network from an option file: one table, metrics.json and metrics.md in results/<name>.
+
+    Example: uir test -opt options/test/nafnet_allinone_demo.yml
+    """
+    loaded = _load(opt, False, force_yml, plugin, root, False)
+    from dataclasses import asdict
+
+    from uir.core.distributed import is_main
+    from uir.engine.testing import test as run_test
+
+    with _processes(launcher, loaded, local_rank):
+        found = run_test(loaded, quiet=as_json)
+        main_process = is_main()
+    if as_json and main_process:
+        print(json.dumps([asdict(item) for item in found]))
+    return found
+
+
+@app.command()
+def check(
+    opt: Annotated[Optional[Path], typer.Option("-opt", "--opt", help="Option file (YAML).")] = None,  # noqa: UP045
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print a JSON Schema for editors instead, plugins included.")
+    ] = False,
+    for_test: Annotated[bool, typer.Option("--test", help="Check it as a file for `uir test`.")] = False,
+    force_yml: ForceArgument = None,
+    plugin: PluginArgument = None,
+    root: RootArgument = None,
+    as_json: JsonArgument = False,
+) -> bool:
+    """Check an option file: every mistake with its line and the nearest valid name. Runs nothing.
+
+    Example: uir check -opt options/train/nafnet_allinone_demo.yml
+    """
+    if schema:
+        print(json.dumps(_schema(opt, plugin), indent=1))
+        return True
+    if opt is None:
+        raise typer.BadParameter("needs an option file (-opt FILE), or --schema")
+    from uir.config.options import OptionError
+
+    is_train = not for_test and _holds_training(opt)
+    problems: list[str] = []
+    unchecked: tuple[str, ...] = ()
+    try:
+        unchecked = _load(opt, is_train, force_yml, plugin, root, False).unchecked
+    except OptionError as error:
+        problems = [str(problem) for problem in error.problems]
+    if as_json:
+        print(json.dumps({"file": str(opt), "ok": not problems, "problems": problems, "unchecked": list(unchecked)}))
+    else:
+        for line in problems:
+            print(line)
+        for key in unchecked:
+            print(f"unchecked: {key} (its plugin does not declare its keys)")
+        print(f"{opt}: {len(problems)} problem{'s' * (len(problems) != 1)}" if problems else f"{opt}: fine")
+    if problems:
+        raise typer.Exit(2)
+    return True
+
+
+@app.command("list")
+def list_names(
+    kind: Annotated[
+        Optional[Literal["archs", "models", "losses", "metrics", "datasets", "degradations"]],  # noqa: UP045
+        typer.Argument(help="Which registry; default all."),
+    ] = None,
+    plugin: PluginArgument = None,
+    as_json: JsonArgument = False,
+) -> None:
+    """List every name that an option file may use, with its origin and what it shadows.
+
+    Example: uir list archs --plugin ./my_arch.py
+    """
+    from dataclasses import asdict
+
+    from uir.registry import REGISTRIES
+    from uir.registry.plugins import load_plugin
+
+    for spec in plugin or []:
+        load_plugin(spec, named_in="--plugin")
+    found = {name: registry.entries() for name, registry in REGISTRIES.items() if kind in (None, name)}
+    if as_json:
+        print(json.dumps({name: [asdict(entry) for entry in entries] for name, entries in found.items()}, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    for name, entries in found.items():
+        table = Table(
+            "name", "origin", "shadows", "what it is", title=name, title_justify="left", box=None, pad_edge=False
+        )
+        for entry in entries:
+            table.add_row(entry.name, entry.origin, ", ".join(entry.shadows), entry.summary)
+        Console().print(table)
+
+
+@app.command()
+def restore(
+    inputs: Annotated[list[Path], typer.Argument(help="Images or folders.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder, or a file for one image.")],
+    model: Annotated[Path, typer.Option("--model", help="Checkpoint (.pth or .safetensors).")],
+    opt: Annotated[
+        Path | None, typer.Option("-opt", "--opt", help="Option file, for a checkpoint without a card.")
+    ] = None,
+    param_key: Annotated[
+        str | None, typer.Option("--param_key", help="Weights to take; default params_ema, else params.")
+    ] = None,
+    precision: Annotated[Literal["fp32", "bf16", "fp16"], typer.Option("--precision")] = "fp32",
+    device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, mps; default the best there is.")] = None,
+    tile: Annotated[
+        int | None, typer.Option("--tile", help="Side of tiles in pixels, for images too large for the memory.")
+    ] = None,
+    overlap: Annotated[
+        int | None, typer.Option("--overlap", help="Pixels that tiles share; default 64, or half the tile.")
+    ] = None,
+    encoder: Annotated[
+        Path | None,
+        typer.Option("--encoder", help="Weights of the degradation encoder; default net_e_* beside net_g_*."),
+    ] = None,
+    code_from: Annotated[
+        Path | None, typer.Option("--code-from", help="Restore as if degraded like this image (blind networks).")
+    ] = None,
+    plugin: PluginArgument = None,
+    as_json: JsonArgument = False,
+) -> list[Path]:
+    """Restore photographs with a trained network.
+
+    Example: uir restore photos/ -o restored/ --model experiments/my_run/models/net_g_latest.pth --tile 512
+    """
+    from uir.core.images import read_image
+    from uir.inference.image_files import restore_files
+    from uir.inference.restorer import Restorer
+    from uir.registry.plugins import load_plugin
+
+    for spec in plugin or []:
+        load_plugin(spec, named_in="--plugin")
+    restorer = Restorer.from_pretrained(
+        model, opt=opt, param_key=param_key, device=device, precision=precision, encoder=encoder, tile=tile,
+        overlap=overlap,
+    )  # fmt: skip
+    code = restorer.code_of(read_image(code_from)) if code_from is not None else None
+    written = restore_files(restorer, inputs, output, code)
+    if as_json:
+        print(json.dumps([str(path) for path in written]))
+    else:
+        print(f"{len(written)} image{'s' * (len(written) != 1)} written to {output}")
+    return written
+
+
+@app.command()
+def degrade(
+    inputs: Annotated[list[Path], typer.Argument(help="Clean images or folders.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write to.")],
+    recipe: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--recipe", help="Name of a degradation or test set, or a YAML file."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same files.")] = 0,
+    scale: Annotated[int | None, typer.Option("--scale", help="Scale of a recipe that makes images smaller.")] = None,
+    gt: Annotated[
+        bool, typer.Option("--gt", help="Also write the clean images, in pairs with the degraded ones.")
+    ] = False,
+    records: Annotated[
+        bool, typer.Option("--records/--no-records", help="Write manifest.json: what was done to each image.")
+    ] = True,
+    sheet: Annotated[
+        bool, typer.Option("--sheet", help="Instead: pictures of the recipe, or of every op, at three severities.")
+    ] = False,
+    plugin: PluginArgument = None,
+    as_json: JsonArgument = False,
+) -> None:
+    """Degrade clean photographs, reproducibly: the same command gives the same files anywhere.
+
+    Example: uir degrade datasets/demo/test -o degraded --recipe realesrgan --scale 4 --gt --seed 7
+    """
+    from uir.registry.plugins import load_plugin
+
+    for spec in plugin or []:
+        load_plugin(spec, named_in="--plugin")
+    if sheet:
+        if scale is not None or gt:
+            raise typer.BadParameter("--scale and --gt do not go with --sheet, which writes pictures alone")
+        from uir.analysis.degradation_sheets import write_degradation_sheets
+
+        written = [str(path) for path in write_degradation_sheets(inputs, output, recipe, seed)]
+    elif recipe is None:
+        raise typer.BadParameter("--recipe is missing; `uir list degradations` shows what there is")
+    else:
+        from uir.degradations.degraded_files import degrade_files
+        from uir.degradations.recipes import load_recipe
+
+        files = degrade_files(inputs, output, load_recipe(recipe, scale, gt), seed=seed, records=records)
+        written = [str(output / file.name) for file in files]
+    print(json.dumps(written) if as_json else f"{len(written)} images written to {output}")
+
+
+def _processes(launcher: str, loaded: Any, local_rank: int | None) -> Any:
+    """The processes of a run, where there are several."""
+    from uir.core.distributed import processes
+
+    if local_rank is not None:
+        os.environ.setdefault("LOCAL_RANK", str(local_rank))
+
+    num_gpu, settings = loaded.options.num_gpu, loaded.options.dist_params or {}
+    return processes(launcher, "cpu" if num_gpu == 0 else None, settings.get("backend"))
+
+
+def _load(
+    opt: Path, is_train: bool, force: list[str] | None, plugins: list[str] | None, root: Path | None, debug: bool
+) -> Any:
+    from uir.config.options import load_options
+
+    return load_options(opt, is_train=is_train, force=force or (), plugins=plugins or (), root=root, debug=debug)
+
+
+def _schema(opt: Path | None, plugins: list[str] | None) -> dict[str, Any]:
+    """The schema of option files: of the method that a file names, or of all."""
+    from uir.config.json_schema import option_schema
+    from uir.config.options import load_plugins_of, read_merged
+    from uir.registry.plugins import load_plugin
+
+    for spec in plugins or []:
+        load_plugin(spec, named_in="--plugin")
+    if opt is None:
+        return option_schema()
+    raw, marks = read_merged(opt)
+    load_plugins_of(raw, marks, opt)
+    return option_schema(raw.get("model_type"))
+
+
+def _holds_training(opt: Path) -> bool:
+    """Whether a file (or what it inherits) has a `train` section, and so is checked as a training file."""
+    from uir.config.options import read_merged
+
+    return "train" in read_merged(opt)[0]
+
+
+def spread(argv: Sequence[str]) -> list[str]:
+    """BasicSR's `--force_yml a=1 b=2`, as the repeated option that the parser knows."""
+    result: list[str] = []
+    index = 0
+    while index < len(argv):
+        result.append(argv[index])
+        if argv[index] == "--force_yml":
+            values = []
+            while index + 1 < len(argv) and not argv[index + 1].startswith("-"):
+                index += 1
+                values.append(argv[index])
+            for number, value in enumerate(values):
+                result += [value] if number == 0 else ["--force_yml", value]
+        index += 1
+    return result
+
+
+def run(argv: Sequence[str]) -> Any:
+    """Run a command and return its result; errors are raised."""
+    return app(spread(argv), standalone_mode=False, prog_name="uir")
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line: exit code 2 and one clear message for a user's mistake, 1 and a traceback for ours."""
+    try:
+        result = run(sys.argv[1:] if argv is None else argv)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        sys.exit(_report(error))
+    sys.exit(result if isinstance(result, int) and not isinstance(result, bool) else 0)
+
+
+def _report(error: Exception) -> int:
+    """Print what went wrong; the exit code."""
+    if hasattr(error, "format_message"):  # the command line itself is wrong
+        context = getattr(error, "ctx", None)
+        if context is not None:
+            print(context.get_usage(), file=sys.stderr)
+        print(f"uir: {error.format_message()}", file=sys.stderr)
+        return 2
+    if type(error).__name__ in ("Exit", "Abort"):
+        return int(getattr(error, "exit_code", 1))
+    if _is_users(error):
+        print(f"uir: {_message(error)}", file=sys.stderr)
+        return 2
+    traceback.print_exception(error)
+    print("uir: this is a fault of uir, not yours; please report it with the lines above", file=sys.stderr)
+    return 1
+
+
+_IN_WORKER = "in DataLoader worker process"
+
+
+def _message(error: Exception) -> str:
+    """What an error says; one of a loader's process carries a whole traceback, whose last line says it."""
+    text = str(error)
+    if _IN_WORKER not in text:
+        return text
+    return next(line for line in reversed(text.splitlines()) if line.strip(" :")).split(": ", 1)[-1]
+
+
+def _is_users(error: Exception) -> bool:
+    """A mistake of the user: something uir itself checks and raises, rather than something that broke below it."""
+    from uir.registry import UnknownNameError
+    from uir.registry.plugins import PluginError
+
+    if isinstance(error, PluginError | UnknownNameError):
+        return True
+    frames = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    if _IN_WORKER in str(error):
+        frames = re.findall(r'File "([^"]+)"', str(error))
+    package = str(Path(__file__).resolve().parents[1])
+    raised_here = bool(frames) and str(Path(frames[-1]).resolve()).startswith(package)
+    return isinstance(error, FileNotFoundError) or (
+        isinstance(error, ValueError | ImportError | RuntimeError) and raised_here
+    )
+
+
+if __name__ == "__main__":
+    main()

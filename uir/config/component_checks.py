@@ -1,0 +1,192 @@
+"""Checking `{type: Name, argument: value, ...}` in a file against the class it names, before it is built."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+
+from uir.config.problems import Problem, nearest, similar, type_message
+from uir.config.yaml_file import KeyPath, Mark, read_yaml
+from uir.registry import REGISTRIES, UnknownNameError, nearest_names
+from uir.registry.components import Signature, build, nested_registry, signature_of
+from uir.registry.sources import name_source
+
+# Keys that name files in dictionary classes; elsewhere an argument annotated with `Path` says so itself.
+PATH_KEYS = ("dataroot_gt", "dataroot_lq", "dataroot_flow", "dataroot", "meta_info_file", "meta_info")
+
+
+def recipe_problems(file: Path, root: Path) -> list[Problem]:
+    """The mistakes of a recipe file: a degradation, or several by their labels, perhaps as `subsets`.
+
+    Raises:
+        YamlError: it cannot be read.
+    """
+    content, marks = read_yaml(file)
+    checker = ComponentChecker(marks, root)
+    within: KeyPath = ("subsets",) if isinstance(content, Mapping) and "subsets" in content else ()
+    held = content["subsets"] if within else content
+    if not isinstance(held, Mapping) or "type" in held:
+        checker._component("degradations", held, within)
+    else:
+        for label, spec in held.items():
+            checker._component("degradations", spec, (*within, str(label)))
+    return [problem for _, problem in checker.problems]
+
+
+class ComponentChecker:
+    """Gathers the mistakes of components.
+
+    Args:
+        marks: where the file's keys were written.
+        root: the folder that relative file names start from; they are made absolute in place.
+
+    Attributes:
+        problems: the mistakes found, each with its key path.
+        unchecked: keys that belong to a plugin which does not declare its keys.
+        absent: key paths that name a file which is not there.
+    """
+
+    def __init__(self, marks: Mapping[KeyPath, Mark], root: Path) -> None:
+        self.marks, self.root = marks, root
+        self.problems: list[tuple[KeyPath, Problem]] = []
+        self.unchecked: list[str] = []
+        self.absent: list[KeyPath] = []
+
+    def _say(self, path: KeyPath, message: str) -> None:
+        self.problems.append((path, Problem.at(path, self.marks, message)))
+
+    def _component(
+        self,
+        registry: str,
+        spec: Any,
+        path: KeyPath,
+        ignored: Iterable[str] = (),
+        supplied: Iterable[str] = (),
+        hidden: Iterable[str] = (),
+    ) -> None:
+        """Check `{type: Name, ...}` against the signature of the class it names, mappings inside it included.
+
+        Args:
+            ignored: keys that are for somebody else.
+            supplied: arguments that the class gets from elsewhere.
+            hidden: parameters that are no options (the images of a metric).
+        """
+        before = len(self.problems)
+        target = self._named(registry, spec, path)
+        if target is None:
+            return
+        signature = signature_of(target)
+        plugin = REGISTRIES[registry].origin_of(target) == "plugin"
+        own_keys = getattr(target, "option_keys", None)
+        keys = [key for key in spec if key != "type" and key not in set(ignored)]
+        known: set[str] = {*signature.parameters, *(own_keys or ())} - set(hidden)
+        if signature.takes_opt:
+            known |= name_source().dataset_keys.get(target.__name__, frozenset())
+            is_open = plugin and own_keys is None
+        else:
+            is_open = plugin and signature.open and own_keys is None
+        for key in keys:
+            if key not in known:
+                if is_open:
+                    self._open_key(path, key, known | set(ignored))
+                else:
+                    self._say(
+                        (*path, key), f"is not an argument of {spec['type']}{nearest(str(key), known | set(ignored))}"
+                    )
+        if not signature.takes_opt:
+            given = {*keys, *supplied, *hidden}
+            missing = [name for name in signature.required if name not in given]
+            if missing:
+                self._say(path, f"({spec['type']}) lacks {', '.join(missing)}")
+        self._arguments(signature, spec, path, {*keys, *supplied})
+        if registry == "degradations" and len(self.problems) == before:
+            self._try_building(spec, path)
+
+    def _try_building(self, spec: Mapping[str, Any], path: KeyPath) -> None:
+        """Let a degradation say itself what is wrong with its values; not where a file that it reads is not there."""
+        if any(place[: len(path)] == path for place in self.absent):
+            return
+        try:
+            build("degradations", spec)
+        except (ValueError, OSError) as error:
+            about = re.match(r"\w+\.(\w+)(?=: )", str(error))  # `Op.argument: what is wrong`
+            if about and about[1] in spec:
+                self._say((*path, about[1]), str(error)[about.end() :])
+            else:
+                self._say(path, f": {error}" if path else str(error))
+
+    def _arguments(self, signature: Signature, spec: Any, path: KeyPath, supplied: set[str]) -> None:
+        """Types of the arguments, files among them, and components within."""
+        for key, value in list(spec.items()):
+            parameter = signature.parameters.get(key)
+            annotation = parameter.annotation if parameter else inspect.Parameter.empty
+            if key in PATH_KEYS or _mentions_path(annotation):
+                value = spec[key] = self._absolute(value, (*path, key))
+            if parameter is None or annotation is inspect.Parameter.empty or value is None:
+                continue
+            inner_registry, wrapped = nested_registry(annotation)
+            if inner_registry:
+                if wrapped == "list" and isinstance(value, list):
+                    for index, item in enumerate(value):
+                        self._component(inner_registry, item, (*path, key, index), supplied=supplied)
+                elif wrapped == "dict" and isinstance(value, Mapping):
+                    for name, item in value.items():
+                        self._component(inner_registry, item, (*path, key, name), supplied=supplied)
+                else:
+                    self._component(inner_registry, value, (*path, key), supplied=supplied)
+                continue
+            spec[key] = self._typed(annotation, value, (*path, key))
+
+    def _absolute(self, value: Any, path: KeyPath) -> Any:
+        """A file name, or a list of them, from the root; other values as they are."""
+        if isinstance(value, list):
+            return [self._absolute(item, path) for item in value]
+        if not isinstance(value, str):
+            return value
+        file = self.root / Path(value).expanduser()
+        if not file.exists():
+            self.absent.append(path)
+        return str(file)
+
+    def _typed(self, annotation: Any, value: Any, path: KeyPath) -> Any:
+        """The value as the annotation wants it: `1e1` is the whole number 10 where one is expected."""
+        try:
+            found = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            self._say(path, type_message(first["type"], first["msg"], first["input"]))
+            return value
+        except (PydanticUserError, NameError, TypeError):
+            return value  # the annotation says more than a validator can check; the constructor decides
+        return found if isinstance(found, bool | int | float | str) else value
+
+    def _named(self, registry: str, spec: Any, path: KeyPath) -> Any:
+        if not isinstance(spec, Mapping):
+            self._say(path, f": expected a mapping {{type: ..., ...}}, got {spec!r}")
+            return None
+        if not isinstance(spec.get("type"), str):
+            self._say(path, f"lacks `type`, the name of the {REGISTRIES[registry].kind}")
+            return None
+        try:
+            return REGISTRIES[registry].get(spec["type"])
+        except UnknownNameError as error:
+            self._say((*path, "type"), f": {error}")
+            return None
+
+    def _open_key(self, path: KeyPath, key: str, known: Iterable[str]) -> None:
+        """A key that a plugin may understand: only one that looks like a slip of the pen is an error."""
+        near = nearest_names(str(key), known, count=1)
+        if near and similar(str(key), near[0]):
+            self._say((*path, key), f"is not an option; did you mean '{near[0]}'?")
+        else:
+            self.unchecked.append(".".join(map(str, (*path, key))))
+
+
+def _mentions_path(annotation: Any) -> bool:
+    return annotation is Path or any(_mentions_path(inner) for inner in typing.get_args(annotation))

@@ -1,0 +1,390 @@
+"""Option files: read, inherit, override, check.
+
+The grammar is BasicSR's. `base: other.yml` inherits (mappings merge, lists replace, `~` deletes), `--force_yml
+a:b=value` overrides, and the result is checked as a whole before anything is built. Nothing in a file is ever
+evaluated.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from uir.config.checks import Checked, check
+from uir.config.dialects import DialectError, translate
+from uir.config.problems import Problem
+from uir.config.schema import Options
+from uir.config.stages import StageError, StagePlan, plan_stages
+from uir.config.yaml_file import KeyPath, Mark, YamlError, parse_yaml, read_yaml
+from uir.registry import MODEL_REGISTRY
+from uir.registry.components import signature_of
+from uir.registry.plugins import is_file_plugin, load_plugin
+
+logger = logging.getLogger("uir")
+
+
+class OptionError(ValueError):
+    """The mistakes of an option file, all of them."""
+
+    def __init__(self, problems: Sequence[Problem | str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, problems)))
+
+
+@dataclass(frozen=True)
+class OptionFile:
+    """A checked option file.
+
+    Attributes:
+        options: the typed content.
+        raw: the merged mapping as it was checked, file names absolute; never changed.
+        file: where it was read.
+        root: the folder that its relative paths start from.
+        is_train: read for training (else for testing).
+        unchecked: keys left to a plugin that does not declare its keys.
+        stages: the stages of `train.stages`; `options` are then those of the first one.
+    """
+
+    options: Options
+    raw: Mapping[str, Any]
+    file: Path
+    root: Path
+    is_train: bool
+    unchecked: tuple[str, ...] = ()
+    stages: tuple[Stage, ...] = ()
+
+    @property
+    def run_dir(self) -> Path:
+        """The folder of the run: experiments/<name> or results/<name> below the root, or as `path` says."""
+        path = self.options.path
+        given = path.experiments_root if self.is_train else path.results_root
+        return given or self.root / ("experiments" if self.is_train else "results") / self.options.name
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        if self.options.manual_seed is None:
+            raise ValueError("manual_seed was not drawn; load the file with load_options")
+        return self.options.manual_seed
+
+    def with_seed(self, seed: int) -> OptionFile:
+        """The same file with another seed, in all its stages."""
+        return replace(
+            self,
+            options=self.options.model_copy(update={"manual_seed": seed}),
+            raw={**self.raw, "manual_seed": seed},
+            stages=tuple(replace(stage, file=stage.file.with_seed(seed)) for stage in self.stages),
+        )
+
+    def starting_from(self, weights: Mapping[str, Path]) -> OptionFile:
+        """The same file with the networks of these roles starting from these files."""
+        update: dict[str, Any] = {}
+        for role, file in weights.items():
+            update |= {f"pretrain_network_{role}": file, f"param_key_{role}": "params", f"strict_load_{role}": True}
+        path = self.options.path.model_copy(update=update)
+        raw_path = {
+            **(self.raw.get("path") or {}),
+            **{k: str(v) if isinstance(v, Path) else v for k, v in update.items()},
+        }
+        return replace(self, options=self.options.model_copy(update={"path": path}), raw={**self.raw, "path": raw_path})
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a training.
+
+    Attributes:
+        name: its name.
+        file: the option file as this stage sees it; `train.total_iter` is the stage's own length.
+        carry: optimizers whose moments go on from the stage before, such as `optim_g`.
+        fresh: roles whose networks do not go on from the stage before, because the stage names their weights itself.
+    """
+
+    name: str
+    file: OptionFile
+    carry: tuple[str, ...] = ()
+    fresh: tuple[str, ...] = ()
+
+
+def load_options(
+    file: str | Path,
+    *,
+    is_train: bool = True,
+    force: Iterable[str] = (),
+    plugins: Iterable[str] = (),
+    root: str | Path | None = None,
+    debug: bool = False,
+) -> OptionFile:
+    """Read and check an option file.
+
+    Args:
+        file: the YAML file.
+        is_train: check it for training or for testing.
+        force: overrides in BasicSR's form, `train:optim_g:lr=1e-4`.
+        plugins: plugins beside those the file names; relative to the current folder.
+        root: where relative paths start; default the nearest ancestor of the file that holds `options/`, else its own
+            folder.
+        debug: BasicSR's debug mode: `debug_` before the name, frequent logs and checkpoints, no TensorBoard.
+
+    Raises:
+        OptionError: all mistakes of the file at once.
+        PluginError: a plugin failed to import.
+    """
+    path = Path(file).expanduser()
+    raw, marks = read_merged(path)
+    for text in force:
+        _force(raw, marks, text)
+    for spec in plugins:
+        load_plugin(spec, named_in="--plugin")
+    load_plugins_of(raw, marks, path)
+    base = Path(root).resolve() if root else find_root(path)
+    if debug:
+        _debug(raw, marks, is_train)
+    if raw.get("manual_seed") is None:
+        raw["manual_seed"] = random.SystemRandom().randint(1, 10000)
+    try:
+        translation = translate(raw, marks)
+    except DialectError as error:
+        raise OptionError([Problem.at(error.path, marks, str(error))]) from None
+    try:
+        return _checked(translation.raw, translation.marks, path, base, is_train)
+    except OptionError as error:
+        raise OptionError([translation.as_written(problem) for problem in error.problems]) from None
+
+
+def _checked(raw: dict[str, Any], marks: dict[KeyPath, Mark], path: Path, base: Path, is_train: bool) -> OptionFile:
+    """A merged mapping in uir's form, checked as a whole."""
+    try:
+        plans = plan_stages(raw, marks)
+    except StageError as error:
+        raise OptionError([Problem.at(error.path, marks, str(error))]) from None
+    if plans:
+        return _staged(plans, raw, marks, path, base, is_train)
+    result: Checked = check(raw, marks, base, is_train)
+    if result.options is None:
+        raise OptionError(result.problems)
+    return OptionFile(result.options, raw, path.resolve(), base, is_train, tuple(result.unchecked))
+
+
+def _staged(
+    plans: list[StagePlan], raw: dict[str, Any], marks: dict[KeyPath, Mark], path: Path, base: Path, is_train: bool
+) -> OptionFile:
+    """A file with stages: each is checked as the file it stands for."""
+    problems: dict[str, Problem] = {}
+    stages: list[Stage] = []
+    for plan in plans:
+        result = check(plan.raw, {**marks, **plan.places}, base, is_train)
+        problems |= {str(problem): problem for problem in result.problems}
+        if result.options is not None:
+            file = OptionFile(result.options, plan.raw, path.resolve(), base, is_train, tuple(result.unchecked))
+            stages.append(Stage(plan.name, file, plan.carry, plan.fresh))
+    for index, stage in enumerate(stages):
+        for key in stage.carry:
+            message = _carry_problem(stages, index, key)
+            if message:
+                where: KeyPath = ("train", "stages", index, "carry")
+                problems[message] = Problem.at(where, marks, message)
+    if problems:
+        raise OptionError(list(problems.values()))
+    for index in range(1, len(stages)):
+        _warn_of_old_average(stages, index)
+    return replace(stages[0].file, raw=raw, stages=tuple(stages))
+
+
+def _warn_of_old_average(stages: Sequence[Stage], index: int) -> None:
+    """Say so where a stage is too short for its moving average to leave the weights of the stage before behind."""
+    stage, options = stages[index], stages[index].file.options
+    if options.train is None:
+        return
+    length, decay = options.train.total_iter, options.train.ema_decay
+    largest = max(1 - 3 / length, 0)  # which leaves 5 % of them
+    if decay <= largest:
+        return
+    taken = [
+        role
+        for role in getattr(MODEL_REGISTRY.get(options.model_type), "ema_roles", ("g",))
+        if role not in stage.fresh
+        and getattr(options.train, f"optim_{role}", None) is not None
+        and getattr(stages[index - 1].file.options, f"network_{role}", None) is not None
+    ]
+    if taken:
+        logger.warning(
+            "train.stages.%d: at the end of '%s' %.0f%% of the moving average, which is validated, are still weights "
+            "of the stage before; with %d iterations ema_decay should be at most %g, not %g",
+            index, stage.name, 100 * decay**length, length, math.floor(1000 * largest) / 1000, decay,
+        )  # fmt: skip
+
+
+def _carry_problem(stages: Sequence[Stage], index: int, key: str) -> str:
+    """Why an optimizer cannot go on into a stage; empty where it can."""
+    if index == 0:
+        return f": {key} cannot be carried into the first stage"
+    for stage in stages[index - 1 : index + 1]:
+        train = stage.file.options.train
+        if getattr(train, key, None) is None:
+            return f": stage '{stage.name}' has no {key}"
+        if signature_of(MODEL_REGISTRY.get(stage.file.options.model_type)).takes_opt:
+            return f": {stage.file.options.model_type} builds its optimizers itself; {key} cannot be carried"
+    return ""
+
+
+def find_root(file: Path) -> Path:
+    """The nearest ancestor of an option file that holds a folder `options`, else the file's own folder."""
+    folder = file.resolve().parent
+    return next((parent for parent in (folder, *folder.parents) if (parent / "options").is_dir()), folder)
+
+
+def read_merged(file: Path, _seen: tuple[Path, ...] = ()) -> tuple[dict[str, Any], dict[KeyPath, Mark]]:
+    """Read a file and what it inherits from.
+
+    Raises:
+        OptionError: a file is missing or no YAML mapping, or inherits from itself.
+    """
+    path = file.resolve()
+    if path in _seen:
+        chain = " -> ".join(p.name for p in (*_seen, path))
+        raise OptionError([f"{file}: `base` goes round in a circle: {chain}"])
+    try:
+        raw, marks = read_yaml(file)
+    except YamlError as error:
+        raise OptionError([str(error)]) from None
+    if not isinstance(raw, dict):
+        raise OptionError(
+            [f"{file}: an option file is a mapping of keys to values, this one holds {type(raw).__name__}"]
+        )
+    base = raw.pop("base", None)
+    if base is None:
+        return raw, marks
+    if not isinstance(base, str):
+        raise OptionError([f"{marks[('base',)]}: base: expected the path of one file, got {base!r}"])
+    inherited, inherited_marks = read_merged((file.parent / Path(base).expanduser()), (*_seen, path))
+    return _merge(inherited, raw, inherited_marks, marks), inherited_marks
+
+
+def _merge(
+    below: dict[str, Any],
+    above: Mapping[str, Any],
+    marks: dict[KeyPath, Mark],
+    new_marks: Mapping[KeyPath, Mark],
+    path: KeyPath = (),
+) -> dict[str, Any]:
+    """Lay `above` over `below`, marks included."""
+    for key, value in above.items():
+        here = (*path, key)
+        if isinstance(value, Mapping) and isinstance(below.get(key), dict):
+            _merge(below[key], value, marks, new_marks, here)
+            continue
+        for stale in [p for p in marks if p[: len(here)] == here]:
+            del marks[stale]
+        if value is None and key in below:
+            del below[key]
+            continue
+        below[key] = copy.deepcopy(value)
+        marks.update({p: mark for p, mark in new_marks.items() if p[: len(here)] == here})
+    return below
+
+
+def _force(raw: dict[str, Any], marks: dict[KeyPath, Mark], text: str) -> None:
+    """Apply one `a:b=value`; the value is YAML."""
+    mark = Mark(Path(f"--force_yml {text}"), 0)
+    dotted, equals, value_text = text.partition("=")
+    keys = [key.strip() for key in dotted.split(":")]
+    if not equals or not all(keys):
+        raise OptionError([f"{mark}: expected key:key=value"])
+    target: Any = raw
+    path: KeyPath = ()
+    for key in keys[:-1]:
+        path = (*path, key)
+        if isinstance(target, list):
+            target = _item(target, key, mark)
+        else:
+            if target.get(key) is None:
+                target[key] = {}
+                marks[path] = mark
+            target = target[key]
+        if not isinstance(target, dict | list):
+            raise OptionError([f"{mark}: {'.'.join(map(str, path))} is {target!r}, not a mapping"])
+    try:
+        value = parse_yaml(value_text)
+    except Exception as error:
+        raise OptionError([f"{mark}: the value is not YAML ({error})"]) from None
+    if isinstance(target, list):
+        _item(target, keys[-1], mark)
+        target[int(keys[-1])] = value
+    else:
+        target[keys[-1]] = value
+    marks[(*path, keys[-1])] = mark
+
+
+def _item(items: list[Any], key: str, mark: Mark) -> Any:
+    if not key.isdigit() or int(key) >= len(items):
+        raise OptionError([f"{mark}: expected the number of a list item below {len(items)}, got '{key}'"])
+    return items[int(key)]
+
+
+def load_plugins_of(raw: dict[str, Any], marks: Mapping[KeyPath, Mark], file: Path) -> None:
+    """Import the plugins that a file names, relative to where they are named; paths become absolute in place."""
+    plugins = raw.get("plugins") or []
+    for index, spec in enumerate(plugins if isinstance(plugins, list) else []):
+        mark = marks.get(("plugins", index)) or Mark(file, 0)
+        folder = (mark.file if mark.line else file).resolve().parent
+        load_plugin(str(spec), folder, str(mark))
+        if is_file_plugin(str(spec)):
+            plugins[index] = str(folder / Path(spec).expanduser())
+
+
+def _debug(raw: dict[str, Any], marks: dict[KeyPath, Mark], is_train: bool) -> None:
+    if not str(raw.get("name", "")).startswith("debug"):
+        raw["name"] = f"debug_{raw.get('name')}"
+    if not is_train:
+        return
+    mark = Mark(Path("--debug"), 0)
+    logger = raw.setdefault("logger", {}) or {}
+    raw["logger"] = {**logger, "print_freq": 1, "save_checkpoint_freq": 8, "use_tb_logger": False}
+    marks[("logger",)] = marks.get(("logger",), mark)
+    if raw.get("val"):
+        raw["val"]["val_freq"] = 8
+
+
+def basicsr_dictionary(loaded: OptionFile, *, num_gpu: int, rank: int = 0, world_size: int = 1) -> dict[str, Any]:
+    """A fresh BasicSR dictionary of the whole file, as basicsr's `parse_options` fills it."""
+    opt: dict[str, Any] = copy.deepcopy(dict(loaded.raw))
+    run = loaded.run_dir
+    opt.update(
+        root_path=str(loaded.root), is_train=loaded.is_train, num_gpu=num_gpu, manual_seed=loaded.seed,
+        auto_resume=False, dist=world_size > 1, rank=rank, world_size=world_size, scale=loaded.options.scale,
+    )  # fmt: skip
+    path = opt.setdefault("path", {}) or {}
+    opt["path"] = path
+    path.update(log=str(run), visualization=str(run / "visualization"))
+    if loaded.is_train:
+        path.update(experiments_root=str(run), models=str(run / "models"), training_states=str(run / "training_states"))
+    else:
+        path["results_root"] = str(run)
+    for name, dataset in loaded.options.datasets.items():
+        opt["datasets"][name] = dataset_dictionary(loaded, name)
+        opt["datasets"][name].update(name=dataset.name or name)
+    logger = opt.setdefault("logger", {}) or {}
+    opt["logger"] = {**loaded.options.logger.model_dump(exclude_none=True), **logger}
+    if opt.get("val") is not None and loaded.options.val is not None:
+        val = opt["val"]
+        val.setdefault("save_img", False)
+        val.setdefault("suffix", None)
+        val.setdefault("pbar", False)
+        val.setdefault("val_freq", loaded.options.val.val_freq or 10**12)
+    return opt
+
+
+def dataset_dictionary(loaded: OptionFile, key: str) -> dict[str, Any]:
+    """A fresh dictionary of one dataset section with BasicSR's additions (`phase`, `scale`, `name`, `io_backend`)."""
+    section: dict[str, Any] = copy.deepcopy(dict(loaded.raw["datasets"][key]))
+    section.setdefault("name", key)
+    section.setdefault("io_backend", {"type": "disk"})
+    section.update(phase=key.split("_")[0], scale=loaded.options.scale)
+    return section

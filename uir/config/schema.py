@@ -1,0 +1,279 @@
+"""The typed sections of an option file.
+
+Every section is frozen once it is read. A training method adds its own keys by naming a subclass of `TrainOptions`;
+the roles of its networks and its losses are added to the sections when the file's schema is composed (`compose`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from uir.core.precision import Precision
+
+
+class Section(BaseModel):
+    """A mapping with known keys. Others are kept aside; the checker decides about them."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, coerce_numbers_to_str=True, protected_namespaces=())
+
+
+class Component(Section):
+    """`{type: Name, argument: value, ...}`: an object of a registry, not built yet."""
+
+    type: str = Field(description="Name in the registry; `uir:` or `basicsr:` before it forces where it is taken from.")
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Everything but `type`."""
+        return dict(self.model_extra or {})
+
+    def spec(self) -> dict[str, Any]:
+        """The mapping as it is written in the file."""
+        return {"type": self.type, **self.arguments}
+
+
+class WandbOptions(Section):
+    """Weights & Biases."""
+
+    project: str | None = None
+    resume_id: str | None = None
+
+
+class LoggerOptions(Section):
+    """What is logged, and how often (in iterations)."""
+
+    print_freq: int = Field(100, ge=1, description="A log line every so many iterations.")
+    save_checkpoint_freq: int = Field(
+        5000, ge=1, description="A checkpoint and a training state every so many iterations."
+    )
+    keep_last: int | None = Field(None, ge=1, description="Keep only so many numbered checkpoints; default all.")
+    use_tb_logger: bool = Field(False, description="Also write TensorBoard events to tb_logger/<name>.")
+    wandb: WandbOptions | None = None
+
+
+class PathOptions(Section):
+    """Files to start from, and where the run goes. Relative paths start at the root of the project."""
+
+    resume_state: Path | None = Field(None, description="A `.state` file to go on from.")
+    experiments_root: Path | None = Field(None, description="The folder of a training run; default experiments/<name>.")
+    results_root: Path | None = Field(None, description="The folder of a test run; default results/<name>.")
+
+
+class RecurringOptions(Section):
+    """What is done at some or all validations."""
+
+    every: int | None = Field(
+        None, ge=1, description="Only at validations whose iteration is a multiple of this; default at every one."
+    )
+
+    def is_due(self, iteration: int | str) -> bool:
+        """Whether it has its turn at a validation at `iteration`; always in a test, which has a name instead."""
+        return self.every is None or isinstance(iteration, str) or iteration % self.every == 0
+
+
+class PatchOptions(RecurringOptions):
+    """Which features of the network in training are looked into, as `uir analyze` does it."""
+
+    images: Path = Field(description="Folder of clean photographs that every class is made of.")
+    recipe: str = Field(
+        "dcpt_5d", description="The classes: a set of tasks, a test set, or a .yml file of {label: {type: ...}}."
+    )
+    max_images: int | None = Field(32, ge=2, description="Take only the first so many photographs.")
+    network: str = Field("g", description="Role of the network that is looked into.")
+    crop: int = Field(128, ge=1, description="Side of the patches, in pixels.")
+
+
+class ProbeOptions(PatchOptions):
+    """How well features of the network in training tell degradations apart, as `uir analyze` measures it."""
+
+    k: int = Field(5, ge=1, description="Neighbours of the kNN probe.")
+    splits: int = Field(5, ge=1, description="Splits of the photographs whose accuracies are averaged.")
+
+
+class TsneOptions(PatchOptions):
+    """Features of the network in training in the plane, as `uir analyze tsne` draws them."""
+
+    levels: list[str] | None = Field(None, description="Feature levels to draw (`pixels` too); default the last.")
+    perplexity: float = Field(30.0, gt=0, description="About the neighbours that count.")
+    iterations: int = Field(2000, ge=250, description="Steps of the optimisation.")
+
+
+class ProbesOptions(Section):
+    """Probes of the features at validation."""
+
+    knn: ProbeOptions | None = Field(None, description="Nearest neighbours.")
+    linear: ProbeOptions | None = Field(None, description="Logistic regression.")
+    tsne: TsneOptions | None = Field(
+        None, description="Pictures by t-SNE: tsne_<level>_<iteration>.png in the run's visualization folder."
+    )
+
+
+class SheetOptions(RecurringOptions):
+    """Images of every validation set side by side: degraded, restored, clean."""
+
+    images: int = Field(3, ge=1, description="How many of each validation set, the first ones.")
+
+
+class RadarOptions(RecurringOptions):
+    """A chart with an axis for each validation set, of which there must be at least three."""
+
+    metric: str = Field(description="Metric, or measure of the method such as top1, that is drawn.")
+
+
+class ValOptions(Section):
+    """Validation during training, and testing."""
+
+    val_freq: int | None = Field(None, ge=1, description="Validate every so many iterations; default only at the end.")
+    save_img: bool = Field(False, description="Write the restored images to the run's visualization folder.")
+    suffix: str | None = Field(None, description="Ending of the written images' names.")
+    pbar: bool = Field(True, description="Show a progress bar.")
+    metrics: dict[str, Component] = Field(
+        default_factory=dict, description="Metrics by the name they are printed under."
+    )
+    keep_best: str | None = Field(
+        None,
+        description="Metric, or measure of the method such as top1, whose best networks are kept; its mean over the "
+        "validation sets counts.",
+    )
+    measure_input: bool = Field(
+        False, description="Measure the degraded input too, where it has the size of the clean image."
+    )
+    probes: ProbesOptions | None = Field(None, description="Probes of the features, logged like metrics.")
+    sheet: SheetOptions | None = Field(
+        None,
+        description="Write degraded, restored and clean images: sheet_<iteration>.png in the visualization folder.",
+    )
+    radar: RadarOptions | None = Field(
+        None,
+        description="Draw a metric over the validation sets, with the best so far and, where val.measure_input gives "
+        "it, the input: radar_<iteration>.png in the visualization folder.",
+    )
+
+
+class SchedulerOptions(Component):
+    """BasicSR's learning-rate schedulers or one of torch.optim.lr_scheduler, by name; counted in iterations."""
+
+
+class OptimOptions(Component):
+    """An optimizer of torch.optim, by name."""
+
+    lr: float = Field(gt=0, description="Learning rate.")
+
+
+class ClipOptions(Section):
+    """Gradient clipping."""
+
+    max_norm: float | None = Field(None, gt=0, description="Largest norm of all gradients of a network together.")
+    value: float | None = Field(None, gt=0, description="Largest absolute value of one gradient.")
+
+
+class TrainOptions(Section):
+    """Keys every training method has."""
+
+    total_iter: int = Field(ge=1, description="Iterations; one iteration is one optimizer step.")
+    warmup_iter: int = Field(-1, description="Iterations of linear warm-up; -1 for none.")
+    ema_decay: float = Field(0.0, ge=0, lt=1, description="Decay of the moving average of the weights; 0 for none.")
+    accumulate: int = Field(1, ge=1, description="Batches whose gradients make one optimizer step.")
+    grad_clip: float | ClipOptions | None = Field(None, description="A number is the largest gradient norm.")
+    stages: list[dict[str, Any]] | None = Field(
+        None, description="Stages in place of total_iter: each with `name`, `iterations` and overrides; see the README."
+    )
+    max_nonfinite: int = Field(10, ge=1, description="Stop after so many non-finite losses in a row.")
+    scheduler: SchedulerOptions | None = None
+
+
+class LoaderOptions(Section):
+    """How a dataset is served; BasicSR's keys."""
+
+    name: str | None = Field(None, description="Name of the dataset in logs and tables; default its key in `datasets`.")
+    batch_size_per_gpu: int | None = Field(None, ge=1, description="Batch size per process.")
+    num_worker_per_gpu: int = Field(0, ge=0, description="Loader processes per training process.")
+    use_shuffle: bool = Field(True, description="Shuffle anew in every epoch.")
+    dataset_enlarge_ratio: int = Field(1, ge=1, description="How often an epoch goes through the dataset.")
+    pin_memory: bool = False
+    persistent_workers: bool | None = None
+    prefetch_mode: Literal["cpu", "cuda"] | None = None
+    pair_pool: int | None = Field(
+        None, ge=1, description="Mix each batch with a pool of so many earlier samples (the queue of Real-ESRGAN)."
+    )
+    num_prefetch_queue: int | None = Field(None, ge=1, description="Batches each worker prepares ahead.")
+
+
+class DatasetOptions(LoaderOptions):
+    """A dataset of the registry with its loader's keys."""
+
+    type: str
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The constructor's arguments: everything but `type` and the loader's keys."""
+        return dict(self.model_extra or {})
+
+
+class Options(Section):
+    """A whole option file, checked.
+
+    Attributes beside the keys of the file are set by the loader: `file`, `root`, `is_train`.
+    """
+
+    name: str = Field(description="Name of the run.")
+    model_type: str = Field(description="The training method, a name of the model registry.")
+    scale: int = Field(1, ge=1, description="Size of the clean image over that of the degraded one.")
+    num_gpu: int | Literal["auto"] = "auto"
+    manual_seed: int | None = Field(None, description="Seed of everything random; drawn and recorded if absent.")
+    plugins: list[str] = Field(
+        default_factory=list, description="Modules or files to import first; relative to this file."
+    )
+    precision: Precision = "fp32"
+    compile: bool = Field(False, description="Compile the networks with torch.compile.")
+    channels_last: bool = Field(False, description="Keep images channels-last in memory.")
+    find_unused_parameters: bool = False
+    grad_clip: float | ClipOptions | None = Field(None, description="The same as train.grad_clip.")
+    dist_params: dict[str, Any] | None = Field(
+        None, description="`backend` of torch.distributed, if not the usual one."
+    )
+    datasets: dict[str, DatasetOptions] = Field(default_factory=dict)
+    path: PathOptions = PathOptions()
+    train: TrainOptions | None = None
+    val: ValOptions | None = None
+    logger: LoggerOptions = LoggerOptions()
+
+
+def compose(
+    roles: Iterable[str],
+    train_options: type[TrainOptions] = TrainOptions,
+    losses: Iterable[str] = (),
+    required_roles: Iterable[str] = (),
+) -> type[Options]:
+    """The schema of a file for one training method.
+
+    Args:
+        roles: roles of its networks, `g` for `network_g` and so on.
+        train_options: its keys under `train`.
+        losses: its loss slots, keys of `train` such as `pixel_opt`.
+        required_roles: the roles that a file must fill.
+    """
+    roles, required = list(roles), set(required_roles)
+    networks: dict[str, Any] = {
+        f"network_{role}": (Component, ...) if role in required else (Component | None, None) for role in roles
+    }
+    paths: dict[str, Any] = {}
+    for role in roles:
+        paths[f"pretrain_network_{role}"] = (
+            Path | None,
+            Field(None, description=f"Weights to start network_{role} from."),
+        )
+        paths[f"param_key_{role}"] = (
+            str | None,
+            Field(None, description="Key of the weights in the file (params, params_ema)."),
+        )
+        paths[f"strict_load_{role}"] = (bool, Field(True, description="Every key must fit."))
+    slots: dict[str, Any] = dict.fromkeys(losses, (Component | None, None))
+    optims: dict[str, Any] = {f"optim_{role}": (OptimOptions | None, None) for role in roles}
+    train = create_model(train_options.__name__, __base__=train_options, **slots, **optims)
+    path = create_model("PathOptions", __base__=PathOptions, **paths)
+    return create_model("Options", __base__=Options, **networks, train=(train | None, None), path=(path, path()))

@@ -1,0 +1,174 @@
+"""Training in stages: one file, several trainings, each starting from the networks that the one before it left.
+
+An entry of `train.stages` has a `name`, a number of `iterations`, and overrides that are merged deep over the file.
+For brevity `losses: [pixel_opt]` keeps only these losses, `train: [network_g]` trains only these networks, and keys of
+`train` may stand in the entry itself (`optim_g: {lr: 1e-4}`). Optimizers start anew unless `carry: [optim_g]` keeps
+their moments.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from uir.config.schema import Options, TrainOptions
+from uir.config.yaml_file import KeyPath, Mark
+from uir.registry import MODEL_REGISTRY
+
+OWN_KEYS = ("name", "iterations", "carry", "losses", "train")
+
+
+class StageError(ValueError):
+    """A mistake in `train.stages`; `path` says where."""
+
+    def __init__(self, path: KeyPath, message: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One stage, as a file of its own.
+
+    Attributes:
+        name: its name.
+        iterations: its length.
+        raw: the whole file as this stage sees it.
+        carry: optimizers whose moments go on, such as `optim_g`.
+        fresh: roles whose weights the stage names itself, so that they do not go on from the stage before.
+        places: where a key path of `raw` was written, for those the stage overrides.
+    """
+
+    name: str
+    iterations: int
+    raw: dict[str, Any]
+    carry: tuple[str, ...]
+    fresh: tuple[str, ...]
+    places: dict[KeyPath, Mark]
+
+
+def plan_stages(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark]) -> list[StagePlan]:
+    """The stages of a merged file, in order; empty where it has none.
+
+    Raises:
+        StageError: an entry is malformed, or `total_iter` stands beside them.
+    """
+    train = raw.get("train")
+    entries = train.get("stages") if isinstance(train, Mapping) else None
+    if entries is None:
+        return []
+    where: KeyPath = ("train", "stages")
+    if not isinstance(entries, list) or not entries:
+        raise StageError(where, ": expected a list of stages, each with `name` and `iterations`")
+    if "total_iter" in raw["train"]:
+        raise StageError(
+            ("train", "total_iter"), "stands beside `stages`, whose `iterations` add up to it; remove one of them"
+        )
+    plans: list[StagePlan] = []
+    for index, entry in enumerate(entries):
+        plan = _plan(raw, marks, entry, (*where, index))
+        if plan.name in [earlier.name for earlier in plans]:
+            raise StageError((*where, index, "name"), f": two stages are called '{plan.name}'")
+        plans.append(plan)
+    return plans
+
+
+def _plan(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark], entry: Any, path: KeyPath) -> StagePlan:
+    if not isinstance(entry, Mapping):
+        raise StageError(path, f": expected a mapping with `name` and `iterations`, got {entry!r}")
+    for key, kind in (("name", str), ("iterations", int)):
+        value = entry.get(key)
+        if not isinstance(value, kind) or isinstance(value, bool) or (isinstance(value, int) and value < 1):
+            noun = "a name" if kind is str else "a whole number above 0"
+            raise StageError((*path, key), f": expected {noun}, got {value!r}")
+    whole: dict[str, Any] = copy.deepcopy(dict(raw))
+    del whole["train"]["stages"]
+    whole["train"]["total_iter"] = entry["iterations"]
+    places: dict[KeyPath, Mark] = {}
+    _keep_losses(whole, entry.get("losses"), path)
+    for key, value in entry.items():
+        target: tuple[str, ...] = (str(key),)
+        if key in OWN_KEYS and not (key == "train" and isinstance(value, Mapping)):
+            continue
+        if key not in OWN_KEYS and _belongs_to_train(key, raw, entry):
+            target = ("train", str(key))
+        _merge(whole, target, value)
+        _take_places(places, marks, (*path, key), target)
+    _keep_networks(whole, entry.get("train"), path)
+    _drop_unknown_networks(whole, entry)
+    carry = entry.get("carry") or []
+    if not isinstance(carry, list) or not all(isinstance(key, str) and key.startswith("optim_") for key in carry):
+        raise StageError((*path, "carry"), f": expected a list of optimizers such as [optim_g], got {carry!r}")
+    prefix = "pretrain_network_"
+    fresh = tuple(key.removeprefix(prefix) for key in entry.get("path") or {} if str(key).startswith(prefix))
+    return StagePlan(entry["name"], entry["iterations"], whole, tuple(carry), fresh, places)
+
+
+def _belongs_to_train(key: str, raw: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
+    """Whether a key of a stage is one of `train`: known to its method, used there, or named as losses or optimizers."""
+    if key in Options.model_fields or key.startswith("network_"):
+        return False
+    method = entry.get("model_type", raw.get("model_type"))
+    known = (
+        getattr(MODEL_REGISTRY.get(method), "train_options", TrainOptions) if method in MODEL_REGISTRY else TrainOptions
+    )
+    return key in known.model_fields or key in raw["train"] or key.startswith("optim_") or key.endswith("_opt")
+
+
+def _merge(whole: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    """Lay a value over a key path: mappings merge, the rest replaces, null deletes."""
+    target = whole
+    for key in path[:-1]:
+        target = target.setdefault(key, {})
+    leaf = path[-1]
+    if isinstance(value, Mapping) and isinstance(target.get(leaf), dict):
+        for key, inner in value.items():
+            _merge(target[leaf], (str(key),), inner)
+    elif value is None:
+        target.pop(leaf, None)
+    else:
+        target[leaf] = copy.deepcopy(value)
+
+
+def _keep_losses(whole: dict[str, Any], losses: Any, path: KeyPath) -> None:
+    if losses is None:
+        return
+    held = [key for key in whole["train"] if str(key).endswith("_opt")]
+    unknown = [key for key in losses if key not in held] if isinstance(losses, list) else losses
+    if unknown:
+        raise StageError((*path, "losses"), f": expected a list of losses out of {', '.join(held)}, got {losses!r}")
+    for key in held:
+        if key not in losses:
+            del whole["train"][key]
+
+
+def _keep_networks(whole: dict[str, Any], networks: Any, path: KeyPath) -> None:
+    """Train only these networks: the others lose their optimizer, and stay as they are."""
+    if networks is None or isinstance(networks, Mapping):
+        return
+    held = [key for key in whole if str(key).startswith("network_")]
+    if not isinstance(networks, list) or any(key not in held for key in networks):
+        raise StageError((*path, "train"), f": expected a list out of {', '.join(held)}, got {networks!r}")
+    for key in held:
+        if key not in networks:
+            whole["train"].pop(f"optim_{key.removeprefix('network_')}", None)
+
+
+def _drop_unknown_networks(whole: dict[str, Any], entry: Mapping[str, Any]) -> None:
+    """A stage with another method goes on without the networks that this one has no role for."""
+    if "model_type" not in entry or entry["model_type"] not in MODEL_REGISTRY:
+        return
+    roles = getattr(MODEL_REGISTRY.get(entry["model_type"]), "network_roles", None)
+    for key in [key for key in whole if str(key).startswith("network_") and key not in entry]:
+        role = str(key).removeprefix("network_")
+        if roles is not None and role not in roles:
+            del whole[key]
+            whole["train"].pop(f"optim_{role}", None)
+
+
+def _take_places(places: dict[KeyPath, Mark], marks: Mapping[KeyPath, Mark], source: KeyPath, target: KeyPath) -> None:
+    for path, mark in marks.items():
+        if path[: len(source)] == source:
+            places[(*target, *path[len(source) :])] = mark

@@ -1,0 +1,20 @@
+"""Mixed precision by the name that option files and the command line give it."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import torch
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[Any]:
+    """A block that computes in `precision` on `device`; nothing for fp32."""
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    import torch
+
+    return torch.autocast(device.type, torch.bfloat16 if precision == "bf16" else torch.float16)

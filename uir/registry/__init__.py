@@ -1,0 +1,236 @@
+"""The six registries: a name in an option file becomes a class.
+
+Look-up order: the user's plugins (wherever they registered, `basicsr.utils.registry` included), then uir, then basicsr
+(plain name, then its `_basicsr` suffix). `basicsr:SRModel` or `uir:SwinIR` forces one origin. uir's own files are
+imported on the first look-up, basicsr only for a name that nobody else holds.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import logging
+import pkgutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from uir.registry.sources import name_source
+
+Origin = Literal["plugin", "uir", "basicsr"]
+ORIGINS: tuple[Origin, ...] = ("plugin", "uir", "basicsr")
+
+logger = logging.getLogger("uir")
+
+
+class UnknownNameError(KeyError):
+    """A name that no registry holds; the message gives the registry, the nearest names and the imported plugins."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered name, for `uir list`."""
+
+    name: str
+    origin: Origin
+    module: str
+    summary: str
+    shadows: tuple[str, ...] = ()
+
+
+def first_line(obj: object) -> str:
+    """First line of an object's own docstring, or an empty string."""
+    doc = getattr(obj, "__doc__", None) or ""
+    return doc.strip().splitlines()[0].strip() if doc.strip() else ""
+
+
+class Registry:
+    """Maps a name to a class or function. The form of use is BasicSR's.
+
+    Args:
+        kind: what it holds, in the singular ("arch"); used in messages.
+        folders: `(package, suffix)` pairs; every module `package/*_suffix.py` is imported on the first look-up.
+        basicsr_name: the registry of the same kind in `basicsr.utils.registry`, if there is one.
+    """
+
+    def __init__(self, kind: str, folders: Iterable[tuple[str, str]], basicsr_name: str | None = None) -> None:
+        self.kind = kind
+        self.basicsr_name = basicsr_name
+        self._folders = tuple(folders)
+        self._objects: dict[Origin, dict[str, Any]] = {"plugin": {}, "uir": {}}
+        self._imported = False
+        self._reported: set[str] = set()
+
+    # --- registering ---
+
+    def register(self, obj: Any = None, suffix: str | None = None) -> Any:
+        """Register a class or function under its own name: decorator `@REG.register()` or call `REG.register(obj)`."""
+        if obj is None:
+            return lambda target: self.register(target, suffix)
+        name = f"{obj.__name__}_{suffix}" if suffix else obj.__name__
+        origin: Origin = "uir" if obj.__module__.partition(".")[0] == "uir" else "plugin"
+        held = self._objects[origin].get(name)
+        if held is not None and held is not obj:
+            raise ValueError(
+                f"{self.kind} registry: '{name}' of {obj.__module__} is already registered by {held.__module__}; "
+                "rename one of them"
+            )
+        self._objects[origin][name] = obj
+        return obj
+
+    # --- looking up ---
+
+    def get(self, name: str, suffix: str = "basicsr") -> Any:
+        """The object registered as `name`, which may carry a forced origin (`uir:` or `basicsr:`).
+
+        Raises:
+            UnknownNameError: nobody registered the name.
+        """
+        prefix, colon, bare = name.rpartition(":")
+        if colon and prefix not in ("uir", "basicsr"):
+            raise UnknownNameError(f"{self.kind} '{name}': an origin is 'uir:' or 'basicsr:', not '{prefix}:'")
+        for origin in (prefix,) if colon else ORIGINS:
+            found = self._lookup(origin, bare, suffix)  # type: ignore[arg-type]
+            if found is not None:
+                if not colon:
+                    self._report_shadowing(bare, origin)  # type: ignore[arg-type]
+                return found
+        raise UnknownNameError(self._miss(name))
+
+    def __contains__(self, name: object) -> bool:
+        try:
+            self.get(str(name))
+        except UnknownNameError:
+            return False
+        return True
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        return iter([(name, self.get(name)) for name in self.keys()])
+
+    def keys(self) -> list[str]:
+        """Names held by the plugins and by uir, sorted; basicsr's are in `entries()`."""
+        return sorted({*self._plugin_objects(), *self._own_objects()})
+
+    def origin_of(self, obj: Any) -> Origin:
+        """Where a registered object came from."""
+        top = obj.__module__.partition(".")[0]
+        return top if top in ("uir", "basicsr") else "plugin"
+
+    def entries(self) -> list[Entry]:
+        """Everything that can be named in an option file, basicsr's names included (read from its source)."""
+        plugins, own, foreign = self._plugin_objects(), self._own_objects(), self._basicsr_summaries()
+        rows = []
+        for name in sorted({*plugins, *own, *foreign}):
+            held = [origin for origin, names in zip(ORIGINS, (plugins, own, foreign), strict=True) if name in names]
+            shadows = tuple(held[1:])
+            if held[0] == "basicsr":
+                module, summary = foreign[name]
+            else:
+                obj = plugins.get(name) or own[name]
+                module, summary = obj.__module__, first_line(obj)
+            rows.append(Entry(name, held[0], module, summary, shadows))
+        return rows
+
+    # --- the three origins ---
+
+    def _plugin_objects(self) -> dict[str, Any]:
+        """Names registered by neither uir nor basicsr, in this registry or in basicsr's registry of the same kind."""
+        load_entry_points()
+        found = dict(self._objects["plugin"])
+        if self.basicsr_name:
+            for name, obj in name_source().loaded_objects(self.basicsr_name).items():
+                if obj.__module__.partition(".")[0] not in ("basicsr", "uir"):
+                    found.setdefault(name, obj)
+        return found
+
+    def _own_objects(self) -> dict[str, Any]:
+        if not self._imported:
+            self._imported = True  # set first: a file may look something up while it is imported
+            try:
+                self._import_folders()
+            except BaseException:
+                self._imported = False  # half a registry must not pass for a whole one later
+                raise
+        return self._objects["uir"]
+
+    def _import_folders(self) -> None:
+        for package, suffix in self._folders:
+            folder = importlib.import_module(package)
+            for module in sorted(m.name for m in pkgutil.iter_modules(folder.__path__)):
+                if module.endswith(f"_{suffix}"):
+                    importlib.import_module(f"{package}.{module}")
+
+    def _lookup(self, origin: Origin, name: str, suffix: str) -> Any:
+        if origin == "plugin":
+            return self._plugin_objects().get(name)
+        if origin == "uir":
+            return self._own_objects().get(name)
+        if not self.basicsr_name or name not in self._basicsr_summaries():
+            return None
+        held = name_source().objects(self.basicsr_name)
+        candidates = [held[key] for key in (name, f"{name}_{suffix}") if key in held]
+        return next((obj for obj in candidates if self.origin_of(obj) == "basicsr"), None)
+
+    def _basicsr_summaries(self) -> dict[str, tuple[str, str]]:
+        if not self.basicsr_name:
+            return {}
+        return dict(name_source().names().get(self.basicsr_name, {}))
+
+    # --- messages ---
+
+    def _report_shadowing(self, name: str, origin: Origin) -> None:
+        if name in self._reported:
+            return
+        self._reported.add(name)
+        later = ORIGINS[ORIGINS.index(origin) + 1 :]
+        held = [o for o in later if name in (self._own_objects() if o == "uir" else self._basicsr_summaries())]
+        if held:
+            logger.info(
+                "%s '%s' is taken from %s; it shadows the one of %s (%s)",
+                self.kind, name, origin, " and ".join(held), ", ".join(f"'{o}:{name}' forces it" for o in held),
+            )  # fmt: skip
+
+    def _miss(self, name: str) -> str:
+        from uir.registry.plugins import imported_plugins
+
+        bare = name.rpartition(":")[2]
+        known = {*self.keys(), *self._basicsr_summaries()}
+        near = nearest_names(bare, known)
+        hint = f"; nearest: {', '.join(near)}" if near else ""
+        absent = "" if self._basicsr_summaries() or not self.basicsr_name else "; basicsr is not installed"
+        plugins = ", ".join(imported_plugins()) or "none"
+        every = next((f"; `uir list {plural}` shows all" for plural, held in REGISTRIES.items() if held is self), "")
+        return f"no {self.kind} is called '{name}'{hint} (plugins imported: {plugins}{absent}{every})"
+
+
+def nearest_names(name: str, known: Iterable[str], count: int = 3) -> list[str]:
+    """Known names that look like `name`, best first, whatever the case."""
+    by_lower = {candidate.lower(): candidate for candidate in known}
+    return [by_lower[hit] for hit in difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=0.6)]
+
+
+def load_entry_points() -> None:
+    """Import the installed packages that declare the entry-point group `uir.registry.plugins` (once)."""
+    from uir.registry.plugins import load_installed_plugins
+
+    load_installed_plugins()
+
+
+ARCH_REGISTRY = Registry("arch", [("uir.archs", "arch"), ("uir.encoders", "encoder")], "ARCH_REGISTRY")
+DATASET_REGISTRY = Registry("dataset", [("uir.data", "dataset")], "DATASET_REGISTRY")
+DEGRADATION_REGISTRY = Registry("degradation", [("uir.degradations", "degradation")])
+LOSS_REGISTRY = Registry("loss", [("uir.losses", "loss")], "LOSS_REGISTRY")
+METRIC_REGISTRY = Registry("metric", [("uir.metrics", "metric")], "METRIC_REGISTRY")
+MODEL_REGISTRY = Registry("model", [("uir.models", "model")], "MODEL_REGISTRY")
+
+REGISTRIES: dict[str, Registry] = {
+    "archs": ARCH_REGISTRY,
+    "models": MODEL_REGISTRY,
+    "losses": LOSS_REGISTRY,
+    "metrics": METRIC_REGISTRY,
+    "datasets": DATASET_REGISTRY,
+    "degradations": DEGRADATION_REGISTRY,
+}
