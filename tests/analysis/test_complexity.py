@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from uir.analysis.complexity import count_macs, measure_complexity
+from uir.analysis.complexity import measure_complexity
+from uir.inference.macs import count_macs
 
 
 def two_convolutions():

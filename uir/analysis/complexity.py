@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
 from uir.analysis.networks import count_parameters
-from uir.layers.padding import pad_to_multiple
+from uir.inference.macs import count_macs, run_padded
 
 
 @dataclass(frozen=True)
@@ -82,29 +81,10 @@ def measure_complexity(
     )
 
 
-def count_macs(network: nn.Module, image: Tensor) -> int:
-    """Multiply-accumulates of convolutions and matrix products for images [B, 3, H, W]: half of torch's count of FLOPs.
-
-    A network in the middle of training stays so.
-    """
-    counter = FlopCounterMode(display=False)
-    was_training = network.training
-    network.eval()
-    with torch.no_grad(), counter:
-        _run(network, image)
-    network.train(was_training)
-    return counter.get_total_flops() // 2
-
-
-def _run(network: nn.Module, image: Tensor) -> None:
-    multiple = 1 if getattr(network, "pads_itself", False) else getattr(network, "pad_multiple", 1)
-    network(pad_to_multiple(image, multiple))
-
-
 def _timed(network: nn.Module, image: Tensor) -> float:
     _wait(image.device)
     began = time.perf_counter()
-    _run(network, image)
+    run_padded(network, image)
     _wait(image.device)
     return time.perf_counter() - began
 
@@ -120,10 +100,10 @@ def _peak_memory(network: nn.Module, image: Tensor) -> int:
     if image.device.type == "cuda":
         before = torch.cuda.memory_allocated(image.device)
         torch.cuda.reset_peak_memory_stats(image.device)
-        _run(network, image)
+        run_padded(network, image)
         return weights + torch.cuda.max_memory_allocated(image.device) - before
     with _TensorMemory() as memory:
-        _run(network, image)
+        run_padded(network, image)
     return weights + memory.peak
 
 

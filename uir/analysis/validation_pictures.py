@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -16,22 +16,12 @@ from uir.analysis.extras import matplotlib_part
 from uir.analysis.sheets import as_picture, of_width, write_sheet
 from uir.config.schema import ValOptions
 from uir.core.distributed import gathered, is_main, rank_and_world
+from uir.metrics.observers import Measured, Watch
 
 logger = logging.getLogger("uir")
 
-Observer = Callable[[Mapping[str, Any], Tensor], None]
-"""Called with a batch of one image and what was restored of it, [1, 3, H, W] on the CPU."""
-
 _WIDTH = 320
 _AXES = 3
-
-
-class Measured(Protocol):
-    """What was measured on a dataset: the metrics of the restored and of the degraded images, by name."""
-
-    dataset: str
-    results: dict[str, float]
-    inputs: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -63,7 +53,7 @@ class ValidationPictures:
             except ImportError as error:
                 raise ImportError(f"val.radar: {error}") from None
 
-    def watch(self, dataset: str, iteration: int | str) -> Observer | None:
+    def watch(self, dataset: str, iteration: int | str) -> Watch | None:
         """What is to see a dataset's images as they are restored; None where no sheet is due.
 
         Args:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Optional
 
 import typer
 
+from uir import __version__
 from uir.cli.ablate import ablate
 from uir.cli.analyze import analyze_app
 from uir.cli.prepare import prepare_app
@@ -26,6 +27,22 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"uir {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """The toolbox for universal image restoration: train, test and use restorers from BasicSR option files."""
+
 
 app.add_typer(prepare_app)
 app.command()(ablate)
@@ -154,8 +171,10 @@ def check(
 @app.command("list")
 def list_names(
     kind: Annotated[
-        Optional[Literal["archs", "models", "losses", "metrics", "datasets", "degradations"]],  # noqa: UP045
-        typer.Argument(help="Which registry; default all."),
+        Optional[  # noqa: UP045
+            Literal["archs", "models", "losses", "metrics", "datasets", "degradations", "encoders", "weights"]
+        ],
+        typer.Argument(help="Which kind; default every registry."),
     ] = None,
     plugin: PluginArgument = None,
     as_json: JsonArgument = False,
@@ -167,11 +186,12 @@ def list_names(
     from dataclasses import asdict
 
     from uir.registry import REGISTRIES
+    from uir.registry.listing import entries_of
     from uir.registry.plugins import load_plugin
 
     for spec in plugin or []:
         load_plugin(spec, named_in="--plugin")
-    found = {name: registry.entries() for name, registry in REGISTRIES.items() if kind in (None, name)}
+    found = {name: entries_of(name) for name in ([kind] if kind else REGISTRIES)}
     if as_json:
         print(json.dumps({name: [asdict(entry) for entry in entries] for name, entries in found.items()}, indent=2))
         return

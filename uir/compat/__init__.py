@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from uir.compat.basicsr_source import basicsr_names
 from uir.compat.bridge import BasicSRMissingError, basicsr_registry, load_basicsr, loaded_basicsr_registry
 from uir.compat.imports import prepare
+from uir.compat.moved import find_moved_modules
 from uir.compat.option_keys import DATASET_KEYS, MODEL_KEYS
 from uir.config.dialects import register_dialect
 from uir.registry.sources import NameSource, set_name_source
@@ -62,6 +63,7 @@ def _dcpt(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark]) -> Translation 
 
 
 def lend() -> None:
-    """Give the registries basicsr's names, and the reader of option files the dialects."""
+    """Give the registries basicsr's names, the reader of option files the dialects, and old import paths a place."""
+    find_moved_modules()
     set_name_source(BasicSRNames())
     register_dialect(_dcpt)

@@ -266,10 +266,9 @@ class _Translator:
             path, index = ("datasets", "train", "dataset_idx"), section.pop("dataset_idx")
         if index is None:
             return
-        from uir.degradations.task_degradation import FIVE_TASKS, TEN_TASKS
-
-        count = _mapping(self.raw, "network_dc").get("num_classes") or len(FIVE_TASKS)
-        names = next((list(tasks) for tasks in (FIVE_TASKS, TEN_TASKS) if len(tasks) == count), [])
+        count = _mapping(self.raw, "network_dc").get("num_classes") or 5
+        sets = (list(build("degradations", {"type": f"uir:{name}"}).labels) for name in ("dcpt_5d", "dcpt_10d"))
+        names = next((labels for labels in sets if len(labels) == count), [])
         if not names:
             raise DialectError(path, f": the tasks of {count} classes have no names; write `label` and train.labels")
         if not isinstance(index, int) or not 0 <= index < count:

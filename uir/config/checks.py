@@ -210,6 +210,9 @@ class _Checker(ComponentChecker):
     def _metrics(self) -> None:
         val = self.raw.get("val")
         metrics = val.get("metrics") if isinstance(val, Mapping) else None
+        observers = val.get("observers") if isinstance(val, Mapping) else None
+        for name, spec in observers.items() if isinstance(observers, Mapping) else ():
+            self._component("observers", spec, ("val", "observers", name))
         for name, spec in (metrics or {}).items() if isinstance(metrics, Mapping) else ():
             self._component("metrics", spec, ("val", "metrics", name), ignored={"better"}, hidden=_IMAGES)
 
@@ -355,7 +358,9 @@ class _Checker(ComponentChecker):
 
 
 _IMAGES = ("img", "img2", "restored", "gt")
-_OWN_CHECK: set[KeyPath] = {("datasets",), ("path",), ("train",), ("val",), ("logger",), ("val", "metrics")}
+_OWN_CHECK: set[KeyPath] = {
+    ("datasets",), ("path",), ("train",), ("val",), ("logger",), ("val", "metrics"), ("val", "observers"),
+}  # fmt: skip
 
 
 def _section_type(section: type[Section], key: str) -> type[Section] | None:

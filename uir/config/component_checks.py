@@ -13,7 +13,7 @@ from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from uir.config.problems import Problem, nearest, similar, type_message
 from uir.config.yaml_file import KeyPath, Mark, read_yaml
-from uir.registry import REGISTRIES, UnknownNameError, nearest_names
+from uir.registry import TABLES, UnknownNameError, nearest_names
 from uir.registry.components import Signature, build, nested_registry, signature_of
 from uir.registry.sources import name_source
 
@@ -82,7 +82,7 @@ class ComponentChecker:
         if target is None:
             return
         signature = signature_of(target)
-        plugin = REGISTRIES[registry].origin_of(target) == "plugin"
+        plugin = TABLES[registry].origin_of(target) == "plugin"
         own_keys = getattr(target, "option_keys", None)
         keys = [key for key in spec if key != "type" and key not in set(ignored)]
         known: set[str] = {*signature.parameters, *(own_keys or ())} - set(hidden)
@@ -171,10 +171,10 @@ class ComponentChecker:
             self._say(path, f": expected a mapping {{type: ..., ...}}, got {spec!r}")
             return None
         if not isinstance(spec.get("type"), str):
-            self._say(path, f"lacks `type`, the name of the {REGISTRIES[registry].kind}")
+            self._say(path, f"lacks `type`, the name of the {TABLES[registry].kind}")
             return None
         try:
-            return REGISTRIES[registry].get(spec["type"])
+            return TABLES[registry].get(spec["type"])
         except UnknownNameError as error:
             self._say((*path, "type"), f": {error}")
             return None

@@ -147,6 +147,9 @@ class ValOptions(Section):
         None,
         description="Write degraded, restored and clean images: sheet_<iteration>.png in the visualization folder.",
     )
+    observers: dict[str, Component] = Field(
+        default_factory=dict, description="Validation observers of your own, by any name: `{mine: {type: MyObserver}}`."
+    )
     radar: RadarOptions | None = Field(
         None,
         description="Draw a metric over the validation sets, with the best so far and, where val.measure_input gives "

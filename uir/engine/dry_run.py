@@ -12,7 +12,6 @@ from rich.table import Table
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from uir.analysis.complexity import count_macs
 from uir.compat.foreign_model import ForeignModel
 from uir.config.options import OptionFile, Stage
 from uir.core.devices import pick_device
@@ -21,6 +20,7 @@ from uir.core.progress import console
 from uir.data.building import evaluation_loaders, training_stream
 from uir.data.stream import BatchStream
 from uir.engine.run import seed_everything
+from uir.inference.macs import count_macs
 from uir.models.base_model import BaseModel
 from uir.models.building import build_model
 

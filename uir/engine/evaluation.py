@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from uir.core.distributed import gathered, is_main
 from uir.core.images import write_image
 from uir.core.progress import progress_bar
 from uir.metrics.building import Metric, build_metric
+from uir.metrics.observers import Watch
 from uir.models.base_model import BaseModel
 
 logger = logging.getLogger("uir")
@@ -58,7 +59,7 @@ def evaluate(
     iteration: int | str,
     image_file: Callable[[str], Path] | None = None,
     measure_input: bool = False,
-    observe: Callable[[Mapping[str, Any], Tensor], None] | None = None,
+    observe: Sequence[Watch | None] = (),
     tb_logger: Any = None,
     progress: bool = True,
 ) -> Evaluation:
@@ -72,7 +73,7 @@ def evaluate(
         iteration: for the method's own validation: the iteration, or the run's name in a test.
         image_file: where to write the restored image of an input's name; None writes none.
         measure_input: measure the degraded image too, where it has the clean image's size.
-        observe: called with every batch and what was restored of it.
+        observe: each is called with every batch and what was restored of it.
         progress: show a progress bar.
 
     Several processes share the images; each of them returns the whole result.
@@ -89,8 +90,9 @@ def evaluate(
             row = _measure(restored, batch, metrics, measure_input)
             row["metrics"] |= model.extra_measures(batch)
             found.per_image.append(row)
-            if observe is not None:
-                observe(batch, restored)
+            for watch in observe:
+                if watch is not None:
+                    watch(batch, restored)
             if image_file is not None:
                 stem = Path(batch["lq_path"][0]).stem
                 used[stem] += 1  # files of one name in several folders

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from rich.table import Table
 
-from uir.analysis.validation_pictures import ValidationPictures
 from uir.config.options import OptionFile
 from uir.core.devices import pick_device
 from uir.core.distributed import gathered, is_main
@@ -19,6 +18,7 @@ from uir.data.building import evaluation_loaders
 from uir.engine.evaluation import Evaluation, build_metrics, evaluate
 from uir.engine.run import check_starting_files, open_run, seed_everything
 from uir.metrics.building import Metric
+from uir.metrics.observers import observers_of
 from uir.models.building import build_model
 
 logger = logging.getLogger("uir")
@@ -39,7 +39,7 @@ def test(loaded: OptionFile, quiet: bool = False) -> list[Evaluation]:
         raise ValueError(
             f"{loaded.file}: datasets: there is none to test on; give one a key that starts with test or val"
         )
-    pictures = ValidationPictures(val)
+    observers = observers_of(loaded)
     device = pick_device(loaded.options.num_gpu)
     check_starting_files(loaded)
     folder = open_run(loaded, device, resuming=False)
@@ -63,10 +63,11 @@ def test(loaded: OptionFile, quiet: bool = False) -> list[Evaluation]:
                 iteration=loaded.options.name,
                 image_file=picture_file if val and val.save_img else None,
                 measure_input=bool(val and val.measure_input),
-                observe=pictures.watch(name, suffix),
+                observe=[observer.watch(name, suffix) for observer in observers],
             )
         )
-    pictures.write(folder / "visualization", suffix, found)
+    for observer in observers:
+        observer.finish(folder / "visualization", suffix, found)
     if not is_main():
         return found
     _write(folder, found, metrics)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch.utils.data import DataLoader
 
-from uir.analysis.validation_pictures import ValidationPictures
-from uir.analysis.validation_probes import ValidationProbes
 from uir.compat.foreign_model import ForeignModel
 from uir.config.options import OptionFile, Stage
 from uir.core.devices import pick_device
@@ -26,6 +24,7 @@ from uir.engine.interruption import Interrupted, Interruption
 from uir.engine.logs import RunLog
 from uir.engine.run import check_starting_files, open_run, seed_everything
 from uir.engine.state import find_state, forget_rows_after, own_state_of, random_state, read_state, set_random_state
+from uir.metrics.observers import ValidationObserver, observers_of
 from uir.models.base_model import BaseModel
 from uir.models.building import build_model
 
@@ -57,8 +56,7 @@ def train(loaded: OptionFile, auto_resume: bool = False) -> Path:
         index: (
             training_stream(stage.file, device),
             evaluation_loaders(stage.file),
-            ValidationProbes(stage.file),
-            ValidationPictures(stage.file.options.val),
+            observers_of(stage.file),
         )
         for index, stage in enumerate(stages)
         if index >= first
@@ -77,13 +75,13 @@ def train(loaded: OptionFile, auto_resume: bool = False) -> Path:
                 stage = _after(session, stage)
             elif index > 0 and state_file is not None and state is not None:
                 stage = _resumed(stage, state["iter"], state_file.parent.parent / "models")
-            stream, validation, probes, pictures = data.pop(index)
+            stream, validation, observers = data.pop(index)
             describe_training(stage, stream, validation)
             seed_everything(loaded.seed + rank_and_world()[0])
             resume_iter = state["iter"] if state is not None and index == first else None
             model = build_model(stage.file, device, resume_iter)
             offset, earlier = sum(lengths[:index]), session
-            session = Training(stage, index, offset, folder, model, stream, validation, log, probes, pictures)
+            session = Training(stage, index, offset, folder, model, stream, validation, log, observers)
             session.interruption = interruption
             if earlier is not None:
                 session.carry_from(earlier)
@@ -108,8 +106,7 @@ class Training:
         stream: the training batches.
         validation: loaders to validate on, by name.
         log: where the run's numbers go.
-        probes: how features are looked into at a validation.
-        pictures: what is drawn at a validation.
+        observers: what watches the validations.
     """
 
     def __init__(
@@ -122,12 +119,11 @@ class Training:
         stream: BatchStream,
         validation: Mapping[str, DataLoader[Any]],
         log: RunLog,
-        probes: ValidationProbes,
-        pictures: ValidationPictures,
+        observers: Sequence[ValidationObserver],
     ) -> None:
         self.stage, self.index, self.offset, self.folder, self.log = stage, index, offset, folder, log
         self.model, self.stream, self.validation = model, stream, validation
-        self.probes, self.pictures = probes, pictures
+        self.observers = observers
         self.options = stage.file.options
         if self.options.train is None:
             raise ValueError(f"{stage.file.file}: train is missing; a training file needs it")
@@ -253,7 +249,7 @@ class Training:
                 tb_logger=self.log.tb,
                 image_file=self._picture_files(name) if val.save_img else None,
                 measure_input=val.measure_input,
-                observe=self.pictures.watch(name, self.iteration),
+                observe=[observer.watch(name, self.iteration) for observer in self.observers],
                 progress=val.pbar,
             )
             found.append(result)
@@ -262,19 +258,22 @@ class Training:
                 self.log.validation(name, self.iteration, result.results, self.best.get(name, {}))
             else:
                 self.log.write({"iter": self.iteration, "dataset": name, "metrics": result.results})
-        self._probe()
-        self.pictures.write(self.folder / "visualization", self.iteration, found, self.best)
+        folder = self.folder / "visualization"
+        self._measure(folder)
+        for observer in self.observers:
+            observer.finish(folder, self.iteration, found, self.best)
         if val.keep_best is not None:
             better = self.metrics[val.keep_best].better if val.keep_best in self.metrics else "higher"
             self.checkpoints.save_best(self.model, found, self.best, better, self.iteration)
 
-    def _probe(self) -> None:
-        """Run the probes whose turn it is, and log their numbers like metrics."""
+    def _measure(self, folder: Path) -> None:
+        """Log what the observers measure of the method, like metrics."""
         if not isinstance(self.model, BaseModel):
             return
-        for name, found in self.probes.run(self.model, self.iteration, self.folder / "visualization").items():
-            update_best(self.best, Evaluation(name, results=found), {}, self.iteration)
-            self.log.validation(name, self.iteration, found, self.best[name])
+        for observer in self.observers:
+            for name, found in observer.measure(self.model, self.iteration, folder).items():
+                update_best(self.best, Evaluation(name, results=found), {}, self.iteration)
+                self.log.validation(name, self.iteration, found, self.best[name])
 
     def _picture_files(self, dataset: str) -> Callable[[str], Path]:
         """Where the restored image of an input's name goes: as in BasicSR, but several sets have a folder each."""

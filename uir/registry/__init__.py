@@ -234,3 +234,9 @@ REGISTRIES: dict[str, Registry] = {
     "datasets": DATASET_REGISTRY,
     "degradations": DEGRADATION_REGISTRY,
 }
+
+OBSERVERS = Registry("observer", [("uir.analysis", "observer")])
+"""What watches a validation; uir's own are the files `uir/analysis/*_observer.py` (see `uir.metrics.observers`)."""
+
+TABLES: dict[str, Registry] = {**REGISTRIES, "observers": OBSERVERS}
+"""Everything that `{type: Name, ...}` can name: the six registries, and the small tables beside them."""

@@ -117,3 +117,16 @@ def build(registry: Registry | str, spec: Mapping[str, Any], context: Mapping[st
     except TypeError as error:
         raise ValueError(f"{held.kind} {spec['type']}: {error}") from None
     return target(**arguments)
+
+
+def build_network(spec: Mapping[str, Any]) -> Any:
+    """Build a network (a `torch.nn.Module`) with random weights.
+
+    Args:
+        spec: `{"type": "NAFNet", "width": 32}`, as `network_g` of an option file.
+
+    Raises:
+        UnknownNameError: no arch has this name.
+        ValueError: `type` is missing, or the arguments do not fit.
+    """
+    return build("archs", spec)

@@ -1,0 +1,29 @@
+"""How many multiply-accumulates an image costs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from uir.layers.padding import pad_to_multiple
+
+
+def count_macs(network: nn.Module, image: Tensor) -> int:
+    """Multiply-accumulates of convolutions and matrix products for images [B, 3, H, W]: half of torch's count of FLOPs.
+
+    A network in the middle of training stays so.
+    """
+    counter = FlopCounterMode(display=False)
+    was_training = network.training
+    network.eval()
+    with torch.no_grad(), counter:
+        run_padded(network, image)
+    network.train(was_training)
+    return counter.get_total_flops() // 2
+
+
+def run_padded(network: nn.Module, image: Tensor) -> None:
+    """Run a network on images padded to what it takes."""
+    multiple = 1 if getattr(network, "pads_itself", False) else getattr(network, "pad_multiple", 1)
+    network(pad_to_multiple(image, multiple))
