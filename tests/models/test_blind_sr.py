@@ -213,7 +213,7 @@ def test_restoring_leaves_every_module_in_its_mode(write_options: Write, pair_fo
         ({"network_e": {"type": "NAFNet", "width": 4}}, "network_e: NAFNet gave Tensor"),
         ({"train.freeze": ["network_e.nothing"]}, "train.freeze: there is no module 'nothing' in ConvBN6Encoder"),
         ({"train.freeze": ["ranker"]}, "train.freeze: expected names such as network_e.ranker_q"),
-        ({"network_e": None}, "network_e is missing; BlindSRModel needs an encoder and a restorer"),
+        ({"network_e": None}, "network_e is missing; it is required"),
         ({"train.optim_e": None, "train.optim_g": None}, "train: neither optim_e nor optim_g is given"),
         ({"train.pixel_opt": None}, "train.optim_g: no loss is on restored images"),
         ({"train.contrastive_opt": None, "train.code": "zero"}, "train.optim_e: with `code: zero`"),

@@ -203,7 +203,7 @@ def test_an_optimizer_of_a_frozen_network_is_refused(make: Callable[..., Any], m
 
 @pytest.mark.parametrize(("model_type", "missing"), [("DCModel", "network_g"), ("DCDistModel", "network_dc")])
 def test_a_missing_network_is_named(make: Callable[..., Any], model_type: str, missing: str) -> None:
-    with pytest.raises(ValueError, match=f"{missing} is missing; {model_type}"):
+    with pytest.raises(ValueError, match=f"{missing} is missing; it is required"):
         make(model_type, **{missing: None})
 
 

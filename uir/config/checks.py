@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,14 +47,15 @@ def is_training_method(target: Any) -> bool:
     return signature_of(target).takes_opt or hasattr(target, "network_roles")
 
 
-def schema_of(model_type: str) -> type[Options]:
-    """The schema of option files for a training method."""
+def schema_of(model_type: str, is_train: bool | None = None) -> type[Options]:
+    """The schema of option files for a training method; None for files that may be for training or for testing."""
     target = MODEL_REGISTRY.get(model_type)
     if signature_of(target).takes_opt:
         keys = _foreign_keys(target) or ModelKeys()
         return compose(keys.roles, losses=keys.losses)
     roles = target.network_roles
-    return compose(roles, target.train_options, target.loss_slots, [role for role, needed in roles.items() if needed])
+    required = [role for role, held in roles.items() if held.is_required(is_train)]
+    return compose(roles, target.train_options, target.loss_slots, required, own=True)
 
 
 def _foreign_keys(target: Any) -> ModelKeys | None:
@@ -153,7 +154,7 @@ class _Checker(ComponentChecker):
             return Options
         else:
             self.open_losses = bool(getattr(self.model, "open_losses", False))
-        return schema_of(name)
+        return schema_of(name, self.is_train)
 
     def _sections(self, schema: type[Options]) -> None:
         """Unknown keys of the sections that have a fixed set of them."""
@@ -191,7 +192,8 @@ class _Checker(ComponentChecker):
     def _networks_and_losses(self) -> None:
         for key, value in self.raw.items():
             if str(key).startswith("network_") and value is not None:
-                supplied = getattr(self.model, "supplied_arguments", {}).get(str(key).removeprefix("network_"), ())
+                role = getattr(self.model, "network_roles", {}).get(str(key).removeprefix("network_"))
+                supplied = role.supplied if role is not None else ()
                 self._component("archs", value, (key,), supplied=supplied)
         train = self.raw.get("train")
         if not isinstance(train, Mapping):
@@ -204,8 +206,9 @@ class _Checker(ComponentChecker):
                 self._optimizer(value, path)
             elif str(key).endswith("_opt") and isinstance(value, Mapping):
                 self._component("losses", value, path)
-        if train.get("scheduler") is not None:
-            self._scheduler(train["scheduler"], ("train", "scheduler"))
+        for key, value in train.items():
+            if value is not None and (key == "scheduler" or str(key).startswith("scheduler_")):
+                self._scheduler(value, ("train", key))
 
     def _metrics(self) -> None:
         val = self.raw.get("val")
@@ -238,10 +241,9 @@ class _Checker(ComponentChecker):
                 self._say((*path, "batch_size_per_gpu"), "is missing; it is required for training")
 
     def _optimizer(self, spec: Any, path: KeyPath) -> None:
-        import torch
+        from uir.config.optimizers import optimizer_class, optimizer_names
 
-        names = {n for n, c in vars(torch.optim).items() if inspect.isclass(c) and n not in ("Optimizer",)}
-        self._torch_class(spec, path, torch.optim, names, "optimizer", "params")
+        self._torch_class(spec, path, optimizer_class, set(optimizer_names()), "optimizer", {"params"})
         other = isinstance(spec, Mapping) and spec.get("type") not in (None, "Adam")
         if self.foreign and other and MODEL_REGISTRY.origin_of(self.model) == "basicsr":
             self._say(
@@ -249,30 +251,32 @@ class _Checker(ComponentChecker):
             )
 
     def _scheduler(self, spec: Any, path: KeyPath) -> None:
-        import torch
-
+        from uir.config.optimizers import scheduler_class, scheduler_names
         from uir.core.schedulers import SCHEDULERS
 
+        supplied = {"optimizer"}
         if isinstance(spec, Mapping) and spec.get("type") in SCHEDULERS:
-            self._call(SCHEDULERS[spec["type"]], spec, path, {"optimizer", "last_epoch"})
-            return
-        module = torch.optim.lr_scheduler
-        names = {n for n, c in vars(module).items() if inspect.isclass(c) and n.endswith(("LR", "Restarts"))}
-        self._torch_class(spec, path, module, names | set(SCHEDULERS), "scheduler", "optimizer")
+            supplied.add("last_epoch")
+        self._torch_class(spec, path, scheduler_class, set(scheduler_names()), "scheduler", supplied)
 
-    def _torch_class(self, spec: Any, path: KeyPath, module: Any, names: set[str], kind: str, first: str) -> None:
+    def _torch_class(
+        self, spec: Any, path: KeyPath, find: Callable[[str], Any], names: set[str], kind: str, supplied: set[str]
+    ) -> None:
         if not isinstance(spec, Mapping) or not isinstance(spec.get("type"), str):
             self._say(path, f"lacks `type`, the name of the {kind}")
-        elif spec["type"] not in names:
-            self._say((*path, "type"), f": no {kind} is called '{spec['type']}'{nearest(spec['type'], names)}")
-        else:
-            self._call(getattr(module, spec["type"]), spec, path, {first})
+            return
+        try:
+            target = find(spec["type"])
+        except ValueError as error:
+            self._say((*path, "type"), f": {error}{nearest(spec['type'], names)}")
+            return
+        self._call(target, spec, path, supplied)
 
     def _call(self, target: Any, spec: Any, path: KeyPath, supplied: set[str]) -> None:
         signature = signature_of(target)
         known = set(signature.parameters) - supplied
         for key in spec:
-            if key != "type" and key not in known:
+            if key != "type" and key not in known and not signature.open:
                 self._say((*path, key), f"is not an argument of {spec['type']}{nearest(str(key), known)}")
         missing = [name for name in signature.required if name not in {*spec, *supplied}]
         if missing:
@@ -291,8 +295,9 @@ class _Checker(ComponentChecker):
             if isinstance(self.raw.get("datasets"), Mapping) and "train" not in self.raw["datasets"]:
                 self._say(("datasets",), "lacks `train`, the dataset to train on")
         if isinstance(train, Mapping) and self.is_train and not self.foreign and self.model is not None:
-            for role, needed in self.model.network_roles.items():
-                if needed and train.get(f"optim_{role}") is None:
+            for role, held in self.model.network_roles.items():
+                given = held.is_required(True) or self.raw.get(f"network_{role}") is not None
+                if held.trained and given and train.get(f"optim_{role}") is None:
                     self._say(("train",), f"lacks optim_{role}, the optimizer of network_{role}")
             for path, message in self.model.problems_of(self.raw):
                 self._say(path, message)

@@ -19,6 +19,7 @@ from typing import Any
 from uir.config.checks import Checked, check
 from uir.config.dialects import DialectError, translate
 from uir.config.problems import Problem
+from uir.config.roles import Role
 from uir.config.schema import Options
 from uir.config.stages import StageError, StagePlan, plan_stages
 from uir.config.yaml_file import KeyPath, Mark, YamlError, parse_yaml, read_yaml
@@ -206,10 +207,12 @@ def _warn_of_old_average(stages: Sequence[Stage], index: int) -> None:
     largest = max(1 - 3 / length, 0)  # which leaves 5 % of them
     if decay <= largest:
         return
+    known = getattr(MODEL_REGISTRY.get(options.model_type), "network_roles", {"g": Role(averaged=True)})
     taken = [
         role
-        for role in getattr(MODEL_REGISTRY.get(options.model_type), "ema_roles", ("g",))
-        if role not in stage.fresh
+        for role, held in known.items()
+        if held.averaged
+        and role not in stage.fresh
         and getattr(options.train, f"optim_{role}", None) is not None
         and getattr(stages[index - 1].file.options, f"network_{role}", None) is not None
     ]

@@ -251,6 +251,7 @@ def compose(
     train_options: type[TrainOptions] = TrainOptions,
     losses: Iterable[str] = (),
     required_roles: Iterable[str] = (),
+    own: bool = False,
 ) -> type[Options]:
     """The schema of a file for one training method.
 
@@ -259,6 +260,7 @@ def compose(
         train_options: its keys under `train`.
         losses: its loss slots, keys of `train` such as `pixel_opt`.
         required_roles: the roles that a file must fill.
+        own: whether each role may have a scheduler and a clipping of its own; not for a model in BasicSR's manner.
     """
     roles, required = list(roles), set(required_roles)
     networks: dict[str, Any] = {
@@ -277,6 +279,11 @@ def compose(
         paths[f"strict_load_{role}"] = (bool, Field(True, description="Every key must fit."))
     slots: dict[str, Any] = dict.fromkeys(losses, (Component | None, None))
     optims: dict[str, Any] = {f"optim_{role}": (OptimOptions | None, None) for role in roles}
+    for role in roles if own else ():
+        text = f"Schedule of optim_{role}, in place of `scheduler`."
+        optims[f"scheduler_{role}"] = (SchedulerOptions | None, Field(None, description=text))
+        text = f"Clipping of network_{role}, in place of `grad_clip`; a number is the largest gradient norm."
+        optims[f"grad_clip_{role}"] = (float | ClipOptions | None, Field(None, description=text))
     train = create_model(train_options.__name__, __base__=train_options, **slots, **optims)
     path = create_model("PathOptions", __base__=PathOptions, **paths)
     return create_model("Options", __base__=Options, **networks, train=(train | None, None), path=(path, path()))

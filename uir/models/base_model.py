@@ -6,8 +6,8 @@ import contextlib
 import copy
 import logging
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from abc import ABC
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,13 +16,15 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LRScheduler
 
+from uir.config.optimizers import optimizer_class, scheduler_class
+from uir.config.roles import Role
 from uir.config.schema import ClipOptions, Component, PathOptions, Precision, TrainOptions
 from uir.core.checkpoint import fit_state, load_weights, read_weights, write_checkpoint
 from uir.core.distributed import any_process, gathered, is_main, mean_over_processes, rank_and_world, share_weights
 from uir.core.precision import autocast
-from uir.core.schedulers import SCHEDULERS
 from uir.layers.padding import call_padded
 from uir.models.average import WeightAverage
+from uir.models.objectives import Objective, frozen
 from uir.registry import ARCH_REGISTRY, LOSS_REGISTRY
 from uir.registry.components import build
 
@@ -36,9 +38,10 @@ class NonFiniteLossError(RuntimeError):
 class BaseModel(ABC):
     """A training method: networks by role, and one step.
 
-    A method says in class attributes what an option file may hold for it, and writes `compute_losses`; everything
-    around the step is here. The interface is BasicSR's (`feed_data`, `optimize_parameters`, `save`, `resume_training`,
-    ...), so that the training loop does not care whose model it runs.
+    A method says in class attributes what an option file may hold for it, and writes `compute_losses`, or `objectives`
+    where it minimises several sums in turn; everything around the step is here. The interface is BasicSR's
+    (`feed_data`, `optimize_parameters`, `save`, `resume_training`, ...), so that the training loop does not care whose
+    model it runs.
 
     Attributes set here: `net_<role>` (on the device, wrapped for DDP and compiled), `bare[role]` (the network itself),
     `ema[role]`, `losses[slot]`, `optimizers`, `schedulers`, `log_dict`.
@@ -52,21 +55,16 @@ class BaseModel(ABC):
         device: where to.
     """
 
-    network_roles: ClassVar[Mapping[str, bool]] = {"g": True}
-    """Roles of the networks, and whether a file must give them."""
+    network_roles: ClassVar[Mapping[str, Role]] = {"g": Role(averaged=True)}
+    """The networks by role, and what holds for each."""
     loss_slots: ClassVar[tuple[str, ...]] = ()
     """Keys of `train` that hold a loss."""
     open_losses: ClassVar[bool] = False
     """Whether any further key `<name>_opt` of `train` is a loss too."""
     train_options: ClassVar[type[TrainOptions]] = TrainOptions
     """Keys of `train`; subclass TrainOptions to add some."""
-    ema_roles: ClassVar[tuple[str, ...]] = ("g",)
-    """Networks that a moving average is kept of."""
-
     measures: ClassVar[tuple[str, ...]] = ()
     """Names of what `extra_measures` gives, of which more is better; `val.keep_best` may name them."""
-    supplied_arguments: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    """Constructor arguments of a role's network that the method knows itself (`network_context`)."""
 
     labels: tuple[str, ...] = ()
     """Names of the training set's tasks, in order; set by the training loop and kept in the checkpoints."""
@@ -91,14 +89,20 @@ class BaseModel(ABC):
         self.device = torch.device(device)
         self.is_train = train is not None
         self.scale, self.precision, self.channels_last = scale, precision, channels_last
-        self.components = dict(networks)
+        for role, held in self.network_roles.items():
+            if held.is_required(self.is_train) and role not in networks:
+                raise ValueError(f"network_{role} is missing; {type(self).__name__} needs it")
+        self.components = {role: networks[role] for role in self.network_roles if role in networks}
         self.log_dict: dict[str, float] = {}
         self.optimizers: list[torch.optim.Optimizer] = []
         self.schedulers: list[LRScheduler] = []
         self.bare: dict[str, nn.Module] = {}
         self.ema: dict[str, WeightAverage] = {}
         self.losses: dict[str, nn.Module] = {}
-        self._micro_batch, self._spoilt, self.nonfinite_in_a_row = 0, False, 0
+        self._micro_batch, self.nonfinite_in_a_row, self.current_iter = 0, 0, 0
+        self._spoilt_roles: set[str] = set()
+        self.optimizer_of: dict[str, torch.optim.Optimizer] = {}
+        self.clip_of: dict[str, ClipOptions | None] = {}
         self._compile, self._find_unused = compile, find_unused_parameters
         if train is not None:
             self.train_opt = train
@@ -120,9 +124,21 @@ class BaseModel(ABC):
         """
         return ()
 
-    @abstractmethod
     def compute_losses(self) -> dict[str, Tensor]:
-        """The losses of the batch that was fed, by log name (`l_pix`); their sum is minimised."""
+        """The losses of the batch that was fed, by log name (`l_pix`); their sum is minimised.
+
+        Raises:
+            TypeError: the method writes neither this nor `objectives`.
+        """
+        raise TypeError(f"{type(self).__name__} has neither compute_losses nor objectives; a method writes one of them")
+
+    def objectives(self) -> Iterator[Objective]:
+        """What a step minimises, one objective after another; by default the sum of `compute_losses` over all networks.
+
+        A method with several, such as a restorer and a discriminator, yields one for each. It may look at
+        `current_iter`, to leave one out in some iterations.
+        """
+        yield Objective(self.compute_losses)
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
         """Take a batch: `lq` and, where there is one, `gt`, both [B, 3, H, W] in [0, 1]."""
@@ -131,32 +147,84 @@ class BaseModel(ABC):
         self.gt = self._to_device(data["gt"]) if "gt" in data else None
 
     def optimize_parameters(self, current_iter: int) -> None:
-        """Gradients of the batch that was fed; after `accumulate` of them, one step of all optimizers."""
+        """Gradients of the batch that was fed; after `accumulate` of them, a step of each objective's optimizers."""
+        self.current_iter = current_iter
         if self._micro_batch == 0:
-            self._spoilt = False
+            self._spoilt_roles = set()
             self._nonfinite: dict[str, float] = {}
             for optimizer in self.optimizers:
                 optimizer.zero_grad(set_to_none=True)
         last = self._micro_batch == self.train_opt.accumulate - 1
-        with contextlib.nullcontext() if last else self._no_sync():
-            with self.autocast():
-                losses = self.compute_losses()
-            total = torch.stack([value.reshape(()) for value in losses.values()]).sum() / self.train_opt.accumulate
-            self.log_dict = {name: float(value.detach()) for name, value in losses.items()}
-            if not any_process(not all(math.isfinite(value) for value in self.log_dict.values()), self.device):
-                self.scaler.scale(total).backward()
-            else:
-                self._spoilt = True
-                self._nonfinite |= {k: v for k, v in self.log_dict.items() if not math.isfinite(v)}
-        self.log_dict = mean_over_processes(self.log_dict, self.device)
+        log: dict[str, float] = {}
+        stepped: list[str] = []
+        for objective in self.objectives():
+            roles = self._trained_by(objective)
+            again = [role for role in roles if role in stepped]
+            if again and self.train_opt.accumulate > 1:
+                raise ValueError(
+                    f"train.accumulate: {type(self).__name__} steps network_{again[0]} twice an iteration, which does "
+                    "not go with accumulate; leave it out"
+                )
+            if again:  # the gradients of its first step are not those of the next
+                self._zero_grad(roles)
+            log |= self._minimise(objective, roles, sync=last)
+            stepped += roles if objective.step else []
+            if last and objective.step and self._spoilt_roles.isdisjoint(roles):
+                self._step(roles)
+        self.log_dict = mean_over_processes(log, self.device)
         self._micro_batch = 0 if last else self._micro_batch + 1
         if last:
             self._finish_step(current_iter)
 
+    def _trained_by(self, objective: Objective) -> list[str]:
+        """The networks with an optimizer that an objective trains."""
+        trained = list(self.optimizer_of)
+        unknown = [role for role in objective.roles or () if role not in self.network_roles]
+        if unknown:
+            raise ValueError(f"{type(self).__name__}: an objective trains '{unknown[0]}', which is no network of it")
+        return trained if objective.roles is None else [role for role in trained if role in objective.roles]
+
+    def _minimise(self, objective: Objective, roles: list[str], sync: bool) -> dict[str, float]:
+        """Gradients of one objective's sum; its losses as numbers."""
+        others = [role for role in self.optimizer_of if role not in roles]
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(frozen(self.bare[role] for role in others))
+            stack.enter_context(self._no_sync(others if sync else list(self.bare)))
+            with self.autocast():
+                losses = objective.losses()
+            total = torch.stack([value.reshape(()) for value in losses.values()]).sum() / self.train_opt.accumulate
+            log = {name: float(value.detach()) for name, value in losses.items()}
+            if not any_process(not all(math.isfinite(value) for value in log.values()), self.device):
+                self.scaler.scale(total).backward()
+            else:
+                self._spoilt_roles |= set(roles)
+                self._nonfinite |= {k: v for k, v in log.items() if not math.isfinite(v)}
+        return log
+
+    def _zero_grad(self, roles: list[str]) -> None:
+        for role in roles:
+            self.optimizer_of[role].zero_grad(set_to_none=True)
+
+    def _step(self, roles: list[str]) -> None:
+        """One step of the optimizers of some networks, their gradients clipped as the file says."""
+        for role in roles:
+            optimizer, clip = self.optimizer_of[role], self.clip_of[role]
+            if clip is not None:
+                self.scaler.unscale_(optimizer)
+                _apply_clip([p for g in optimizer.param_groups for p in g["params"]], clip)
+            self.scaler.step(optimizer)
+        if roles:
+            self.scaler.update()
+
+    @property
+    def step_is_spoilt(self) -> bool:
+        """Whether a loss of this iteration was not finite, so that a step is skipped."""
+        return bool(self._spoilt_roles)
+
     # --- networks ---
 
     def _build_network(self, role: str, component: Component, path: PathOptions) -> None:
-        network = build(ARCH_REGISTRY, component.spec(), self.network_context(role))
+        network = build(ARCH_REGISTRY, component.spec(), self.network_sizes(role))
         pretrained = getattr(path, f"pretrain_network_{role}", None)
         if pretrained is not None:
             key = getattr(path, f"param_key_{role}") or "params"
@@ -180,7 +248,7 @@ class BaseModel(ABC):
             wrapped = torch.compile(wrapped)
         setattr(self, f"net_{role}", wrapped)
 
-    def network_context(self, role: str) -> dict[str, Any]:
+    def network_sizes(self, role: str) -> dict[str, Any]:
         """Arguments that a network's constructor is given where it takes them and the file does not say them."""
         return {}
 
@@ -211,7 +279,7 @@ class BaseModel(ABC):
     def _init_training(self, path: PathOptions) -> None:
         for role, network in self.bare.items():
             network.train()
-            if self.train_opt.ema_decay > 0 and role in self.ema_roles:
+            if self.train_opt.ema_decay > 0 and self.network_roles[role].averaged:
                 self.ema[role] = self._average_of(role, network, path)
         slots = dict.fromkeys(self.loss_slots)
         if self.open_losses:
@@ -223,8 +291,8 @@ class BaseModel(ABC):
                 self.losses[slot] = build(LOSS_REGISTRY, spec).to(self.device)
         for role in self.bare:
             self._build_optimizer(role)
-        for optimizer in self.optimizers:
-            self._build_scheduler(optimizer)
+        for role, optimizer in self.optimizer_of.items():
+            self._build_scheduler(role, optimizer)
         self._scheduled = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
 
@@ -240,22 +308,27 @@ class BaseModel(ABC):
         options = getattr(self.train_opt, f"optim_{role}", None)
         if options is None:
             return
+        if self.network_roles[role].trained is False:
+            raise ValueError(f"train.optim_{role}: {type(self).__name__} does not train network_{role}; remove it")
         spec = options.spec()
         frozen = [name for name, p in self.bare[role].named_parameters() if not p.requires_grad]
         if frozen:
             logger.info("network_%s: %d parameters are frozen (%s, ...)", role, len(frozen), frozen[0])
         parameters = [p for p in self.bare[role].parameters() if p.requires_grad]
         arguments = {key: tuple(v) if isinstance(v, list) else v for key, v in spec.items() if key != "type"}
-        optimizer = getattr(torch.optim, spec["type"])(parameters, lr=options.lr, **arguments)
+        optimizer = optimizer_class(spec["type"])(parameters, **{**arguments, "lr": options.lr})
         setattr(self, f"optimizer_{role}", optimizer)
         self.optimizers.append(optimizer)
+        self.optimizer_of[role] = optimizer
+        own = getattr(self.train_opt, f"grad_clip_{role}", None)
+        self.clip_of[role] = self.grad_clip if own is None else _clip(own)
 
-    def _build_scheduler(self, optimizer: torch.optim.Optimizer) -> None:
-        if self.train_opt.scheduler is None:
+    def _build_scheduler(self, role: str, optimizer: torch.optim.Optimizer) -> None:
+        options = getattr(self.train_opt, f"scheduler_{role}", None) or self.train_opt.scheduler
+        if options is None:
             return
-        spec = self.train_opt.scheduler.spec()
-        name = spec.pop("type")
-        cls = SCHEDULERS.get(name) or getattr(torch.optim.lr_scheduler, name)
+        spec = options.spec()
+        cls = scheduler_class(spec.pop("type"))
         self.schedulers.append(cls(optimizer, **copy.deepcopy(spec)))
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
@@ -288,9 +361,10 @@ class BaseModel(ABC):
         """Mixed precision as the option file asks for it."""
         return autocast(self.device, self.precision)
 
-    def _no_sync(self) -> contextlib.AbstractContextManager[Any]:
+    def _no_sync(self, roles: list[str]) -> contextlib.AbstractContextManager[Any]:
+        """A block in which the gradients of some networks stay in their process."""
         stack = contextlib.ExitStack()
-        for role in self.bare:
+        for role in roles:
             network = getattr(self, f"net_{role}")
             network = getattr(network, "_orig_mod", network)
             if isinstance(network, DistributedDataParallel):
@@ -298,18 +372,16 @@ class BaseModel(ABC):
         return stack
 
     def _finish_step(self, current_iter: int) -> None:
-        if self._spoilt:
+        if self._spoilt_roles:
             self._skip_step(current_iter)
+        else:
+            self.nonfinite_in_a_row = 0
+        trained = set(self.optimizer_of)
+        if self._spoilt_roles >= trained:
             return
-        self.nonfinite_in_a_row = 0
-        for optimizer in self.optimizers:
-            if self.grad_clip is not None:
-                self.scaler.unscale_(optimizer)
-                _apply_clip([p for g in optimizer.param_groups for p in g["params"]], self.grad_clip)
-            self.scaler.step(optimizer)
-        self.scaler.update()
-        for average in self.ema.values():
-            average.update()
+        for role, average in self.ema.items():
+            if role not in self._spoilt_roles:
+                average.update()
 
     def _skip_step(self, current_iter: int) -> None:
         self.nonfinite_in_a_row += 1

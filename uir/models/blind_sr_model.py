@@ -17,6 +17,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from uir.config.roles import Role
 from uir.config.schema import Component, PathOptions, Section, TrainOptions
 from uir.core.checkpoint import read_file, read_weights, write_checkpoint
 from uir.core.distributed import gathered, is_main
@@ -84,13 +85,13 @@ class BlindSRModel(BaseModel):
             restored before, zeros for the first one.
     """
 
-    # Both are needed, but False: a stage may train one of them alone. The constructor asks for both.
-    network_roles: ClassVar[Mapping[str, bool]] = {"e": False, "g": False}
+    network_roles: ClassVar[Mapping[str, Role]] = {
+        "e": Role(trained=None, averaged=True),  # a stage may train one of them alone
+        "g": Role(trained=None, averaged=True, supplied=("code_channels", "map_channels")),
+    }
     loss_slots: ClassVar[tuple[str, ...]] = ("pixel_opt", "perceptual_opt", "contrastive_opt", "ranking_opt")
     open_losses: ClassVar[bool] = True
     train_options: ClassVar[type[TrainOptions]] = BlindSROptions
-    ema_roles: ClassVar[tuple[str, ...]] = ("e", "g")
-    supplied_arguments: ClassVar[Mapping[str, tuple[str, ...]]] = {"g": ("code_channels", "map_channels")}
 
     train_opt: BlindSROptions
     net_e: Any
@@ -102,10 +103,7 @@ class BlindSRModel(BaseModel):
         self.code_use: CodeUse = getattr(train, "code", None) or _trained_with(arguments["path"])
         self._keys: Tensor | None = None
         self._before: DegradationCode | None = None
-        missing = [role for role in self.network_roles if role not in networks]
-        if missing:
-            raise ValueError(f"network_{missing[0]} is missing; BlindSRModel needs an encoder and a restorer")
-        super().__init__(networks={role: networks[role] for role in self.network_roles}, train=train, **arguments)
+        super().__init__(networks=networks, train=train, **arguments)
 
     @classmethod
     def problems_of(cls, raw: Mapping[str, Any]) -> Iterable[tuple[tuple[str, ...], str]]:
@@ -127,13 +125,13 @@ class BlindSRModel(BaseModel):
     # --- networks ---
 
     def _build_network(self, role: str, component: Component, path: PathOptions) -> None:
-        component = Component.model_validate(filled_in(component.spec(), self.network_context(role)))
+        component = Component.model_validate(filled_in(component.spec(), self.network_sizes(role)))
         self.components[role] = component  # the card of the weights tells the sizes too
         asked = self._find_unused
         super()._build_network(role, component, path)
         self._find_unused = asked
 
-    def network_context(self, role: str) -> dict[str, Any]:
+    def network_sizes(self, role: str) -> dict[str, Any]:
         """Widths of the encoder's code, for the restorer."""
         return widths_of(self._blank) if role == "g" else {}
 
@@ -235,7 +233,7 @@ class BlindSRModel(BaseModel):
         """As every method; then the keys enter the queue."""
         self._keys = None
         super().optimize_parameters(current_iter)
-        if self.contrast is not None and self._keys is not None and not self._spoilt:
+        if self.contrast is not None and self._keys is not None and not self.step_is_spoilt:
             self.contrast.enqueue(self._keys)
 
     def compute_losses(self) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from uir.config.roles import Role
 from uir.config.schema import Component, PathOptions, TrainOptions
 from uir.core.checkpoint import read_weights
 from uir.layers.padding import pad_to_multiple
@@ -21,6 +22,10 @@ from uir.models.base_model import BaseModel
 from uir.models.label_classes import LabelClasses, classes_of
 
 logger = logging.getLogger("uir")
+
+
+CLASSIFIER = Role(averaged=True, supplied=("feature_points", "feature_dims", "downsample", "num_classes"))
+"""The classifier of features, trained."""
 
 
 class ClassifyingOptions(TrainOptions):
@@ -54,16 +59,10 @@ class ClassifyingModel(BaseModel):
     logits and class indices [B], or 0 or 1 for each class [B, K] where there is `train.label_parts`.
     """
 
-    network_roles: ClassVar[Mapping[str, bool]] = {"g": True, "dc": True}
+    network_roles: ClassVar[Mapping[str, Role]] = {"g": Role(averaged=True), "dc": CLASSIFIER}
     loss_slots: ClassVar[tuple[str, ...]] = ("pixel_opt", "classify_opt")
     train_options: ClassVar[type[TrainOptions]] = ClassifyingOptions
-    ema_roles: ClassVar[tuple[str, ...]] = ("g", "dc")
     measures: ClassVar[tuple[str, ...]] = ("top1",)
-    frozen_roles: ClassVar[tuple[str, ...]] = ()
-    """Networks that the method does not train."""
-    supplied_arguments: ClassVar[Mapping[str, tuple[str, ...]]] = {
-        "dc": ("feature_points", "feature_dims", "downsample", "num_classes")
-    }
 
     train_opt: ClassifyingOptions
     net_dc: Any
@@ -100,8 +99,6 @@ class ClassifyingModel(BaseModel):
         self._init_training(self._path)
 
     def _build_network(self, role: str, component: Component, path: PathOptions) -> None:
-        if self.is_train and role in self.frozen_roles and getattr(self.train_opt, f"optim_{role}", None) is not None:
-            raise ValueError(f"train.optim_{role}: {type(self).__name__} does not train network_{role}; remove it")
         if role == "dc":
             self._path = path
             self._classes = self._classes or self._known_classes(path)
@@ -136,8 +133,6 @@ class ClassifyingModel(BaseModel):
 
     def _check_sizes(self, component: Component) -> None:
         """What the file says of the classifier's sizes must agree with the classes and the features."""
-        if "g" not in self.bare:
-            raise ValueError(f"network_g is missing; {type(self).__name__} classifies its features")
         classes = component.arguments.get("num_classes")
         if classes is not None and classes != len(self.labels):
             raise ValueError(
@@ -151,7 +146,7 @@ class ClassifyingModel(BaseModel):
                 f"{dims} channels, fine to coarse; remove it"
             )
 
-    def network_context(self, role: str) -> dict[str, Any]:
+    def network_sizes(self, role: str) -> dict[str, Any]:
         """Sizes of the classifier."""
         if role != "dc":
             return {}
@@ -180,16 +175,15 @@ class ClassifyingModel(BaseModel):
         return TappedRestorer(network, self.train_opt.taps if self.is_train else None)
 
     def _init_training(self, path: PathOptions) -> None:
-        if "dc" not in self.components:
-            raise ValueError(f"network_dc is missing; {type(self).__name__} needs a classifier")
         if "dc" not in self.bare:
             return  # its classes are not known yet
         super()._init_training(path)
         missing = [slot for slot in self.loss_slots if slot not in self.losses]
         if missing:
             raise ValueError(f"train: {type(self).__name__} lacks the loss {missing[0]}")
-        for role in self.frozen_roles:
-            self.bare[role].eval()
+        for role, held in self.network_roles.items():
+            if held.trained is False:
+                self.bare[role].eval()
 
     # --- the parts of a step ---
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar
 
+from uir.config.roles import Role
 from uir.config.schema import PathOptions
-from uir.models.classifying_model import logger
+from uir.models.classifying_model import CLASSIFIER, logger
 from uir.models.dct_model import DCTModel
 from uir.registry import MODEL_REGISTRY
 
@@ -19,9 +21,10 @@ class DCDistModel(DCTModel):
     points of `network_g`. `train.taps` names fewer of them.
     """
 
-    network_roles: ClassVar[Mapping[str, bool]] = {"g": True, "dc": False}
-    ema_roles: ClassVar[tuple[str, ...]] = ("g",)
-    frozen_roles: ClassVar[tuple[str, ...]] = ("dc",)
+    network_roles: ClassVar[Mapping[str, Role]] = {
+        "g": Role(averaged=True),
+        "dc": replace(CLASSIFIER, required_in=frozenset({"train"}), trained=False, averaged=False),
+    }
 
     def _init_training(self, path: PathOptions) -> None:
         super()._init_training(path)

@@ -8,8 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from uir.config.roles import Role
 from uir.layers.tapped import TappedRestorer
-from uir.models.classifying_model import ClassifyingModel
+from uir.models.classifying_model import CLASSIFIER, ClassifyingModel
 from uir.registry import MODEL_REGISTRY
 
 
@@ -23,10 +24,8 @@ class _FeaturesOnly(TappedRestorer):
 class DCModel(ClassifyingModel):
     """Train `network_dc` alone, on the features of a `network_g` that stays as it is, in evaluation mode."""
 
-    network_roles: ClassVar[Mapping[str, bool]] = {"g": False, "dc": True}
+    network_roles: ClassVar[Mapping[str, Role]] = {"g": Role(trained=False), "dc": CLASSIFIER}
     loss_slots: ClassVar[tuple[str, ...]] = ("classify_opt",)
-    ema_roles: ClassVar[tuple[str, ...]] = ("dc",)
-    frozen_roles: ClassVar[tuple[str, ...]] = ("g",)
 
     def make_tapped(self, network: nn.Module) -> TappedRestorer:
         """The restorer as far as its last feature."""

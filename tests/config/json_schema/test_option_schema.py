@@ -22,7 +22,7 @@ from uir.config.yaml_file import parse_yaml, read_yaml
 from uir.registry import REGISTRIES, UnknownNameError
 from uir.registry.plugins import load_plugin
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 OPTION_FILES = sorted(file for kind in ("train", "test") for file in (ROOT / "options" / kind).rglob("*.yml"))
 needs_basicsr = pytest.mark.skipif(not basicsr_names(), reason="basicsr is not installed")
 
@@ -371,6 +371,7 @@ PLUGIN = '''
 from pathlib import Path
 from typing import Literal
 from torch import nn
+from uir.config.roles import Role
 from uir.registry.components import ArchSpec
 from uir.models.sr_model import SRModel
 from uir.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY
@@ -418,7 +419,7 @@ class MyTrainOptions(TrainOptions):
 @MODEL_REGISTRY.register()
 class MyModel(SRModel):
     """A method of one's own."""
-    network_roles = {"g": True, "e": False}
+    network_roles = {"g": Role(), "e": Role(required_in=frozenset(), trained=None)}
     open_losses = False
     train_options = MyTrainOptions
 

@@ -82,8 +82,9 @@ def _method(entry: Entry, origin: Origin, forms: list[str]) -> Method:
         declared = getattr(target, "option_keys", None)
         is_open = origin == "plugin" and declared is None
         return Method(name, forms, entry.summary, schema, [], [], _extra(row, declared or ()), is_open, is_open)
-    roles = [role for role, needed in target.network_roles.items() if needed]
-    networks, optimizers = ([f"{kind}_{role}" for role in roles] for kind in ("network", "optim"))
+    roles = {role: held for role, held in target.network_roles.items() if held.is_required(None)}
+    networks = [f"network_{role}" for role in roles]
+    optimizers = [f"optim_{role}" for role, held in roles.items() if held.trained]
     open_losses = bool(getattr(target, "open_losses", False))
     return Method(name, forms, entry.summary, schema, networks, optimizers, {}, False, open_losses)
 
