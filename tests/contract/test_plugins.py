@@ -1,0 +1,95 @@
+"""Methods that uir does not know, each one file of a user's: trained, resumed exactly, tested, used on a photograph."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from uir.cli import run
+from uir.config.options import load_options
+from uir.core.checkpoint import read_file
+from uir.engine.testing import test as run_test
+from uir.engine.train_loop import train
+
+HERE = Path(__file__).resolve().parent
+PROJECT = HERE.parents[1]
+LAST, MIDDLE = 6, 3
+
+
+def options(folder: Path, plugin: str, name: str, *force: str, is_train: bool = True) -> Any:
+    """The option file of a plug-in, as a run of its own in a folder."""
+    place = f"path:{'experiments' if is_train else 'results'}_root={folder / name}"
+    return load_options(HERE / f"{plugin}.yml", is_train=is_train, force=[f"name={name}", place, *force], root=PROJECT)
+
+
+@pytest.fixture(scope="module", params=["gan"])
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """A plug-in, and the folder of a whole run of it."""
+    folder = tmp_path_factory.mktemp(request.param)
+    torch.manual_seed(0)
+    return request.param, train(options(folder, request.param, "whole"))
+
+
+def networks(folder: Path, iteration: int) -> dict[str, Any]:
+    return {file.name: read_file(file) for file in sorted((folder / "models").glob(f"net_*_{iteration}.pth"))}
+
+
+def test_it_trains_every_network(trained: tuple[str, Path]) -> None:
+    _, folder = trained
+    before, after = networks(folder, MIDDLE), networks(folder, LAST)
+    assert before
+    for name, held in after.items():
+        old = before[name.replace(str(LAST), str(MIDDLE))]["params"]
+        assert all(value.isfinite().all() for value in held["params"].values())
+        assert any(not torch.equal(value, old[key]) for key, value in held["params"].items()), name
+
+
+def test_it_goes_on_exactly(trained: tuple[str, Path], tmp_path: Path) -> None:
+    plugin, folder = trained
+    parts = tmp_path / "parts"
+    shutil.copytree(folder, parts)
+    for file in [*parts.glob(f"models/net_*_{LAST}.pth"), *parts.glob(f"training_states/{LAST}.state")]:
+        file.unlink()
+    train(options(tmp_path, plugin, "parts"), auto_resume=True)
+    for name, held in networks(folder, LAST).items():
+        again = read_file(parts / "models" / name)
+        for kind in {"params", "params_ema"} & set(held):
+            torch.testing.assert_close(again[kind], held[kind], rtol=0, atol=0)
+
+
+def test_it_is_tested_without_what_only_training_needs(trained: tuple[str, Path], tmp_path: Path) -> None:
+    plugin, folder = trained
+    weights = f"path:pretrain_network_g={folder / 'models' / 'net_g_latest.pth'}"
+    loaded = options(
+        tmp_path, plugin, "tested", weights, "path:param_key_g=params_ema", "network_d=~", "network_p=~", is_train=False
+    )
+    found = run_test(loaded, quiet=True)
+    validated = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    last = next(row for row in reversed(validated) if "metrics" in row)
+    assert found[0].results["psnr"] == pytest.approx(last["metrics"]["psnr"], abs=1e-9)
+
+
+def test_it_restores_a_photograph_of_odd_size(trained: tuple[str, Path], tmp_path: Path) -> None:
+    plugin, folder = trained
+    image = np.random.default_rng(0).integers(0, 256, (37, 51, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "odd.png"), image)
+    weights = folder / "models" / "net_g_latest.pth"
+    run(["restore", str(tmp_path / "odd.png"), "-o", str(tmp_path / "out.png"), "--model", str(weights),
+         "--plugin", str(HERE / f"{plugin}.py")])  # fmt: skip
+    restored = cv2.imread(str(tmp_path / "out.png"))
+    assert restored.shape == image.shape
+    assert (restored != image).any()
+
+
+def test_the_log_names_every_loss(trained: tuple[str, Path]) -> None:
+    plugin, folder = trained
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    logged = {key for row in rows for key in row if key.startswith("l_")}
+    assert logged == {"gan": {"l_pix", "l_g", "l_g_patch", "l_d", "l_d_patch"}}[plugin]
