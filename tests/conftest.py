@@ -16,6 +16,8 @@ import torch
 import yaml
 from small_options import SMALL_NET, sr_options
 
+from uir import compat
+
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
@@ -51,6 +53,13 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the folder ../shared with fixtures and test images is absent")
     return SHARED
+
+
+@pytest.fixture
+def basicsr() -> Any:
+    """The package basicsr with all that it imports, as the reference; skips where it is not installed."""
+    compat.prepare()
+    return pytest.importorskip("basicsr", reason="basicsr is not installed")
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from jsonschema import Draft202012Validator
 
+from uir.config.json_schema import option_schema
 from uir.config.optimizers import optimizer_class, scheduler_class
 from uir.config.options import OptionError, load_options
 from uir.core.schedulers import MultiStepRestartLR
@@ -48,3 +50,18 @@ def test_option_files_may_name_them(write_options) -> None:
     changes["train.optim_g"]["beta"] = 0.9
     with pytest.raises(OptionError, match=r"train.optim_g.beta is not an argument of torch.optim.adam.Adam"):
         load_options(write_options(changes))
+
+
+def test_the_schema_for_editors_takes_them_too() -> None:
+    schema = option_schema("SRModel")["$defs"]["optimizers"]["properties"]["type"]
+    validator = Draft202012Validator(schema)
+    assert [validator.is_valid(name) for name in ("AdamW", "timm:lion", "my_pkg.Sophia", "Adamw")] == [
+        True, True, True, False,
+    ]  # fmt: skip
+
+
+def test_observers_are_refused_for_a_model_that_validates_itself(write_options) -> None:
+    pytest.importorskip("basicsr")
+    observers = {"mine": {"type": "PictureObserver", "pictures": None}}
+    with pytest.raises(OptionError, match=r"val.observers cannot be honoured for basicsr:SRModel"):
+        load_options(write_options({"model_type": "basicsr:SRModel", "val.observers": observers}))

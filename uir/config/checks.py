@@ -204,11 +204,10 @@ class _Checker(ComponentChecker):
             path = ("train", key)
             if str(key).startswith("optim_"):
                 self._optimizer(value, path)
+            elif key == "scheduler" or str(key).startswith("scheduler_"):
+                self._scheduler(value, path)
             elif str(key).endswith("_opt") and isinstance(value, Mapping):
                 self._component("losses", value, path)
-        for key, value in train.items():
-            if value is not None and (key == "scheduler" or str(key).startswith("scheduler_")):
-                self._scheduler(value, ("train", key))
 
     def _metrics(self) -> None:
         val = self.raw.get("val")
@@ -276,7 +275,11 @@ class _Checker(ComponentChecker):
         signature = signature_of(target)
         known = set(signature.parameters) - supplied
         for key in spec:
-            if key != "type" and key not in known and not signature.open:
+            if key == "type" or key in known:
+                continue
+            if signature.open:
+                self._open_key(path, key, known)
+            else:
                 self._say((*path, key), f"is not an argument of {spec['type']}{nearest(str(key), known)}")
         missing = [name for name in signature.required if name not in {*spec, *supplied}]
         if missing:
@@ -354,7 +357,7 @@ class _Checker(ComponentChecker):
             (("grad_clip",), self.raw.get("grad_clip"), None),
             (("train", "grad_clip"), train.get("grad_clip"), None),
             (("train", "accumulate"), train.get("accumulate"), 1),
-            *((("val", key), val.get(key), None) for key in ("keep_best", "probes", "sheet")),
+            *((("val", key), val.get(key), None) for key in ("keep_best", "probes", "sheet", "observers")),
             (("train", "max_nonfinite"), train.get("max_nonfinite"), None),
         ):
             declared = path[-1] in self.declared.get(".".join(path[:-1]), set())

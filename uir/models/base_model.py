@@ -6,7 +6,6 @@ import contextlib
 import copy
 import logging
 import math
-from abc import ABC
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -35,7 +34,7 @@ class NonFiniteLossError(RuntimeError):
     """The loss was not finite so often in a row that going on makes no sense."""
 
 
-class BaseModel(ABC):
+class BaseModel:
     """A training method: networks by role, and one step.
 
     A method says in class attributes what an option file may hold for it, and writes `compute_losses`, or `objectives`
@@ -166,7 +165,7 @@ class BaseModel(ABC):
                     "not go with accumulate; leave it out"
                 )
             if again:  # the gradients of its first step are not those of the next
-                self._zero_grad(roles)
+                self._zero_grad(again)
             log |= self._minimise(objective, roles, sync=last)
             stepped += roles if objective.step else []
             if last and objective.step and self._spoilt_roles.isdisjoint(roles):

@@ -311,7 +311,7 @@ def test_every_key_of_a_section_is_described(schema: dict[str, Any], section: st
         for key, value in definition["properties"].items()
         if "/properties/" not in value.get("$ref", "") and not value.get("description")
     ]
-    assert undescribed == [], f"{section}: give these keys of uir/schema.py a description"
+    assert undescribed == [], f"{section}: give these keys of uir/config/schema.py a description"
 
 
 def test_it_is_small_and_always_the_same(schema: dict[str, Any]) -> None:

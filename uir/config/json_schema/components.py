@@ -133,20 +133,15 @@ class Components:
     # --- torch's classes ---
 
     def _optimizers(self) -> Json:
-        import torch
+        from uir.config.optimizers import optimizer_names
 
-        found = {n: c for n, c in vars(torch.optim).items() if inspect.isclass(c) and n != "Optimizer"}
         rate = {"lr": {"$ref": f"{DEFS}OptimOptions/properties/lr"}}
-        return self._torch_classes("optimizers", found, rate, ("params",))
+        return self._torch_classes("optimizers", optimizer_names(), rate, ("params",))
 
     def _schedulers(self) -> Json:
-        import torch
+        from uir.config.optimizers import scheduler_names
 
-        from uir.core.schedulers import SCHEDULERS
-
-        module = torch.optim.lr_scheduler
-        found = {n: c for n, c in vars(module).items() if inspect.isclass(c) and n.endswith(("LR", "Restarts"))}
-        return self._torch_classes("schedulers", found | SCHEDULERS, {}, ("optimizer", "last_epoch"))
+        return self._torch_classes("schedulers", scheduler_names(), {}, ("optimizer", "last_epoch"))
 
     def _torch_classes(self, kind: str, found: dict[str, Any], own: Json, hidden: tuple[str, ...]) -> Json:
         """A choice of classes; `own` are keys that all of them have and a file must give."""
@@ -157,7 +152,12 @@ class Components:
             properties = self._arguments(target, signature, (), hidden) | {key: {} for key in own}
             branches.append(self._branch(kind, [name], _object(properties, first_line(target), required)))
         summaries = {name: first_line(target) for name, target in sorted(found.items())}
-        return _choice(names(summaries, [], f"Name of the {kind[:-1]}."), branches, own)
+        plain = names(summaries, [], "")
+        by_path: Json = {"type": "string", "pattern": "[.:]"}  # `my_pkg.Optimizer`, `timm:lion`
+        text = {"description": f"Name of the {kind[:-1]}, or a dotted path."}
+        return _choice(
+            text | {"anyOf": [{key: plain[key] for key in ("enum", "enumDescriptions")}, by_path]}, branches, own
+        )
 
 
 def names(summaries: dict[str, str], forced: list[str], text: str) -> Json:
