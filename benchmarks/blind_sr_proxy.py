@@ -194,7 +194,7 @@ class Proxy:
         model = build_model(loaded, pick_device(self.options.num_gpu))
         metrics, means = build_metrics(loaded.options.val), {}
         for name, loader in evaluation_loaders(loaded).items():
-            model.code_use = use
+            model.predictor.code = use
             rows = evaluate(model, loader, name, metrics, iteration=0).per_image
             for width in WIDTHS:
                 values = [row["metrics"]["psnr"] for row in rows if f"_{width}_" in Path(row["lq_path"]).name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -54,9 +55,7 @@ def changes(pairs: Path, model_type: str, **more: Any) -> dict[str, Any]:
 def model_of(file: Path, labels: tuple[str, ...] | None = LABELS) -> Any:
     """A method as the training loop makes it, weights away from their start so that every branch counts."""
     torch.manual_seed(0)
-    model = build_model(load_options(file), torch.device("cpu"))
-    if labels is not None:
-        model.labels = labels
+    model = build_model(load_options(file), torch.device("cpu"), dataset=SimpleNamespace(labels=labels or ()))
     with torch.no_grad():
         generator = torch.Generator().manual_seed(7)
         for role in model.roles():

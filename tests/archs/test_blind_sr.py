@@ -12,8 +12,8 @@ from uir.archs.conditioned_arch import BODIES, ConditionedNet
 from uir.archs.dasr_arch import DASR
 from uir.archs.imdn_arch import IMDN, ContrastAttention, IMDNAdapted
 from uir.encoders.airnet_encoder import CBDE
+from uir.layers.code_modulator import MODULATORS
 from uir.layers.degradation_code import DegradationCode
-from uir.layers.modulation import MODULATORS
 from uir.registry.components import build
 
 
@@ -156,7 +156,7 @@ def test_dgrn_stretches_a_smaller_map():
         torch.testing.assert_close(other, first, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("modulator", MODULATORS)
+@pytest.mark.parametrize("modulator", MODULATORS.keys())
 @pytest.mark.parametrize("body", BODIES)
 def test_every_body_takes_every_modulator(body, modulator):
     network = conditioned(body=body, modulator=modulator)

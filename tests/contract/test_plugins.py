@@ -21,6 +21,7 @@ from uir.engine.train_loop import train
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parents[1]
 LAST, MIDDLE = 6, 3
+PHOTOGRAPH = next((PROJECT / "datasets/demo/test").rglob("*.png"))
 
 
 def options(folder: Path, plugin: str, name: str, *force: str, is_train: bool = True) -> Any:
@@ -29,7 +30,24 @@ def options(folder: Path, plugin: str, name: str, *force: str, is_train: bool = 
     return load_options(HERE / f"{plugin}.yml", is_train=is_train, force=[f"name={name}", place, *force], root=PROJECT)
 
 
-@pytest.fixture(scope="module", params=["gan"])
+LOGGED = {
+    "gan": {"l_pix", "l_g", "l_g_patch", "l_d", "l_d_patch"},
+    "diffusion": {"l_noise"},
+    "prompt": {"l_pix"},
+    "reference": {"l_pix"},
+    "experts": {"l_pix", "l_severity"},
+    "unpaired": {"l_pix", "l_fool", "l_critic"},
+    "frechet": {"l_pix"},
+    "clip": {"l_pix"},
+}
+"""The plug-ins, and the losses that each of them logs."""
+ONLY_TRAINED = {"gan": ["network_d=~", "network_p=~"], "unpaired": ["network_d=~"]}
+"""What a test goes without."""
+SET = {"diffusion": ["steps=4"], "prompt": ["prompt=remove the noise"], "reference": [f"reference={PHOTOGRAPH}"]}
+"""The controls that a user must or may set."""
+
+
+@pytest.fixture(scope="module", params=LOGGED)
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """A plug-in, and the folder of a whole run of it."""
     folder = tmp_path_factory.mktemp(request.param)
@@ -66,30 +84,39 @@ def test_it_goes_on_exactly(trained: tuple[str, Path], tmp_path: Path) -> None:
 
 def test_it_is_tested_without_what_only_training_needs(trained: tuple[str, Path], tmp_path: Path) -> None:
     plugin, folder = trained
-    weights = f"path:pretrain_network_g={folder / 'models' / 'net_g_latest.pth'}"
-    loaded = options(
-        tmp_path, plugin, "tested", weights, "path:param_key_g=params_ema", "network_d=~", "network_p=~", is_train=False
-    )
+    roles = [file.name.split("_")[1] for file in (folder / "models").glob("net_*_latest.pth")]
+    given = [role for role in roles if role in "ge"]
+    weights = [f"path:pretrain_network_{role}={folder / 'models' / f'net_{role}_latest.pth'}" for role in given]
+    averages = [f"path:param_key_{role}=params_ema" for role in given]
+    loaded = options(tmp_path, plugin, "tested", *weights, *averages, *ONLY_TRAINED.get(plugin, []), is_train=False)
     found = run_test(loaded, quiet=True)
     validated = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     last = next(row for row in reversed(validated) if "metrics" in row)
-    assert found[0].results["psnr"] == pytest.approx(last["metrics"]["psnr"], abs=1e-9)
+    assert found[0].results == pytest.approx(last["metrics"], abs=1e-9)
 
 
 def test_it_restores_a_photograph_of_odd_size(trained: tuple[str, Path], tmp_path: Path) -> None:
     plugin, folder = trained
     image = np.random.default_rng(0).integers(0, 256, (37, 51, 3), dtype=np.uint8)
     cv2.imwrite(str(tmp_path / "odd.png"), image)
-    weights = folder / "models" / "net_g_latest.pth"
-    run(["restore", str(tmp_path / "odd.png"), "-o", str(tmp_path / "out.png"), "--model", str(weights),
-         "--plugin", str(HERE / f"{plugin}.py")])  # fmt: skip
-    restored = cv2.imread(str(tmp_path / "out.png"))
+    restored = restore(plugin, folder, tmp_path, "out.png")
     assert restored.shape == image.shape
     assert (restored != image).any()
+    tiled = restore(plugin, folder, tmp_path, "tiled.png", "--tile", "32")
+    assert tiled.shape == image.shape
+
+
+def restore(plugin: str, folder: Path, place: Path, name: str, *arguments: str) -> Any:
+    """`uir restore` of `odd.png`, with the controls of the plug-in."""
+    chosen = [word for setting in SET.get(plugin, []) for word in ("--set", setting)]
+    run(["restore", str(place / "odd.png"), "-o", str(place / name), "--model",
+         str(folder / "models" / "net_g_latest.pth"), "--plugin", str(HERE / f"{plugin}.py"),
+         "--device", "cpu", *chosen, *arguments])  # fmt: skip
+    return cv2.imread(str(place / name))
 
 
 def test_the_log_names_every_loss(trained: tuple[str, Path]) -> None:
     plugin, folder = trained
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     logged = {key for row in rows for key in row if key.startswith("l_")}
-    assert logged == {"gan": {"l_pix", "l_g", "l_g_patch", "l_d", "l_d_patch"}}[plugin]
+    assert logged == LOGGED[plugin]

@@ -15,7 +15,7 @@ from uir.cli import main, run
 from uir.core.checkpoint import CheckpointError, write_checkpoint
 from uir.encoders.airnet_encoder import CBDE
 from uir.encoders.conv_bn_encoder import ConvBN6Encoder
-from uir.inference.global_code import global_code, mean_code
+from uir.inference.code_predictor import global_code, mean_code
 from uir.inference.restorer import Restorer
 from uir.layers.degradation_code import DegradationCode
 from uir.registry import ARCH_REGISTRY

@@ -56,7 +56,14 @@ def test_tiled_equals_whole_where_the_overlap_is_four_times_the_reach(size: tupl
     image = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         bands = list(
-            tiled_rows(lambda rows, columns: image[..., rows, columns], run, size, tile=16, overlap=8, scale=scale)
+            tiled_rows(
+                lambda rows, columns: image[..., rows, columns],
+                lambda lq, *place: run(lq),
+                size,
+                tile=16,
+                overlap=8,
+                scale=scale,
+            )
         )
         torch.testing.assert_close(torch.cat(bands, -2), run(image), atol=1e-6, rtol=0)
 
@@ -106,7 +113,7 @@ def test_rows_come_before_the_image_is_done() -> None:
         read.append(rows.stop)
         return torch.zeros(1, 3, rows.stop - rows.start, columns.stop - columns.start)
 
-    bands = tiled_rows(reader, lambda lq: lq, (256, 32), tile=32, overlap=8)
+    bands = tiled_rows(reader, lambda lq, rows, columns: lq, (256, 32), tile=32, overlap=8)
     assert next(bands).shape[-2] < 32
     assert max(read) == 32
 

@@ -158,12 +158,12 @@ def test_the_code_may_be_zero_or_another_image_s(write_options: Write, pair_fold
     model, batch = model_and_batch(write_options(changes(pair_folders)))
     lq = batch["lq"]
     one, other = lq[:1], lq[1:]
-    codes = [model.encode(image) for image in (one, other)]
+    codes = [model.predict({"lq": image}).extras["code"] for image in (one, other)]
     assert torch.equal(model.restore(one), model.restore(one, code=codes[0]))
     assert not torch.equal(model.restore(one, code=codes[1]), model.restore(one))
-    model.code_use = "zero"
+    model.predictor.code = "zero"
     assert torch.equal(model.restore(one), model.restore(one, code=codes[0].zeros_like()))
-    model.code_use = "shuffled"
+    model.predictor.code = "shuffled"
     for _ in range(2):
         model.feed_data(batch)  # the next validation does not know the images of this one
         assert torch.equal(model.restore(one), model.restore(one, code=codes[0].zeros_like()))
@@ -177,7 +177,9 @@ def test_the_code_may_be_zero_or_another_image_s(write_options: Write, pair_fold
 def test_training_with_another_code(write_options: Write, pair_folders: Path, use: str) -> None:
     model, batch = model_and_batch(write_options(changes(pair_folders, **{"train.code": use})))
     seen: list[DegradationCode] = []
-    model.bare["g"].register_forward_pre_hook(lambda _module, args: seen.append(args[1]))
+    model.bare["g"].register_forward_pre_hook(
+        lambda _module, _args, named: seen.append(named["code"]), with_kwargs=True
+    )
     with torch.no_grad():
         own = copy.deepcopy(model.bare["e"])(batch["lq"]).vector
     step(model, batch)
@@ -263,7 +265,7 @@ def test_a_restorer_that_takes_no_code_is_told_by_the_check(write_options: Write
 @pytest.mark.parametrize("use", ["own", "shuffled"])
 def test_trying_the_restorer_leaves_no_trace(write_options: Write, pair_folders: Path, use: str) -> None:
     model, _ = model_and_batch(write_options(changes(pair_folders, **{"train.code": use})))
-    assert model._before is None
+    assert model.predictor._before is None
     assert all(module.training for role in "eg" for module in model.bare[role].modules())
     assert model.bare["e"].E[1].num_batches_tracked == 0
 

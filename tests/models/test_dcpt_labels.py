@@ -11,6 +11,7 @@ import torch
 from dcpt_options import batch, changes, model_of, step
 from torch.nn import functional as F
 
+from uir.degradations.record import DegradationRecord, RecordBatch
 from uir.models.label_classes import LabelClasses, classes_of
 
 Write = Callable[..., Path]
@@ -22,9 +23,13 @@ def test_classes_are_in_alphabetical_order_composites_taken_apart() -> None:
     assert classes_of(["noise", "haze_noise", "clean", "blur"], PARTS) == ("blur", "haze", "noise")
 
 
+def records(*labels: str | None) -> RecordBatch:
+    return RecordBatch(DegradationRecord(None, label=label) for label in labels)
+
+
 def test_a_target_is_an_index_or_with_parts_one_number_a_class() -> None:
-    assert LabelClasses(("blur", "haze", "noise")).target(["noise", "blur"]).tolist() == [2, 0]
-    target = LabelClasses(("blur", "haze", "noise"), PARTS).target(["haze_noise", "clean", "blur"])
+    assert LabelClasses(("blur", "haze", "noise")).target(records("noise", "blur")).tolist() == [2, 0]
+    target = LabelClasses(("blur", "haze", "noise"), PARTS).target(records("haze_noise", "clean", "blur"))
     assert target.tolist() == [[0, 1, 1], [0, 0, 0], [1, 0, 0]]
 
 
@@ -32,7 +37,7 @@ def test_hits_are_the_largest_logit_or_with_parts_all_signs() -> None:
     logits = torch.tensor([[-1.0, 2.0, 1.0], [-1.0, 2.0, -1.0]])
     assert LabelClasses(("a", "b", "c")).hits(logits, torch.tensor([1, 0])).tolist() == [True, False]
     several = LabelClasses(("a", "b", "c"), {"bc": ["b", "c"]})
-    assert several.hits(logits, several.target(["bc", "bc"])).tolist() == [True, False]
+    assert several.hits(logits, several.target(records("bc", "bc"))).tolist() == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -41,7 +46,7 @@ def test_hits_are_the_largest_logit_or_with_parts_all_signs() -> None:
 )
 def test_an_image_without_a_known_label_is_an_error(labels: list[str | None], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        LabelClasses(("blur", "haze")).target(labels)
+        LabelClasses(("blur", "haze")).target(records(*labels))
 
 
 def test_a_name_stands_once() -> None:

@@ -19,8 +19,8 @@ from uir.encoders.airnet_encoder import CBDE
 from uir.encoders.cdsr_encoder import CDSREncoder
 from uir.encoders.conv_bn_encoder import ConvBN6Encoder
 from uir.encoders.daa_encoder import DAAEncoder, Ranker
+from uir.layers.code_modulator import SFT
 from uir.layers.degradation_code import DegradationCode
-from uir.layers.modulation import SFT
 
 Meta = Mapping[str, Any]
 Call = Callable[[nn.Module, dict[str, Tensor]], Any]

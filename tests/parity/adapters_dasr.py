@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from uir.degradations.base import apply_steps
-from uir.degradations.dasr_vector import DASRLiangVector
+from uir.degradations.dasr_liang_vectoriser import DASRLiangVector
 from uir.degradations.record import DegradationRecord, RecordBatch
 from uir.degradations.sharpen_degradation import USMSharpen
 

@@ -14,7 +14,7 @@ from uir.config.dialects import translate
 from uir.config.options import load_plugins_of, read_merged
 from uir.core.checkpoint import fit_state, read_weights
 from uir.core.seeds import torch_generator
-from uir.inference.global_code import takes_code
+from uir.inference.code_predictor import takes_code
 from uir.layers.code_widths import sized_by_encoder
 from uir.registry import ARCH_REGISTRY
 from uir.registry.components import build

@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from uir.layers.code_modulator import SFT, as_map
 from uir.layers.deformable import GuidedDeformConv2d
 from uir.layers.degradation_code import DegradationCode, require_code
 from uir.layers.features import FeaturePoint
-from uir.layers.modulation import SFT, as_map
 from uir.layers.published_parts import part_of
 from uir.registry import ARCH_REGISTRY
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from uir.archs.nafnet_arch import NAFBlock
+from uir.layers.code_modulator import build_modulator
 from uir.layers.degradation_aware_conv import in_fast_order
 from uir.layers.degradation_code import DegradationCode, require_code
 from uir.layers.features import FeaturePoint
-from uir.layers.modulation import build_modulator
 from uir.layers.rrdb import RRDB
 from uir.layers.upsampling import pixel_shuffle_upsampler, run_linear_tail
 from uir.registry import ARCH_REGISTRY
@@ -94,7 +94,7 @@ class ConditionedNet(nn.Module):
     Args:
         scale: of the output, any; 1 for restoration.
         body: the blocks: DASR's, ESRGAN's dense ones (growth half the features), or NAFNet's.
-        modulator: a key of `uir.layers.modulation.MODULATORS`.
+        modulator: a key of the table `MODULATORS`.
         modulator_args: further arguments of the modulator.
         condition: the field of the code that steers: its vector, or its map (sft and stretch).
         code_channels: width of the code's vector; a training method fills in the encoder's.

@@ -233,6 +233,17 @@ def restore(
     code_from: Annotated[
         Path | None, typer.Option("--code-from", help="Restore as if degraded like this image (blind networks).")
     ] = None,
+    settings: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--set", help="A control of the method, as name=value, such as steps=4; see --controls."),
+    ] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option("--sweep", help="Restore with several values of a control: name=from:to:count, or name=a,b,c."),
+    ] = None,
+    show_controls: Annotated[
+        bool, typer.Option("--controls", help="Show what can be set, and restore nothing.")
+    ] = False,
     plugin: PluginArgument = None,
     as_json: JsonArgument = False,
 ) -> list[Path]:
@@ -240,7 +251,6 @@ def restore(
 
     Example: uir restore photos/ -o restored/ --model experiments/my_run/models/net_g_latest.pth --tile 512
     """
-    from uir.core.images import read_image
     from uir.inference.image_files import restore_files
     from uir.inference.restorer import Restorer
     from uir.registry.plugins import load_plugin
@@ -251,13 +261,40 @@ def restore(
         model, opt=opt, param_key=param_key, device=device, precision=precision, encoder=encoder, tile=tile,
         overlap=overlap,
     )  # fmt: skip
-    code = restorer.code_of(read_image(code_from)) if code_from is not None else None
-    written = restore_files(restorer, inputs, output, code)
+    if show_controls:
+        _show_controls(restorer.controls, as_json)
+        return []
+    controls = {**_settings(settings or []), **({"code_from": str(code_from)} if code_from is not None else {})}
+    written = restore_files(restorer, inputs, output, controls, sweep)
     if as_json:
         print(json.dumps([str(path) for path in written]))
     else:
         print(f"{len(written)} image{'s' * (len(written) != 1)} written to {output}")
     return written
+
+
+def _settings(settings: list[str]) -> dict[str, str]:
+    """`name=value`, as it is typed."""
+    pairs = [setting.partition("=") for setting in settings]
+    for name, equals, _ in pairs:
+        if not name or not equals:
+            raise typer.BadParameter(f"--set: expected name=value, such as steps=4, got '{name}'")
+    return {name: value for name, _, value in pairs}
+
+
+def _show_controls(controls: tuple[Any, ...], as_json: bool) -> None:
+    rows = [
+        {"name": c.name, "takes": c.range, "default": c.default if c.kind != "image" else None, "help": c.help}
+        for c in controls
+    ]
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        default = f" (default {row['default']})" if row["default"] is not None else ""
+        print(f"{row['name']}: {row['takes']}{default}. {row['help']}")
+    if not rows:
+        print("This network has nothing to set.")
 
 
 @app.command()

@@ -208,6 +208,9 @@ class _Checker(ComponentChecker):
                 self._scheduler(value, path)
             elif str(key).endswith("_opt") and isinstance(value, Mapping):
                 self._component("losses", value, path)
+            elif key == "vectorisers" and isinstance(value, Mapping):
+                for name, spec in value.items():
+                    self._component("vectorisers", spec, (*path, name), hidden=("labels",))
 
     def _metrics(self) -> None:
         val = self.raw.get("val")
@@ -220,16 +223,26 @@ class _Checker(ComponentChecker):
 
     def _datasets(self) -> None:
         datasets = self.raw.get("datasets")
-        if not isinstance(datasets, Mapping):
+        if not isinstance(datasets, dict):
             if datasets is None:
                 self._say(("datasets",), "is missing; it says what to train or test on")
             return
         loader = set(LoaderOptions.model_fields)
+        for key in [key for key, spec in datasets.items() if spec is None]:
+            del datasets[key]  # `~` takes a section out
+        streams = tuple(getattr(self.model, "streams", ()))
+        for name in streams if self.is_train else ():
+            if f"train_{name}" not in datasets:
+                self._say(("datasets", f"train_{name}"), f"is missing; {self.raw['model_type']} learns from it")
         for key, spec in datasets.items():
             path = ("datasets", key)
             phase = str(key).split("_")[0]
             if phase not in PHASES:
                 self._say(path, f": a dataset's key starts with {', '.join(PHASES)}{nearest(phase, PHASES)}")
+            stream = str(key).removeprefix("train_")
+            if phase == "train" and key != "train" and stream not in streams:
+                known = ", ".join(f"train_{name}" for name in streams) or "no other than train"
+                self._say(path, f": {self.raw['model_type']} reads {known}{nearest(stream, streams)}; remove it")
             self._component("datasets", spec, path, ignored=loader, supplied={"phase", "scale", "name"})
             if (
                 phase == "train"
@@ -357,8 +370,9 @@ class _Checker(ComponentChecker):
             (("grad_clip",), self.raw.get("grad_clip"), None),
             (("train", "grad_clip"), train.get("grad_clip"), None),
             (("train", "accumulate"), train.get("accumulate"), 1),
-            *((("val", key), val.get(key), None) for key in ("keep_best", "probes", "sheet", "observers")),
+            *((("val", key), val.get(key), None) for key in ("keep_best", "probes", "sheet", "observers", "controls")),
             (("train", "max_nonfinite"), train.get("max_nonfinite"), None),
+            (("train", "vectorisers"), train.get("vectorisers"), None),
         ):
             declared = path[-1] in self.declared.get(".".join(path[:-1]), set())
             if value is not None and value != neutral and not declared:
@@ -368,6 +382,7 @@ class _Checker(ComponentChecker):
 _IMAGES = ("img", "img2", "restored", "gt")
 _OWN_CHECK: set[KeyPath] = {
     ("datasets",), ("path",), ("train",), ("val",), ("logger",), ("val", "metrics"), ("val", "observers"),
+    ("train", "vectorisers"),
 }  # fmt: skip
 
 

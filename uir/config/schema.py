@@ -142,6 +142,9 @@ class ValOptions(Section):
     measure_input: bool = Field(
         False, description="Measure the degraded input too, where it has the size of the clean image."
     )
+    controls: dict[str, Any] = Field(
+        default_factory=dict, description="What the method's predictor lets a user set, such as `{steps: 4}`."
+    )
     probes: ProbesOptions | None = Field(None, description="Probes of the features, logged like metrics.")
     sheet: SheetOptions | None = Field(
         None,
@@ -187,6 +190,11 @@ class TrainOptions(Section):
     )
     max_nonfinite: int = Field(10, ge=1, description="Stop after so many non-finite losses in a row.")
     scheduler: SchedulerOptions | None = None
+    vectorisers: dict[str, Component] = Field(
+        default_factory=dict,
+        description="Arguments of the vectorisers that losses ask for by `record.<name>`: "
+        "`{noise: {type: severity, families: [noise]}}` is `record.noise`.",
+    )
 
 
 class LoaderOptions(Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from uir.config.options import OptionFile, dataset_dictionary
 from uir.core.distributed import rank_and_world
+from uir.core.seeds import derive_seed
 from uir.data.loading import EpochBatchSampler, build_eval_loader, build_train_loader
 from uir.data.pair_pool import PairPool
 from uir.data.stream import BatchStream
@@ -30,26 +32,45 @@ def build_dataset(loaded: OptionFile, key: str) -> Dataset[Any]:
 
 
 def training_stream(loaded: OptionFile, device: torch.device | str = "cpu") -> BatchStream:
-    """The endless batches of `datasets.train`, finished on `device`, mixed by its pool if it has one."""
-    loader, sampler = training_loader(loaded)
-    size = loaded.options.datasets["train"].pair_pool
+    """The endless batches of `datasets.train`, finished on `device`, mixed by its pool if it has one.
+
+    Those of every `datasets.train_<name>` come beside them.
+    """
+    names = [key.removeprefix("train_") for key in loaded.options.datasets if key.startswith("train_")]
+    beside = {
+        name: _stream(loaded, f"train_{name}", derive_seed(loaded.seed, "stream", name), device) for name in names
+    }
+    return _stream(loaded, "train", loaded.seed, device, beside)
+
+
+def _stream(
+    loaded: OptionFile,
+    key: str,
+    seed: int,
+    device: torch.device | str,
+    beside: Mapping[str, BatchStream] | None = None,
+) -> BatchStream:
+    loader, sampler = training_loader(loaded, key, seed)
+    size = loaded.options.datasets[key].pair_pool
     if size is not None and size < sampler.batch_size:
-        raise ValueError(f"datasets.train.pair_pool: {size} samples are fewer than a batch of {sampler.batch_size}")
-    return BatchStream(loader, sampler, PairPool(size, loaded.seed) if size is not None else None, device)
+        raise ValueError(f"datasets.{key}.pair_pool: {size} samples are fewer than a batch of {sampler.batch_size}")
+    return BatchStream(loader, sampler, PairPool(size, seed) if size is not None else None, device, beside)
 
 
-def training_loader(loaded: OptionFile) -> tuple[DataLoader[Any], EpochBatchSampler]:
-    """The loader of `datasets.train` and its sampler."""
-    section = loaded.options.datasets["train"]
+def training_loader(
+    loaded: OptionFile, key: str = "train", seed: int | None = None
+) -> tuple[DataLoader[Any], EpochBatchSampler]:
+    """The loader of `datasets.<key>` and its sampler; its seed is by default the run's."""
+    section = loaded.options.datasets[key]
     if section.batch_size_per_gpu is None:
-        raise ValueError("datasets.train.batch_size_per_gpu is missing; it is required for training")
+        raise ValueError(f"datasets.{key}.batch_size_per_gpu is missing; it is required for training")
     rank, world_size = rank_and_world()
     try:
         return build_train_loader(
-            build_dataset(loaded, "train"),
+            build_dataset(loaded, key),
             batch_size=section.batch_size_per_gpu,
             workers=section.num_worker_per_gpu,
-            seed=loaded.seed,
+            seed=loaded.seed if seed is None else seed,
             ratio=section.dataset_enlarge_ratio,
             shuffle=section.use_shuffle,
             pin_memory=section.pin_memory or section.prefetch_mode == "cuda",
@@ -60,7 +81,7 @@ def training_loader(loaded: OptionFile) -> tuple[DataLoader[Any], EpochBatchSamp
         )
     except ValueError as error:
         text = str(error)
-        raise ValueError(text if text.startswith("datasets.") else f"datasets.train: {text}") from error
+        raise ValueError(text if text.startswith("datasets.") else f"datasets.{key}: {text}") from error
 
 
 def evaluation_loaders(loaded: OptionFile) -> dict[str, DataLoader[Any]]:

@@ -36,6 +36,7 @@ class CenterCropDataset(Dataset[dict[str, Any]]):
         except ValueError as error:
             raise ValueError(f"dataset: {error}") from error
         self.labels = tuple(getattr(self.dataset, "labels", ()))
+        self.gives = tuple(getattr(self.dataset, "gives", ()))
 
     def __len__(self) -> int:
         return len(self.dataset)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -73,6 +73,8 @@ class ContrastiveDataset(_TwoCrops):
         ValueError: as `DegradedImageDataset`; in training, too, without `gt_size`, or with what it does not use.
     """
 
+    gives: ClassVar[tuple[str, ...]] = ("lq_key",)
+
     def degraded(self, gt: Tensor, key: Tensor, seed: int) -> dict[str, Any]:
         """`lq` of the first crop, `lq_key` of the second, and the record of both."""
         record = self.degrader.degradation.record(seed, (gt.shape[-2], gt.shape[-1]), self.label)
@@ -102,6 +104,8 @@ class RankingDataset(_TwoCrops):
     Raises:
         ValueError: as `DegradedImageDataset`; in training, too, without `gt_size` or factors, or a factor is not drawn.
     """
+
+    gives: ClassVar[tuple[str, ...]] = ("renditions", "orders")
 
     def __init__(
         self,

@@ -82,6 +82,8 @@ class MultiTaskDataset(Dataset[dict[str, Any]]):
         self._ends = list(accumulate(self._sizes))
         self._ratios = [(ratios or {}).get(task, 1.0) for task in self._tasks]
         self.labels = tuple(dict.fromkeys(label for task in self._tasks for label in self._labels_of(task)))
+        given_by_task = [set(getattr(dataset, "gives", ())) for dataset in self.datasets.values()]
+        self.gives = tuple(sorted(set.intersection(*given_by_task)))
 
     def __len__(self) -> int:
         return self._ends[-1]

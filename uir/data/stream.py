@@ -26,6 +26,7 @@ class BatchStream:
         pool: mixes each batch with earlier samples, if given.
         device: where the dataset's `finish_batch(batch, device)`, if it has one, does before the pool what is better
             done to a whole batch than to each sample.
+        beside: further streams by name; their batches come with each batch of this one, under their names.
     """
 
     def __init__(
@@ -34,7 +35,9 @@ class BatchStream:
         sampler: EpochBatchSampler,
         pool: PairPool | None = None,
         device: torch.device | str = "cpu",
+        beside: Mapping[str, BatchStream] | None = None,
     ) -> None:
+        self.beside = dict(beside or {})
         self.loader, self.sampler, self.pool, self.device = loader, sampler, pool, torch.device(device)
         self._finish = getattr(getattr(loader.dataset, "dataset", None), "finish_batch", None)
         self.epoch, self.batch = 0, 0
@@ -42,7 +45,11 @@ class BatchStream:
         self._batches: Iterator[Any] | None = None
 
     def next(self) -> Mapping[str, Any]:
-        """The next batch."""
+        """The next batch, with those of the streams beside."""
+        batch = self._own_next()
+        return {**batch, **{name: stream.next() for name, stream in self.beside.items()}} if self.beside else batch
+
+    def _own_next(self) -> Mapping[str, Any]:
         if self.batch >= len(self.sampler):
             self._end_epoch()
         if self._batches is None:
@@ -57,10 +64,22 @@ class BatchStream:
 
     def state_dict(self) -> dict[str, Any]:
         """Where to go on from."""
-        return {"epoch": self.epoch, "batch": self.batch, "pool": self.pool.state_dict() if self.pool else None}
+        state = {"epoch": self.epoch, "batch": self.batch, "pool": self.pool.state_dict() if self.pool else None}
+        return {**state, "beside": {name: stream.state_dict() for name, stream in self.beside.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there."""
+        """Go on from there.
+
+        Raises:
+            ValueError: the state does not know a stream beside.
+        """
+        states = state.get("beside") or {}
+        for name, stream in self.beside.items():
+            if name not in states:
+                raise ValueError(
+                    f"datasets.train_{name}: the state does not know this stream; was it added to the run?"
+                )
+            stream.load_state_dict(states[name])
         self.epoch, self.batch = state["epoch"], state["batch"]
         if self.pool is not None and state.get("pool"):
             self.pool.load_state_dict(state["pool"])
@@ -72,6 +91,8 @@ class BatchStream:
 
     def report_skipped(self) -> None:
         """Name the files that could not be read since the last report."""
+        for stream in self.beside.values():
+            stream.report_skipped()
         skipped = [path for share in gathered(self._skipped) for path in share]
         if skipped:
             names = sorted(set(skipped))

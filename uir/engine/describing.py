@@ -36,6 +36,8 @@ def describe_training(stage: Stage, stream: BatchStream, validation: Mapping[str
         -(-total * accumulate // len(sampler)),
         total,
     )
+    for name, beside in stream.beside.items():
+        logger.info("Number of images of train_%s: %d", name, len(beside.sampler.dataset))  # type: ignore[arg-type]
     shares = getattr(sampler.dataset, "shares", None)
     if shares is not None:
         logger.info("Share of each task: %s", ", ".join(f"{name} {share:.1%}" for name, share in shares().items()))

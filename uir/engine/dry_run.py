@@ -54,9 +54,7 @@ def describe_stage(stage: Stage) -> dict[str, Any]:
     stream = training_stream(stage.file)
     validation = evaluation_loaders(stage.file)
     seed_everything(stage.file.seed)
-    model: BaseModel | ForeignModel = build_model(stage.file, device)
-    if isinstance(model, BaseModel):
-        model.labels = tuple(getattr(stream.sampler.dataset, "labels", ()))
+    model: BaseModel | ForeignModel = build_model(stage.file, device, None, stream.sampler.dataset)
     batch = stream.next()
     began = time.perf_counter()
     model.update_learning_rate(1)
@@ -101,7 +99,7 @@ def macs(model: BaseModel | ForeignModel, image: torch.Tensor) -> int:
         return count_macs(model.model.net_g, image.to(next(model.model.net_g.parameters()).device))
     counter = FlopCounterMode(display=False)
     with counter:
-        model.restore(image.to(model.device))
+        model.restore(image)
     return counter.get_total_flops() // 2
 
 

@@ -18,7 +18,7 @@ from uir.config.schema import ValOptions
 from uir.core.distributed import gathered, is_main
 from uir.core.images import write_image
 from uir.core.progress import progress_bar
-from uir.metrics.building import Metric, build_metric
+from uir.metrics.building import Metric, SetMetric, build_metric
 from uir.metrics.observers import Watch
 from uir.models.base_model import BaseModel
 
@@ -44,7 +44,7 @@ class Evaluation:
     per_image: list[dict[str, Any]] = field(default_factory=list)
 
 
-def build_metrics(val: ValOptions | None) -> dict[str, Metric]:
+def build_metrics(val: ValOptions | None) -> dict[str, Metric | SetMetric]:
     """The metrics of `val.metrics`, by the name they are printed under."""
     specs = val.metrics if val is not None else {}
     return {name: build_metric(component.spec(), f"val.metrics.{name}") for name, component in specs.items()}
@@ -54,12 +54,13 @@ def evaluate(
     model: BaseModel | ForeignModel,
     loader: DataLoader[Any],
     dataset: str,
-    metrics: Mapping[str, Metric],
+    metrics: Mapping[str, Metric | SetMetric],
     *,
     iteration: int | str,
     image_file: Callable[[str], Path] | None = None,
     measure_input: bool = False,
     observe: Sequence[Watch | None] = (),
+    controls: Mapping[str, Any] | None = None,
     tb_logger: Any = None,
     progress: bool = True,
 ) -> Evaluation:
@@ -73,6 +74,7 @@ def evaluate(
         iteration: for the method's own validation: the iteration, or the run's name in a test.
         image_file: where to write the restored image of an input's name; None writes none.
         measure_input: measure the degraded image too, where it has the clean image's size.
+        controls: what the method's predictor is told (`val.controls`).
         observe: each is called with every batch and what was restored of it.
         progress: show a progress bar.
 
@@ -86,7 +88,7 @@ def evaluate(
         task = bar.add_task(f"Testing {dataset}", total=len(loader), note="")
         used: Counter[str] = Counter()
         for batch in loader:
-            restored = model.restore(batch["lq"].to(model.device)).cpu()
+            restored = model.predict(batch, controls).restored
             row = _measure(restored, batch, metrics, measure_input)
             row["metrics"] |= model.extra_measures(batch)
             found.per_image.append(row)
@@ -96,27 +98,54 @@ def evaluate(
             if image_file is not None:
                 stem = Path(batch["lq_path"][0]).stem
                 used[stem] += 1  # files of one name in several folders
-                write_image(image_file(stem if used[stem] == 1 else f"{stem}_{used[stem]}"), restored[0])
+                stem = stem if used[stem] == 1 else f"{stem}_{used[stem]}"
+                if restored.ndim == 4:
+                    write_image(image_file(stem), restored[0])
+                for frame, image in enumerate(restored[0] if restored.ndim == 5 else ()):
+                    write_image(image_file(f"{stem}_{frame:03d}"), image)
             bar.advance(task)
     shares = gathered(found.per_image)
     found.per_image = [rows[turn] for turn in range(max(map(len, shares))) for rows in shares if turn < len(rows)]
     found.images = len(found.per_image)
-    found.results = _means([row["metrics"] for row in found.per_image])
-    found.inputs = _means([row["input"] for row in found.per_image if row["input"]])
+    parts = [row.pop("parts") for row in found.per_image]
+    found.results = _means([row["metrics"] for row in found.per_image]) | _of_set(metrics, parts, "restored")
+    found.inputs = _means([row["input"] for row in found.per_image if row["input"]]) | _of_set(metrics, parts, "input")
     return found
 
 
 def _measure(
-    restored: Tensor, batch: Mapping[str, Any], metrics: Mapping[str, Metric], measure_input: bool
+    restored: Tensor, batch: Mapping[str, Any], metrics: Mapping[str, Metric | SetMetric], measure_input: bool
 ) -> dict[str, Any]:
+    """What one image says: the values of its metrics, and what it adds to those of the set; of a clip, its frames."""
     gt, lq = batch.get("gt"), batch["lq"]
-    values = {
-        name: metric(restored, gt) for name, metric in metrics.items() if gt is not None or not metric.needs_reference
-    }
-    inputs = {}
+    if restored.ndim == 5:
+        restored, lq, gt = restored.flatten(0, 1), lq.flatten(0, 1), None if gt is None else gt.flatten(0, 1)
+    images = {"restored": restored}
     if measure_input and gt is not None and lq.shape == gt.shape:
-        inputs = {name: metric(lq, gt) for name, metric in metrics.items()}
-    return {"lq_path": batch["lq_path"][0], "metrics": values, "input": inputs}
+        images["input"] = lq
+    values: dict[str, dict[str, float]] = {"restored": {}, "input": {}}
+    parts: dict[str, dict[str, Any]] = {"restored": {}, "input": {}}
+    for kind, image in images.items():
+        for name, metric in metrics.items():
+            if gt is None and metric.needs_reference:
+                continue
+            if isinstance(metric, SetMetric):
+                parts[kind][name] = metric.contribution(image, gt)
+            else:
+                values[kind][name] = metric(image, gt)
+    return {"lq_path": batch["lq_path"][0], "metrics": values["restored"], "input": values["input"], "parts": parts}
+
+
+def _of_set(
+    metrics: Mapping[str, Metric | SetMetric], parts: Sequence[Mapping[str, Mapping[str, Any]]], kind: str
+) -> dict[str, float]:
+    """The metrics of the whole set, of its restored or its degraded images."""
+    by_name = {}
+    for name, metric in metrics.items():
+        contributions = [part[kind][name] for part in parts if name in part[kind]]
+        if isinstance(metric, SetMetric) and contributions:
+            by_name[name] = metric.result(contributions)
+    return by_name
 
 
 def _means(rows: list[dict[str, float]]) -> dict[str, float]:
@@ -127,7 +156,9 @@ def _means(rows: list[dict[str, float]]) -> dict[str, float]:
     return {name: math.fsum(values) / len(values) for name, values in columns.items()}
 
 
-def update_best(best: dict[str, Any], found: Evaluation, metrics: Mapping[str, Metric], iteration: int) -> None:
+def update_best(
+    best: dict[str, Any], found: Evaluation, metrics: Mapping[str, Metric | SetMetric], iteration: int
+) -> None:
     """Note the best value of each metric and its iteration, in BasicSR's form."""
     held = best.setdefault(found.dataset, {})
     for name, value in found.results.items():

@@ -17,7 +17,7 @@ from uir.core.progress import console
 from uir.data.building import evaluation_loaders
 from uir.engine.evaluation import Evaluation, build_metrics, evaluate
 from uir.engine.run import check_starting_files, open_run, seed_everything
-from uir.metrics.building import Metric
+from uir.metrics.building import Metric, SetMetric
 from uir.metrics.observers import observers_of
 from uir.models.building import build_model
 
@@ -63,6 +63,7 @@ def test(loaded: OptionFile, quiet: bool = False) -> list[Evaluation]:
                 iteration=loaded.options.name,
                 image_file=picture_file if val and val.save_img else None,
                 measure_input=bool(val and val.measure_input),
+                controls=val.controls if val else None,
                 observe=[observer.watch(name, suffix) for observer in observers],
             )
         )
@@ -79,7 +80,7 @@ def test(loaded: OptionFile, quiet: bool = False) -> list[Evaluation]:
 test.__test__ = False  # type: ignore[attr-defined]  # a command, not a test of uir
 
 
-def results_table(found: list[Evaluation], metrics: dict[str, Metric], title: str | None = None) -> Table:
+def results_table(found: list[Evaluation], metrics: dict[str, Metric | SetMetric], title: str | None = None) -> Table:
     """A table of what was measured, input and restored side by side where both are known."""
     table = Table(title=title)
     table.add_column("dataset")
@@ -120,7 +121,7 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}" if abs(value) < 2 else f"{value:.2f}"
 
 
-def _write(folder: Path, found: list[Evaluation], metrics: dict[str, Metric]) -> None:
+def _write(folder: Path, found: list[Evaluation], metrics: dict[str, Metric | SetMetric]) -> None:
     described = {name: metric.describe() for name, metric in metrics.items()}
     content = {"metrics": described, "datasets": [asdict(item) for item in found]}
     write_text(folder / "metrics.json", json.dumps(content, indent=2))

@@ -79,7 +79,7 @@ def train(loaded: OptionFile, auto_resume: bool = False) -> Path:
             describe_training(stage, stream, validation)
             seed_everything(loaded.seed + rank_and_world()[0])
             resume_iter = state["iter"] if state is not None and index == first else None
-            model = build_model(stage.file, device, resume_iter)
+            model = build_model(stage.file, device, resume_iter, stream.sampler.dataset)
             offset, earlier = sum(lengths[:index]), session
             session = Training(stage, index, offset, folder, model, stream, validation, log, observers)
             session.interruption = interruption
@@ -135,8 +135,6 @@ class Training:
         self.iteration = offset
         self.saved = -1
         self.interruption = Interruption()
-        if isinstance(model, BaseModel):
-            model.labels = tuple(getattr(stream.sampler.dataset, "labels", ()))
 
     def carry_from(self, earlier: Training) -> None:
         """Take over what goes on from stage to stage: the best values, and the moments of carried optimizers."""
@@ -249,6 +247,7 @@ class Training:
                 tb_logger=self.log.tb,
                 image_file=self._picture_files(name) if val.save_img else None,
                 measure_input=val.measure_input,
+                controls=val.controls,
                 observe=[observer.watch(name, self.iteration) for observer in self.observers],
                 progress=val.pbar,
             )

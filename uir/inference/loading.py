@@ -1,125 +1,116 @@
-"""From files of weights to the networks that restore: the backbone, and the encoder that steers it."""
+"""From files of weights to a predictor: the backbone, and the networks that it restores with."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from uir.config.dialects import translate
 from uir.config.options import find_root, load_plugins_of, read_merged
 from uir.core.checkpoint import CheckpointError, StateDict, fit_state, read_weights
-from uir.inference.global_code import takes_code
+from uir.inference.code_predictor import takes_code
+from uir.inference.predictor import Predictor
 from uir.layers.code_widths import sized_by_encoder
-from uir.layers.degradation_code import DegradationCode
-from uir.registry import ARCH_REGISTRY
+from uir.registry import ARCH_REGISTRY, PREDICTORS
 from uir.registry.components import build
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """Networks that were loaded.
+def load_predictor(
+    path: Path, opt: Path | None = None, param_key: str | None = None, beside: Mapping[str, Path | None] | None = None
+) -> Predictor:
+    """Load a backbone and the networks that it restores with, such as the encoder of the code that steers it.
 
-    Attributes:
-        network: the backbone.
-        encoder: of its degradation code, of zeros where the backbone was trained with `code: zero`; None where it takes
-            none.
-        scale: size of the restored image over that of the input.
-    """
-
-    network: nn.Module
-    encoder: nn.Module | None
-    scale: int
-
-
-class ZeroCode(nn.Module):
-    """An encoder whose code says nothing: zeros in every field that `encoder` fills, as training's `code: zero`."""
-
-    def __init__(self, encoder: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, image: Tensor) -> DegradationCode:
-        """The code of [B, 3, H, W]."""
-        code: DegradationCode = self.encoder(image)
-        return code.zeros_like()
-
-
-def load_restorer(
-    path: Path, opt: Path | None = None, param_key: str | None = None, encoder: Path | None = None
-) -> Loaded:
-    """Load a backbone and, where it is steered by a degradation code, its encoder.
-
-    The encoder's weights are, in this order: the file `encoder`; the file beside the backbone's that has `net_e_` in
-    its name for `net_g_`; the option file's `path.pretrain_network_e`; the backbone's own file, where it holds both
-    networks, as published checkpoints do.
+    The card of the backbone's file names the predictor. A file without one restores by a degradation code where its
+    network takes one, else by the network alone. The weights of another network are, in this order: the file that
+    `beside` names; the file beside the backbone's that has `net_<role>_` in its name for `net_g_`; the option file's
+    `path.pretrain_network_<role>`; of an encoder the backbone's own file, where it holds both networks, as published
+    checkpoints do.
 
     Args:
         path: weights of the backbone.
-        opt: an option file whose `network_g` and `network_e` describe the networks; default the files' cards.
+        opt: an option file whose `network_<role>` describe the networks; default the files' cards.
         param_key: which weights; default the moving average where a file has one.
-        encoder: weights of the encoder.
+        beside: files of the other networks' weights, by role.
 
     Raises:
-        CheckpointError: a file does not fit its network, nothing tells which network it is, an encoder is needed and
-            not found, or given and not needed, or the backbone was trained with `code: shuffled`.
+        CheckpointError: a file does not fit its network, nothing tells which network it is, a network is needed and
+            not found, or given and not needed, or the method cannot restore a single photograph.
+        UnknownNameError: the predictor that the card names is not there; its plugin must be imported first.
     """
     raw = _read(opt) if opt is not None else None
+    files = {role: file for role, file in (beside or {}).items() if file is not None}
     state, card = read_weights(path, param_key, must_have=True)
     network = _build("g", raw, card, path, opt)
     fit_state(network, state, str(path), card=card)
-    scale = int((raw if raw is not None else card).get("scale", 1))
-    if not takes_code(network):
-        if encoder is not None:
-            raise CheckpointError(f"{encoder}: {type(network).__name__} takes no degradation code; leave it out")
-        return Loaded(network, None, scale)
-    use = card.get("code", "own")
-    if use == "shuffled":
-        raise CheckpointError(
-            f"{path}: was trained with `code: shuffled`, by the codes of other images, and one image has no other; "
-            "`uir test` restores as it was trained"
-        )
-    built = _load_encoder(network, path, raw, opt, param_key, encoder, state)
-    return Loaded(network, ZeroCode(built) if use == "zero" else built, scale)
+    described = _described(card, network)
+    cls = PREDICTORS.get(described["type"])
+    for role, file in files.items():
+        if role not in cls.roles:
+            what = "degradation code" if role == "e" else f"network_{role}"
+            raise CheckpointError(f"{file}: {type(network).__name__} takes no {what}; leave it out")
+    networks = {"g": network}
+    for role in cls.roles:
+        if role != "g":
+            networks[role] = _load_other(role, network, path, raw, opt, param_key, files.get(role), state)
+    context = {
+        "networks": networks,
+        "scale": int((raw if raw is not None else card).get("scale", 1)),
+        "labels": tuple(card.get("labels", ())),
+    }
+    settings = {key: value for key, value in described.items() if key != "type"}
+    predictor: Predictor = cls(**context, **settings)
+    if predictor.refusal:
+        raise CheckpointError(f"{path}: {predictor.refusal}")
+    return predictor
 
 
-def _load_encoder(
+def _described(card: Mapping[str, Any], network: nn.Module) -> dict[str, Any]:
+    """The predictor of a checkpoint: its card's, else what goes with the network."""
+    if "predictor" in card:
+        return dict(card["predictor"])
+    if takes_code(network):
+        return {"type": "CodePredictor", "code": card.get("code", "own")}
+    return {"type": "NetworkPredictor"}
+
+
+def _load_other(
+    role: str,
     network: nn.Module,
     path: Path,
     raw: Mapping[str, Any] | None,
     opt: Path | None,
     param_key: str | None,
-    encoder: Path | None,
+    named: Path | None,
     state: StateDict,
 ) -> nn.Module:
-    file = encoder or _beside(path) or _named_in(raw, opt)
+    file = named or _beside(path, role) or _named_in(raw, opt, role)
     if file is not None:
         weights, card = read_weights(file, param_key)
-    elif raw is not None and any(key.startswith("E.") for key in state):
+    elif role == "e" and raw is not None and any(key.startswith("E.") for key in state):
         file, weights, card = path, state, {}
     else:
-        beside = (
-            f", or put its weights beside as {path.name.replace('net_g_', 'net_e_')}" if "net_g_" in path.name else ""
-        )
-        raise CheckpointError(
-            f"{path}: {type(network).__name__} restores by a degradation code, and the encoder that makes it is not "
-            f"found; name its weights (--encoder){beside}"
-        )
-    built = _build("e", raw, card, file, opt)
+        other = path.name.replace("net_g_", f"net_{role}_")
+        beside = f", or put its weights beside as {other}" if other != path.name else ""
+        if role == "e":
+            needs = "restores by a degradation code, and the encoder that makes it is not found; name its weights"
+            raise CheckpointError(f"{path}: {type(network).__name__} {needs} (--encoder){beside}")
+        needs = f"restores with a network_{role}, whose weights are not found; name them in the option file"
+        raise CheckpointError(f"{path}: {type(network).__name__} {needs} (-opt, path.pretrain_network_{role}){beside}")
+    built = _build(role, raw, card, file, opt)
     fit_state(built, weights, str(file), card=card)
     return built
 
 
-def _beside(path: Path) -> Path | None:
-    file = path.with_name(path.name.replace("net_g_", "net_e_"))
+def _beside(path: Path, role: str) -> Path | None:
+    file = path.with_name(path.name.replace("net_g_", f"net_{role}_"))
     return file if file != path and file.is_file() else None
 
 
-def _named_in(raw: Mapping[str, Any] | None, opt: Path | None) -> Path | None:
-    named = ((raw or {}).get("path") or {}).get("pretrain_network_e")
+def _named_in(raw: Mapping[str, Any] | None, opt: Path | None, role: str) -> Path | None:
+    named = ((raw or {}).get("path") or {}).get(f"pretrain_network_{role}")
     return find_root(opt) / named if named and opt is not None else None
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,11 +13,13 @@ from torch import Tensor, nn
 from uir.core.devices import pick_device
 from uir.core.images import to_float
 from uir.core.precision import Precision, autocast
-from uir.inference.global_code import Steered, global_code, takes_code, takes_map
-from uir.inference.loading import load_restorer
-from uir.inference.tiling import OVERLAP, Read, check_tiling, tiled_rows
+from uir.inference.code_predictor import CodePredictor, global_code, takes_code
+from uir.inference.controls import Control
+from uir.inference.loading import load_predictor
+from uir.inference.network_predictor import NetworkPredictor
+from uir.inference.predictor import Predictor, Running, Whole
+from uir.inference.tiling import OVERLAP, Read, check_tiling
 from uir.layers.degradation_code import DegradationCode
-from uir.layers.padding import call_padded
 
 
 class Restorer:
@@ -26,8 +28,8 @@ class Restorer:
     A backbone that is steered by a degradation code gets one code for the whole image, tiled or not.
 
     Args:
-        network: takes and gives [B, 3, H, W] in [0, 1].
-        scale: size of the restored image over that of the input.
+        network: takes and gives [B, 3, H, W] in [0, 1]; or a predictor with its networks, as `load_predictor` gives it.
+        scale: size of the restored image over that of the input; a predictor knows it.
         device: where to compute.
         precision: fp32, or the type to autocast to.
         encoder: gives the degradation code that the network takes.
@@ -42,7 +44,7 @@ class Restorer:
 
     def __init__(
         self,
-        network: nn.Module,
+        network: nn.Module | Predictor,
         scale: int = 1,
         device: torch.device | str = "cpu",
         precision: Precision = "fp32",
@@ -50,19 +52,20 @@ class Restorer:
         tile: int | None = None,
         overlap: int | None = None,
     ) -> None:
-        self.device = torch.device(device)
-        self.network = network.to(self.device).eval()
-        self.scale, self.precision = scale, precision
-        if takes_code(network) and encoder is None:
-            raise ValueError(f"{type(network).__name__} restores by a degradation code; give the encoder that makes it")
-        self.encoder = encoder.to(self.device).eval() if encoder is not None else None
-        self.multiple: int = getattr(network, "pad_multiple", 1)
+        predictor = network if isinstance(network, Predictor) else _predictor_of(network, encoder, scale)
+        predictor.check()
+        self.predictor, self.device = predictor, torch.device(device)
+        for part in predictor.networks.values():
+            part.to(self.device).eval()
+        self.scale = predictor.scale
+        self.multiple: int = getattr(predictor.network, "pad_multiple", 1)
         if tile is None and overlap is not None:
             raise ValueError("overlap: an image that is restored whole has none; give a tile too")
         if tile is not None:
             overlap = min(OVERLAP, tile // 2) if overlap is None else overlap
             check_tiling(tile, overlap, self.multiple)
         self.tile, self.overlap = tile, overlap or 0
+        self._running = Running(self.device, precision, tile, self.overlap, torch.inference_mode)
 
     @classmethod
     def from_pretrained(
@@ -86,18 +89,31 @@ class Restorer:
             device: default the best there is.
             precision: fp32, or the type to autocast to.
             encoder: weights of the encoder, for a network that takes a degradation code; default what lies beside
-                `path` with `net_e_` in its name for `net_g_`, see `load_restorer`.
+                `path` with `net_e_` in its name for `net_g_`, see `load_predictor`.
             tile, overlap: as in the constructor.
 
         Raises:
-            CheckpointError: the file does not fit the network, nothing tells which network it is, or the encoder that
-                it needs is not found.
+            CheckpointError: the file does not fit the network, nothing tells which network it is, or a network that it
+                needs is not found.
             ValueError: tile or overlap do not fit.
         """
-        loaded = load_restorer(Path(path), _path(opt), param_key, _path(encoder))
-        return cls(
-            loaded.network, loaded.scale, device or pick_device("auto"), precision, loaded.encoder, tile, overlap
-        )
+        predictor = load_predictor(Path(path), _path(opt), param_key, {"e": _path(encoder)})
+        return cls(predictor, 1, device or pick_device("auto"), precision, None, tile, overlap)
+
+    @property
+    def network(self) -> nn.Module:
+        """The backbone."""
+        return self.predictor.network
+
+    @property
+    def encoder(self) -> nn.Module | None:
+        """Of the degradation code; None where the backbone takes none."""
+        return self.predictor.networks.get("e")
+
+    @property
+    def controls(self) -> tuple[Control, ...]:
+        """What can be set while restoring, by keyword: `restorer(image, steps=4)`."""
+        return self.predictor.controls
 
     def code_of(self, image: np.ndarray) -> DegradationCode:
         """The degradation code of a whole image, to restore this or another one by.
@@ -108,27 +124,32 @@ class Restorer:
         Raises:
             ValueError: the network takes no code, or the image has another shape or type.
         """
-        return self._code(_reader(image), (image.shape[0], image.shape[1]))
+        if self.encoder is None:
+            raise ValueError(f"{type(self.network).__name__} takes no degradation code")
+        with torch.inference_mode(), autocast(self.device, self._running.precision):
+            return global_code(self.encoder, _reader(image), (image.shape[0], image.shape[1]), self.device)
 
-    def restore_tensor(self, image: Tensor, code: DegradationCode | None = None) -> Tensor:
+    def restore_tensor(self, image: Tensor, code: DegradationCode | None = None, **controls: Any) -> Tensor:
         """Restore [B, 3, h, w] in [0, 1]; [B, 3, h·scale, w·scale] in [0, 1] on the CPU, float32.
 
         Args:
             image: on any device.
             code: to restore by, of one image or of each; default what the encoder says.
+            controls: what the method lets a user set (see `controls`).
 
         Raises:
-            ValueError: a code is given, and the network takes none.
+            ValueError: a code is given, and the network takes none; or a control does not exist or fit.
         """
 
         def read(rows: slice, columns: slice) -> Tensor:
             return image[..., rows, columns]
 
-        if code is not None and len(image) > 1:
-            code = code.apply(lambda field: field.expand(len(image), *field.shape[1:]))
-        return torch.cat(list(self._rows(read, (image.shape[-2], image.shape[-1]), code)), -2)
+        names = tuple(str(index) for index in range(len(image)))
+        return torch.cat(list(self._rows(read, (image.shape[-2], image.shape[-1]), names, code, controls)), -2)
 
-    def __call__(self, image: np.ndarray, code: DegradationCode | None = None) -> np.ndarray:
+    def __call__(
+        self, image: np.ndarray, code: DegradationCode | None = None, *, name: str = "", **controls: Any
+    ) -> np.ndarray:
         """Restore an array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] (alpha last): uint8, uint16 or float in [0, 1].
 
         The result has the input's type and channels; alpha is carried over, resized where the scale asks for it.
@@ -136,16 +157,19 @@ class Restorer:
         Args:
             image: the photograph.
             code: to restore by, as `code_of` gives it of another image; default this one's.
+            name: of the image; what a method draws at random depends on it and on the control `seed`.
+            controls: what the method lets a user set (see `controls`).
 
         Raises:
-            ValueError: another shape or type, or a code for a network that takes none.
+            ValueError: another shape or type, a code for a network that takes none, or a control that does not exist
+                or fit.
         """
         read = _reader(image)
         height, width = image.shape[:2]
         channels = image.shape[2] if image.ndim == 3 else 1
         restored = np.empty((height * self.scale, width * self.scale, channels), image.dtype)
         top = 0
-        for rows in self._rows(read, (height, width), code):
+        for rows in self._rows(read, (height, width), (name,), code, controls):
             colour = rows[0].mean(0, keepdim=True) if channels == 1 else rows[0]
             part = restored[top : top + rows.shape[-2]]
             part[..., : min(channels, 3)] = _as_type(colour.permute(1, 2, 0).numpy(), image.dtype)
@@ -158,36 +182,31 @@ class Restorer:
             restored[..., 3] = _as_type(alpha[0, 0].clamp(0, 1).numpy(), image.dtype)
         return restored[:, :, 0] if image.ndim == 2 else restored
 
-    def _rows(self, read: Read, size: tuple[int, int], code: DegradationCode | None) -> Iterator[Tensor]:
-        """The restored image in bands of rows [B, 3, rows, w·scale], clipped."""
-        network, run_encoder = self.network, None
-        if self.encoder is not None:
-            # A map belongs to the very pixels; with another image's code it says the same of all of them.
-            run_encoder = self.encoder if code is None and takes_map(network) else None
-            known = self._code(read, size) if code is None else code.apply(lambda field: field.to(self.device))
-            network = Steered(network, known, run_encoder)
-        elif code is not None:
-            raise ValueError(f"{type(self.network).__name__} takes no degradation code")
-        run = partial(self._run, network)
-        if self.tile is None:
-            yield run(read(slice(0, size[0]), slice(0, size[1]))).clamp(0, 1)
-            return
-        settings = {"tile": self.tile, "overlap": self.overlap, "multiple": self.multiple, "scale": self.scale}
-        for rows in tiled_rows(read, run, size, **settings):
+    def _rows(
+        self,
+        read: Read,
+        size: tuple[int, int],
+        names: tuple[str, ...],
+        code: DegradationCode | None,
+        controls: Mapping[str, Any],
+    ) -> Iterator[Tensor]:
+        """The restored images in bands of rows [B, 3, rows, w·scale], clipped."""
+        predictor = self.predictor
+        if code is not None and "code" not in predictor.supplies:
+            raise ValueError(f"{type(predictor.network).__name__} takes no degradation code")
+        whole = Whole.of(predictor, read, size, names, self.device, {"code": code}, controls)
+        conditions = self._running.conditions(predictor, whole)
+        for rows in self._running.rows(predictor, whole, conditions):
             yield rows.clamp(0, 1)
 
-    def _run(self, network: nn.Module, pixels: Tensor) -> Tensor:
-        lq = pixels.to(self.device, torch.float32)
-        with torch.inference_mode(), autocast(self.device, self.precision):
-            restored = call_padded(network, lq, self.scale)
-        return restored.float().cpu()
 
-    def _code(self, read: Read, size: tuple[int, int]) -> DegradationCode:
-        encoder = self.encoder
-        if encoder is None:
-            raise ValueError(f"{type(self.network).__name__} takes no degradation code")
-        with torch.inference_mode(), autocast(self.device, self.precision):
-            return global_code(encoder, read, size, self.device)
+def _predictor_of(network: nn.Module, encoder: nn.Module | None, scale: int) -> Predictor:
+    """The predictor of a network that nothing else is known of."""
+    if encoder is not None:
+        return CodePredictor({"g": network, "e": encoder}, scale)
+    if takes_code(network):
+        raise ValueError(f"{type(network).__name__} restores by a degradation code; give the encoder that makes it")
+    return NetworkPredictor({"g": network}, scale)
 
 
 def _path(given: str | Path | None) -> Path | None:

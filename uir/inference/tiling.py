@@ -74,7 +74,7 @@ def _rise(distance: Tensor, overlap: int) -> Tensor:
 
 def tiled_rows(
     read: Read,
-    run: Callable[[Tensor], Tensor],
+    run: Callable[[Tensor, slice, slice], Tensor],
     size: tuple[int, int],
     *,
     tile: int,
@@ -88,7 +88,7 @@ def tiled_rows(
 
     Args:
         read: gives a part of the image.
-        run: [B, C, h, w] to [B, D, h·scale, w·scale], on the CPU.
+        run: [B, C, h, w] to [B, D, h·scale, w·scale], on the CPU; it is told the rows and columns too.
         size: height and width of the image.
         tile: side of the tiles in pixels, a multiple of `multiple`.
         overlap: pixels that neighbours share at least, up to half the tile.
@@ -119,7 +119,7 @@ def tiled_rows(
 
 def _band(
     read: Read,
-    run: Callable[[Tensor], Tensor],
+    run: Callable[[Tensor, slice, slice], Tensor],
     rows: slice,
     lefts: list[int],
     across: list[Tensor],
@@ -128,7 +128,8 @@ def _band(
     scale: int,
 ) -> Tensor:
     """One row of tiles, blended: [B, D, h·scale, width·scale]."""
-    restored = [run(read(rows, slice(left, min(left + tile, width)))) for left in lefts]
+    parts = [slice(left, min(left + tile, width)) for left in lefts]
+    restored = [run(read(rows, columns), rows, columns) for columns in parts]
     band = restored[0].new_zeros(*restored[0].shape[:-1], width * scale)
     for left, share, part in zip(lefts, across, restored, strict=True):
         band[..., left * scale : left * scale + len(share)] += part * share

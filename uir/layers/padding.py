@@ -10,7 +10,7 @@ def pad_to_multiple(image: Tensor, multiple: int, mode: str = "reflect") -> Tens
     """Pad the right and bottom edges of [B, C, H, W] so that H and W become multiples of `multiple`.
 
     Args:
-        image: [B, C, H, W].
+        image: [B, C, H, W], or clips [B, T, C, H, W].
         multiple: at least 1.
         mode: one of `torch.nn.functional.pad`'s: reflect, replicate, constant (zeros), circular. Reflection needs an
             image larger than the padding; a smaller one is padded by repeating its edge.
@@ -24,6 +24,8 @@ def pad_to_multiple(image: Tensor, multiple: int, mode: str = "reflect") -> Tens
     bottom, right = -height % multiple, -width % multiple
     if bottom == right == 0:
         return image
+    if image.ndim == 5:
+        return pad_to_multiple(image.flatten(0, 1), multiple, mode).unflatten(0, image.shape[:2])
     fits = mode != "reflect" or (bottom < height and right < width)
     return F.pad(image, (0, right, 0, bottom), mode=mode if fits else "replicate")
 

@@ -1,8 +1,11 @@
 """A metric from its entry in an option file.
 
-Three forms of metric can be named there, and all become a `Metric`, which takes float RGB tensors:
+Four forms of metric can be named there, and all take float RGB tensors:
 
 - a class: built with the entry's arguments, called with two tensors, `(restored, gt)`;
+- a class with `update` and `compute`, a metric of a whole set: `update(restored, gt)` returns what an image adds, such
+  as its features, and `compute(contributions)` is called once with those of all images, in their order. It keeps
+  nothing itself, so that images may be shared over any number of processes;
 - a function of `(restored, gt, ...)`, or in BasicSR's tensor form, whose name ends in `_pt`: called with two tensors;
 - any other function is in BasicSR's form: called with uint8 BGR arrays [H, W, C] as `img` and `img2`, image by image.
 
@@ -13,7 +16,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,7 +71,43 @@ class Metric:
         return self._score(restored, gt)
 
 
-def build_metric(spec: Mapping[str, Any], where: str = "") -> Metric:
+@dataclass(frozen=True)
+class SetMetric:
+    """A metric of a whole set of images, such as a Fréchet distance or a correlation.
+
+    Attributes:
+        name: `type` of its entry.
+        better: `higher` or `lower`.
+        needs_reference: whether it compares with a ground truth.
+    """
+
+    name: str
+    better: str
+    needs_reference: bool
+    _metric: Any
+
+    def describe(self) -> str:
+        """The metric and its choices."""
+        return self._metric.describe() if hasattr(self._metric, "describe") else self.name
+
+    def contribution(self, restored: Tensor, gt: Tensor | None = None) -> Any:
+        """What an image adds to the metric, as the class's `update` returns it.
+
+        Args:
+            restored, gt: float RGB [B, C, H, W] in [0, 1]; `gt` only where `needs_reference`.
+        """
+        if not self.needs_reference:
+            return self._metric.update(restored)
+        if gt is None:
+            raise ValueError(f"metric {self.name} compares with a ground truth, but the dataset has none")
+        return self._metric.update(restored, gt)
+
+    def result(self, contributions: Sequence[Any]) -> float:
+        """The metric of all images, from what each of them added, in their order."""
+        return float(self._metric.compute(list(contributions)))
+
+
+def build_metric(spec: Mapping[str, Any], where: str = "") -> Metric | SetMetric:
     """Build the metric that an option file names.
 
     Args:
@@ -94,7 +133,10 @@ def build_metric(spec: Mapping[str, Any], where: str = "") -> Metric:
         _check_arguments(target, signature, arguments, place)
     try:
         if inspect.isclass(target):
-            return _from_object(name, better, build(METRIC_REGISTRY, {"type": name, **arguments}))
+            metric = build(METRIC_REGISTRY, {"type": name, **arguments})
+            if hasattr(metric, "update") and hasattr(metric, "compute"):
+                return SetMetric(name, better, getattr(metric, "needs_reference", True), metric)
+            return _from_object(name, better, metric)
         if target in _OWN_FORM:
             return _from_object(name, better, _OWN_FORM[target](**_own_arguments(**arguments)))
     except ValueError as error:

@@ -13,13 +13,14 @@ from uir.registry import MODEL_REGISTRY
 from uir.registry.components import signature_of
 
 
-def build_model(loaded: OptionFile, device: torch.device, resume_iter: int | None = None) -> Any:
+def build_model(loaded: OptionFile, device: torch.device, resume_iter: int | None = None, dataset: Any = None) -> Any:
     """The training method of an option file, with its networks.
 
     A class in BasicSR's manner receives a dictionary; uir's receive keyword arguments.
 
     Args:
         resume_iter: the iteration that a run in BasicSR's manner goes on from; it loads its networks while it is built.
+        dataset: the training set, whose `labels` and `gives` (names of what its batches hold) the method is told.
     """
     options = loaded.options
     target = MODEL_REGISTRY.get(options.model_type)
@@ -47,4 +48,6 @@ def build_model(loaded: OptionFile, device: torch.device, resume_iter: int | Non
         grad_clip=options.grad_clip,
         find_unused_parameters=options.find_unused_parameters,
         device=device,
+        labels=tuple(getattr(dataset, "labels", ())),
+        batch_values=tuple(getattr(dataset, "gives", ())),
     )

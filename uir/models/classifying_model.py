@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,8 +13,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from uir.config.roles import Role
-from uir.config.schema import Component, PathOptions, TrainOptions
+from uir.config.schema import Component, TrainOptions
 from uir.core.checkpoint import read_weights
+from uir.degradations.record import DegradationRecord, RecordBatch
+from uir.layers.code_widths import evaluating
 from uir.layers.padding import pad_to_multiple
 from uir.layers.tapped import TappedRestorer
 from uir.models.base_model import BaseModel
@@ -51,9 +52,8 @@ class ClassifyingModel(BaseModel):
 
     The classifier is called with the batch and the features at `network_g.feature_points()`, fine to coarse, and gives
     logits [B, K]. Its constructor is given `feature_points` (those, in that order), `feature_dims` (their channels),
-    `downsample` (they are tokens) and `num_classes`, where it takes them and the file does not say them or says `~`. It
-    is built when its classes are known: at once where `train.labels` or the card of its weights name them, else when
-    the training loop tells the labels of the training set.
+    `downsample` (they are tokens) and `num_classes`, where it takes them and the file does not say them or says `~`.
+    The classes are those of `train.labels`, or those on the card of its weights, or the labels of the training set.
 
     Classes are names; the order of the datasets in a file means nothing. The loss `classify_opt` is called with the
     logits and class indices [B], or 0 or 1 for each class [B, K] where there is `train.label_parts`.
@@ -66,64 +66,49 @@ class ClassifyingModel(BaseModel):
 
     train_opt: ClassifyingOptions
     net_dc: Any
-    tapped: TappedRestorer
     _classes: LabelClasses | None = None
     _ema_tapped: TappedRestorer | None = None
 
-    # --- classes, and the classifier that they size ---
+    # --- construction ---
 
-    def __init__(self, **arguments: Any) -> None:
+    def prepare(self) -> None:
+        """The classes: those that the file or the weights name, else those of the training set's labels."""
+        super().prepare()
         self._said: set[str] = set()
-        super().__init__(**arguments)
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Names of the classes; empty until they are known."""
-        return self._classes.names if self._classes is not None else ()
-
-    @labels.setter
-    def labels(self, labels: Iterable[str]) -> None:
-        """Take the labels of the training set: make the classes of them, or check them against those there are."""
-        found = tuple(labels)
+        self._classes = self._known_classes()
         if self._classes is not None:
-            self._classes.check(found)
-            return
-        parts = self.train_opt.label_parts
-        if not found:
+            self._classes.check(self.labels)
+        elif self.is_train:
+            self._classes = self._classes_of(self.labels)
+        elif self.components.pop("dc", None) is not None:
+            file = getattr(self.path, "pretrain_network_dc", None)
+            logger.warning(
+                "network_dc is left out and top1 not measured: %s names its classes; give it weights that uir "
+                "has written (path.pretrain_network_dc)",
+                f"nothing in {file}" if file else "nothing",
+            )
+        self.labels = self._classes.names if self._classes is not None else ()
+        missing = [slot for slot in self.loss_slots if self.is_train and slot not in self.slots_of_losses()]
+        if missing:
+            raise ValueError(f"train: {type(self).__name__} lacks the loss {missing[0]}")
+
+    def _classes_of(self, labels: tuple[str, ...]) -> LabelClasses:
+        if not labels:
             raise ValueError(
                 "the training set names no labels; give its datasets `label: <name>`, make them tasks of a "
                 "MultiTaskDataset, or write train.labels"
             )
-        self._classes = LabelClasses(classes_of(found, parts), parts)
-        self._build_network("dc", self.components["dc"], self._path)
-        self._init_training(self._path)
+        parts = self.train_opt.label_parts
+        return LabelClasses(classes_of(labels, parts), parts)
 
-    def _build_network(self, role: str, component: Component, path: PathOptions) -> None:
-        if role == "dc":
-            self._path = path
-            self._classes = self._classes or self._known_classes(path)
-            if self._classes is None:
-                if not self.is_train:
-                    file = getattr(path, "pretrain_network_dc", None)
-                    logger.warning(
-                        "network_dc is left out and top1 not measured: %s names its classes; give it weights that uir "
-                        "has written (path.pretrain_network_dc)",
-                        f"nothing in {file}" if file else "nothing",
-                    )
-                return
-            self._check_sizes(component)
-            said = {key: value for key, value in component.spec().items() if value is not None}
-            component = Component.model_validate(said)
-        super()._build_network(role, component, path)
-
-    def _known_classes(self, path: PathOptions) -> LabelClasses | None:
+    def _known_classes(self) -> LabelClasses | None:
         """The classes that the file or the weights name."""
         written: list[str] | None = self.train_opt.labels if self.is_train else None
-        file: Path | None = getattr(path, "pretrain_network_dc", None)
+        file: Path | None = getattr(self.path, "pretrain_network_dc", None)
         card = read_weights(file)[1] if file is not None else {}
         trained = list(card.get("labels", ()))
         parts = (self.train_opt.label_parts if self.is_train else {}) or card.get("label_parts", {})
-        if written and trained and written != trained and getattr(path, "strict_load_dc", True):
+        if written and trained and written != trained and getattr(self.path, "strict_load_dc", True):
             raise ValueError(
                 f"train.labels: {', '.join(written)}; the weights of network_dc ({file}) were trained on "
                 f"{', '.join(trained)}; remove train.labels, or take other weights"
@@ -149,7 +134,8 @@ class ClassifyingModel(BaseModel):
     def network_sizes(self, role: str) -> dict[str, Any]:
         """Sizes of the classifier."""
         if role != "dc":
-            return {}
+            return super().network_sizes(role)
+        self._check_sizes(self.components[role])
         points = self.tapped.points
         return {
             "feature_points": points,
@@ -163,27 +149,18 @@ class ClassifyingModel(BaseModel):
 
     def step_module(self, role: str, network: nn.Module) -> nn.Module:
         """The restorer, tapped; the classifier as it is."""
-        if role != "g":
-            return network
-        if self._compile:
-            torch.compiler.reset()  # it does not tell hooks apart: the graph of an earlier stage could be taken
-        self.tapped = self.make_tapped(network)
-        return self.tapped
+        return self.make_tapped(network) if role == "g" else network
+
+    @property
+    def tapped(self) -> TappedRestorer:
+        """The restorer with its features, as the step runs it."""
+        tapped = self.stepped["g"]
+        assert isinstance(tapped, TappedRestorer)  # `make_tapped` made it
+        return tapped
 
     def make_tapped(self, network: nn.Module) -> TappedRestorer:
         """The restorer with its features, as the step needs it."""
         return TappedRestorer(network, self.train_opt.taps if self.is_train else None)
-
-    def _init_training(self, path: PathOptions) -> None:
-        if "dc" not in self.bare:
-            return  # its classes are not known yet
-        super()._init_training(path)
-        missing = [slot for slot in self.loss_slots if slot not in self.losses]
-        if missing:
-            raise ValueError(f"train: {type(self).__name__} lacks the loss {missing[0]}")
-        for role, held in self.network_roles.items():
-            if held.trained is False:
-                self.bare[role].eval()
 
     # --- the parts of a step ---
 
@@ -192,30 +169,17 @@ class ClassifyingModel(BaseModel):
         super().feed_data(data)
         if self._classes is None:
             raise ValueError("the classes are not known; write train.labels")
-        self.target = self._classes.target(_labels_of(data)).to(self.device)
+        self.target = self._classes.target(_records_of(data)).to(self.device)
 
-    def clean_images(self) -> Tensor:
-        """`gt` of the batch.
-
-        Raises:
-            ValueError: it has none.
-        """
-        if self.gt is None:
-            raise ValueError("training needs `gt`, and the dataset gives none; use a paired or a degraded dataset")
-        return self.gt
-
-    def pixel_loss(self, restored: Tensor | None, gt: Tensor) -> Tensor:
+    def pixel_loss(self, restored: Tensor | None) -> Tensor:
         """`pixel_opt` of restored images.
 
         Raises:
             ValueError: they have not the size of `gt`.
         """
-        if restored is None or restored.shape != gt.shape:
-            got = None if restored is None else tuple(restored.shape)
-            raise ValueError(
-                f"network_g made {got} of the batch, gt is {tuple(gt.shape)}; does `scale` ({self.scale}) fit?"
-            )
-        value: Tensor = self.losses["pixel_opt"](restored.float(), gt)
+        if restored is None:
+            raise ValueError("the restorer stopped at its features; a pixel loss needs what it restores")
+        value: Tensor = self.losses["pixel_opt"](self.fits_gt(restored.float()), self.gt)
         return value
 
     def classification_loss(self, lq: Tensor, features: list[Tensor]) -> Tensor:
@@ -234,18 +198,18 @@ class ClassifyingModel(BaseModel):
             self._ema_tapped = self._ema_tapped or TappedRestorer(network, [point.name for point in tapped.points])
             tapped = self._ema_tapped
         lq = pad_to_multiple(lq, getattr(network, "pad_multiple", 1))
-        with torch.no_grad(), self.autocast(), _evaluating(network, head):
+        with torch.no_grad(), self.autocast(), evaluating(network, head):
             _, features = tapped.run(lq, stop=True)
             logits: Tensor = head(lq, features).float()
         return logits
 
     def extra_measures(self, batch: Mapping[str, Any]) -> dict[str, float]:
         """`top1`: whether a validation image with a label is classified right (with parts, in all classes)."""
-        labels = _labels_of(batch)
-        if self._classes is None or None in labels:
+        records = _records_of(batch)
+        if self._classes is None or None in records.labels:
             return {}
         try:
-            target = self._classes.target(labels)
+            target = self._classes.target(records)
         except ValueError as error:  # a validation set may show what was not trained on
             if str(error) not in self._said:
                 logger.warning("top1 is not measured: %s", error)
@@ -273,20 +237,7 @@ class ClassifyingModel(BaseModel):
         super().resume_training(state, models)
 
 
-def _labels_of(batch: Mapping[str, Any]) -> tuple[str | None, ...]:
-    """The label of each image; None where its record has none, or it has no record."""
+def _records_of(batch: Mapping[str, Any]) -> RecordBatch:
+    """The record of each image; unknown ones where the batch has none."""
     records = batch.get("degradation")
-    return (None,) * len(batch["lq"]) if records is None else tuple(records.labels)
-
-
-@contextmanager
-def _evaluating(*networks: nn.Module) -> Iterator[None]:
-    """Networks in evaluation mode, and back in theirs afterwards."""
-    modes = [network.training for network in networks]
-    for network in networks:
-        network.eval()
-    try:
-        yield
-    finally:
-        for network, mode in zip(networks, modes, strict=True):
-            network.train(mode)
+    return RecordBatch(DegradationRecord(None) for _ in batch["lq"]) if records is None else records

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import ClassVar
 
 from uir.config.roles import Role
-from uir.config.schema import PathOptions
 from uir.models.classifying_model import CLASSIFIER, logger
 from uir.models.dct_model import DCTModel
 from uir.registry import MODEL_REGISTRY
@@ -26,7 +25,8 @@ class DCDistModel(DCTModel):
         "dc": replace(CLASSIFIER, required_in=frozenset({"train"}), trained=False, averaged=False),
     }
 
-    def _init_training(self, path: PathOptions) -> None:
-        super()._init_training(path)
-        if "dc" in self.bare and getattr(path, "pretrain_network_dc", None) is None:
+    def start_training(self) -> None:
+        """As every method; a classifier without weights is worth a warning."""
+        super().start_training()
+        if getattr(self.path, "pretrain_network_dc", None) is None:
             logger.warning("path.pretrain_network_dc is missing: the classifier that guides network_g is untrained")

@@ -39,6 +39,6 @@ class DCPTModel(ClassifyingModel):
         gt = self.clean_images()
         restored, features = self.net_g(gt, self.lq)
         return {
-            "l_pix": self.pixel_loss(restored, gt),
+            "l_pix": self.pixel_loss(restored),
             "l_classify": self.classification_loss(self.lq, features),
         }

@@ -18,9 +18,8 @@ class DCTModel(ClassifyingModel):
 
     def compute_losses(self) -> dict[str, Tensor]:
         """The losses of the batch."""
-        gt = self.clean_images()
         restored, features = self.net_g(self.lq)
         return {
-            "l_pix": self.pixel_loss(restored, gt),
+            "l_pix": self.pixel_loss(restored),
             "l_classify": self.classification_loss(self.lq, features),
         }

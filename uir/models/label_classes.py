@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
+
+from uir.degradations.record import RecordBatch
+from uir.degradations.record_vectoriser import ClassIndex, LabelParts
 
 
 @dataclass(frozen=True)
@@ -48,23 +50,20 @@ class LabelClasses:
                     "(train.labels, else those that the weights of network_dc were trained on)"
                 )
 
-    def target(self, labels: Sequence[str | None]) -> Tensor:
+    def target(self, records: RecordBatch) -> Tensor:
         """What the classifier should say: class indices, int64 [B]; with parts 0 or 1 for each class, float32 [B, K].
 
         Raises:
             ValueError: an image has no label, or an unknown one.
         """
-        named = [label for label in labels if label is not None]
-        if len(named) < len(labels):
+        self.check(label for label in records.labels if label is not None)
+        targets = (LabelParts(self.names, self.parts) if self.several else ClassIndex(self.names))(records)
+        if not bool(targets.mask.all()):
             raise ValueError(
                 "an image has no label to classify; give its dataset `label: <name>`, or make it a task of a "
                 "MultiTaskDataset"
             )
-        self.check(named)
-        if not self.several:
-            return torch.tensor([self.names.index(label) for label in named])
-        rows = [[float(name in self.parts.get(label, (label,))) for name in self.names] for label in named]
-        return torch.tensor(rows)
+        return targets.values if self.several else targets.values[:, 0]
 
     def hits(self, logits: Tensor, target: Tensor) -> Tensor:
         """Whether each image [B, K] is classified right: by the largest logit, with parts by the sign of each."""

@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from uir.config.schema import PathOptions, TrainOptions
+from uir.config.schema import TrainOptions
 from uir.core.distributed import gathered, rank_and_world
 from uir.core.seeds import derive_seed
 from uir.layers.patch_mask import hide, patch_mask
@@ -106,8 +106,9 @@ class MaskDCPTModel(ClassifyingModel):
             return TappedRestorer(network)
         return _MaskedStep(network, self.train_opt.taps, self.train_opt.remask)
 
-    def _init_training(self, path: PathOptions) -> None:
-        super()._init_training(path)
+    def start_training(self) -> None:
+        """As every method; the masks start too."""
+        super().start_training()
         self._seed: int = gathered(torch.initial_seed())[0]  # the run's; other processes have others
         multiple: int = getattr(self.bare["g"], "pad_multiple", 1)
         self._patch = self.train_opt.mask_patch or (multiple if multiple > 1 else 16)
@@ -116,23 +117,22 @@ class MaskDCPTModel(ClassifyingModel):
     def optimize_parameters(self, current_iter: int) -> None:
         """Gradients of the batch that was fed, with masks of its own."""
         super().optimize_parameters(current_iter)
-        if self._micro_batch == 0:
+        if self.micro_batch == 0:
             self._steps += 1
 
     def compute_losses(self) -> dict[str, Tensor]:
         """The losses of the batch."""
-        gt = self.clean_images()
         mask = self._draw_mask().to(self.device)
         restored, features = self.net_g(self.lq, mask)
         return {
-            "l_pix": self.pixel_loss(restored, gt),
+            "l_pix": self.pixel_loss(restored),
             "l_classify": self.classification_loss(self.lq * mask, features),
         }
 
     def _draw_mask(self) -> Tensor:
         rank, world = rank_and_world()
         count = len(self.lq)
-        places = [(self._micro_batch * count + index) * world + rank for index in range(count)]
+        places = [(self.micro_batch * count + index) * world + rank for index in range(count)]
         seeds = [derive_seed(self._seed, "mask", self._steps + 1, place) for place in places]
         height, width = self.lq.shape[-2:]
         return patch_mask(seeds, height, width, self._patch, self.train_opt.mask_ratio)

@@ -66,11 +66,17 @@ class Registry:
 
     # --- registering ---
 
-    def register(self, obj: Any = None, suffix: str | None = None) -> Any:
-        """Register a class or function under its own name: decorator `@REG.register()` or call `REG.register(obj)`."""
+    def register(self, obj: Any = None, suffix: str | None = None, *, name: str | None = None) -> Any:
+        """Register a class or function: decorator `@REG.register()` or call `REG.register(obj)`.
+
+        Args:
+            obj: what to register; None makes a decorator.
+            suffix: put behind its name.
+            name: the name to register it by; default its own.
+        """
         if obj is None:
-            return lambda target: self.register(target, suffix)
-        name = f"{obj.__name__}_{suffix}" if suffix else obj.__name__
+            return lambda target: self.register(target, suffix, name=name)
+        name = name or (f"{obj.__name__}_{suffix}" if suffix else obj.__name__)
         origin: Origin = "uir" if obj.__module__.partition(".")[0] == "uir" else "plugin"
         held = self._objects[origin].get(name)
         if held is not None and held is not obj:
@@ -238,5 +244,18 @@ REGISTRIES: dict[str, Registry] = {
 OBSERVERS = Registry("observer", [("uir.analysis", "observer")])
 """What watches a validation; uir's own are the files `uir/analysis/*_observer.py` (see `uir.metrics.observers`)."""
 
-TABLES: dict[str, Registry] = {**REGISTRIES, "observers": OBSERVERS}
+PREDICTORS = Registry("predictor", [("uir.inference", "predictor")])
+"""How a method restores (see `uir.inference.predictor`)."""
+VECTORISERS = Registry("vectoriser", [("uir.degradations", "vectoriser")])
+"""From records of degradations to numbers to learn from (see `uir.degradations.record_vectoriser`)."""
+MODULATORS = Registry("modulator", [("uir.layers", "modulator")])
+"""Layers by which a degradation code steers a backbone (see `uir.layers.code_modulator`)."""
+
+TABLES: dict[str, Registry] = {
+    **REGISTRIES,
+    "observers": OBSERVERS,
+    "predictors": PREDICTORS,
+    "vectorisers": VECTORISERS,
+    "modulators": MODULATORS,
+}
 """Everything that `{type: Name, ...}` can name: the six registries, and the small tables beside them."""

@@ -1,24 +1,24 @@
 """From records to what a method learns from: class, multi-hot, severity, kernel; each with a mask of what is known.
 
-A vectoriser is a plain class chosen by name through `VECTORISERS`; called with a `RecordBatch` it returns `Targets`.
+A vectoriser is a class in the table `VECTORISERS`, chosen by name; called with a `RecordBatch` it returns `Targets`.
+A loss asks for one by `record.<name>` in its `inputs`; `train.vectorisers` of an option file gives its arguments.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from uir.degradations.blur_degradation import kernel_of
-from uir.degradations.dasr_vector import DASRLiangVector
 from uir.degradations.kernel_pca import encode_kernels
 from uir.degradations.record import DegradationRecord, RecordBatch
 from uir.degradations.targets import Targets
-from uir.registry import DEGRADATION_REGISTRY
+from uir.registry import DEGRADATION_REGISTRY, VECTORISERS
 
 
+@VECTORISERS.register(name="class")
 class ClassIndex:
     """The index of the record's label; unknown where there is none. Values int64 [B, 1].
 
@@ -43,6 +43,37 @@ class ClassIndex:
         return Targets(torch.tensor(values), torch.tensor(mask))
 
 
+@VECTORISERS.register(name="label_parts")
+class LabelParts:
+    """0 or 1 for each class that a record's label is made of; unknown where there is none. Values float32 [B, K].
+
+    Args:
+        labels: the classes in order.
+        parts: the classes that make up a composite label, `{haze_rain: [haze, rain]}`; others stand for themselves.
+    """
+
+    def __init__(self, labels: Sequence[str], parts: Mapping[str, Sequence[str]]) -> None:
+        self.labels, self.parts = tuple(labels), parts
+
+    def __call__(self, records: RecordBatch) -> Targets:
+        """See the class.
+
+        Raises:
+            ValueError: a label, or a part of one, is not in the list.
+        """
+        rows = [self._row(label) if label is not None else [0.0] * len(self.labels) for label in records.labels]
+        mask = [[label is not None] * len(self.labels) for label in records.labels]
+        return Targets(torch.tensor(rows), torch.tensor(mask))
+
+    def _row(self, label: str) -> list[float]:
+        parts = self.parts.get(label, (label,))
+        unknown = [part for part in parts if part not in self.labels]
+        if unknown:
+            raise ValueError(f"LabelParts: the label {unknown[0]!r} is none of {', '.join(self.labels)}")
+        return [float(name in parts) for name in self.labels]
+
+
+@VECTORISERS.register(name="multi_hot")
 class MultiHot:
     """1 for each family of ops that the record holds; unknown where the history is. Values [B, F].
 
@@ -59,6 +90,7 @@ class MultiHot:
         return Targets(torch.tensor(rows), _known(records, len(self.families)))
 
 
+@VECTORISERS.register(name="severity")
 class Severity:
     """How severe each family is, 0 absent to 1 the strongest of the literature; the worst step counts. Values [B, F].
 
@@ -82,6 +114,7 @@ class Severity:
         return Targets(torch.tensor(rows), _known(records, len(self.families)))
 
 
+@VECTORISERS.register(name="kernel_pca")
 class KernelCode:
     """The first blur's kernel, projected on its principal components (10 in IKC, 15 in SRMD and MANet). Values [B, P].
 
@@ -116,15 +149,6 @@ class KernelCode:
             raise ValueError(f"KernelCode: the kernel is {kernel.shape[-1]} px wide, the matrix is for {self.side} px")
         centred[margin : margin + kernel.shape[-1], margin : margin + kernel.shape[-1]] = kernel
         return centred
-
-
-VECTORISERS: dict[str, Callable[..., Any]] = {
-    "class": ClassIndex,
-    "multi_hot": MultiHot,
-    "severity": Severity,
-    "dasr_liang": DASRLiangVector,
-    "kernel_pca": KernelCode,
-}
 
 
 def _families_of(record: DegradationRecord) -> set[str]:

@@ -10,6 +10,7 @@ import torch
 
 from uir.degradations.record import MARK, DegradationRecord, RecordBatch, Step
 from uir.degradations.targets import Targets
+from uir.registry import VECTORISERS
 
 LENGTH, SCALE = 33, 4
 MODES = ("area", "bilinear", "bicubic")
@@ -45,6 +46,7 @@ ABSOLUTE: dict[str, Range] = {
 """One scale for all levels, so that a number means the same in each of them."""
 
 
+@VECTORISERS.register(name="dasr_liang")
 class DASRLiangVector:
     """Blur, resize, noise, JPEG and the final steps of the `dasr_liang` recipe as 33 numbers. Values [B, 33].
 

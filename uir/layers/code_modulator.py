@@ -1,4 +1,4 @@
-"""Modulators: layers `(x, code) -> x` by which a degradation code steers a backbone, chosen by name.
+"""Modulators: layers `(x, code) -> x` by which a degradation code steers a backbone, in the table `MODULATORS`.
 
 A modulator is built with the channels of the features and of the code, and takes features [B, channels, H, W] and a
 code [B, code_channels] ("vector"), or [B, code_channels, h, w] ("map") where its attribute `takes` says so.
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from uir.layers.degradation_aware_conv import DAConv, DQAConv, RegionDAConv
+from uir.registry import MODULATORS, UnknownNameError
 
 
 def as_map(code: Tensor, x: Tensor) -> Tensor:
@@ -25,6 +26,7 @@ def as_map(code: Tensor, x: Tensor) -> Tensor:
     return F.interpolate(code, x.shape[-2:], mode="bilinear", align_corners=False)
 
 
+@MODULATORS.register(name="sft")
 class SFT(nn.Module):
     """Spatial feature transform (Wang et al., CVPR 2018; as AirNet writes it): x · gamma(code) + beta(code).
 
@@ -55,6 +57,7 @@ class SFT(nn.Module):
         return x * self.conv_gamma(code) + self.conv_beta(code)
 
 
+@MODULATORS.register(name="stretch")
 class Stretch(nn.Module):
     """Dimensionality stretching (SRMD, Zhang et al., CVPR 2018): the code, repeated over all pixels, is concatenated
     to the features, and a 3×3 convolution takes both in.
@@ -77,20 +80,15 @@ class Stretch(nn.Module):
         return stretched
 
 
-MODULATORS: dict[str, type[nn.Module]] = {
-    "da_conv": DAConv,
-    "dqa": DQAConv,
-    "region_da": RegionDAConv,
-    "sft": SFT,
-    "stretch": Stretch,
-}
+for _name, _class in {"da_conv": DAConv, "dqa": DQAConv, "region_da": RegionDAConv}.items():
+    MODULATORS.register(_class, name=_name)
 
 
 def build_modulator(name: str, channels: int, code_channels: int, field: str = "vector", **arguments: Any) -> nn.Module:
     """A modulator by its name.
 
     Args:
-        name: a key of `MODULATORS`.
+        name: of the table `MODULATORS`.
         channels: of the features.
         code_channels: of the code.
         field: what it will be given, "vector" or "map".
@@ -99,15 +97,17 @@ def build_modulator(name: str, channels: int, code_channels: int, field: str = "
     Raises:
         ValueError: there is no such modulator, it cannot take that field, or it has no such argument.
     """
-    if name not in MODULATORS:
-        raise ValueError(f"modulator: there is no '{name}'; there are {', '.join(MODULATORS)}")
-    cls = MODULATORS[name]
+    try:
+        cls = MODULATORS.get(name)
+    except UnknownNameError:
+        raise ValueError(f"modulator: there is no '{name}'; there are {', '.join(MODULATORS.keys())}") from None
     takes: tuple[str, ...] = getattr(cls, "takes", ("vector",))
     if field not in takes:
-        able = [other for other, held in MODULATORS.items() if field in getattr(held, "takes", ())]
+        able = [other for other, modulator in MODULATORS if field in getattr(modulator, "takes", ())]
         raise ValueError(f"modulator '{name}' cannot be steered by a code's {field}; {', '.join(able)} can")
     known = [key for key in inspect.signature(cls).parameters if key not in ("channels", "code_channels")]
     unknown = [key for key in arguments if key not in known]
     if unknown:
         raise ValueError(f"modulator '{name}' has no argument {unknown[0]}; it has {', '.join(known) or 'none'}")
-    return cls(channels, code_channels, **arguments)
+    modulator: nn.Module = cls(channels, code_channels, **arguments)
+    return modulator

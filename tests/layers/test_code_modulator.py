@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from uir.layers.code_modulator import MODULATORS, SFT, Stretch, build_modulator
 from uir.layers.degradation_aware_conv import DAConv, DQAConv, RegionDAConv, depthwise_per_image, in_fast_order
-from uir.layers.modulation import MODULATORS, SFT, Stretch, build_modulator
 
 
 def randomised(layer, seed=0):
@@ -118,7 +118,7 @@ def test_a_constant_map_steers_as_its_vector_does(name):
         torch.testing.assert_close(layer(x, code), layer(x, vector))
 
 
-@pytest.mark.parametrize("name", MODULATORS)
+@pytest.mark.parametrize("name", MODULATORS.keys())
 def test_every_modulator_keeps_the_shape_and_learns_from_the_code(name):
     layer = randomised(build_modulator(name, 8, 9))
     x, code = features(2, 8, 6, 7), features(2, 9, seed=2).requires_grad_()
@@ -153,4 +153,4 @@ def test_wrong_arguments_are_refused():
 
 
 def test_every_modulator_documents_itself():
-    assert all("Args:" in (inspect.getdoc(cls) or "") for cls in MODULATORS.values())
+    assert all("Args:" in (inspect.getdoc(cls) or "") for _, cls in MODULATORS)
