@@ -55,13 +55,22 @@ def kind_of(name: str) -> str:
     return f"{name} gives {type(result).__name__}: no restored image [B, C, H, W], no DegradationCode, no logits [B, K]"
 
 
-def build_network(name: str, seed: int = 0, **changes: Any) -> nn.Module:
-    """A network of its small configuration, in eval mode; its weights depend on the seed alone."""
+def build_network(name: str, seed: int = 0, moved: float = 0.0, **changes: Any) -> nn.Module:
+    """A network of its small configuration, in eval mode; its weights depend on the seed alone.
+
+    Args:
+        name, seed: which one, of which draw.
+        moved: the deviation of what is added to every parameter, so that no branch starts switched off.
+        changes: to the configuration.
+    """
     if name not in ARCH_CONFIGS:
         pytest.fail(f"{name} has no small configuration; add one to tests/arch_configs.py")
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
-        return build("archs", {"type": f"uir:{name}", **ARCH_CONFIGS[name], **changes}).eval()
+        network = build("archs", {"type": f"uir:{name}", **ARCH_CONFIGS[name], **changes}).eval()
+        for parameter in network.parameters() if moved else ():
+            parameter.add_(torch.randn_like(parameter), alpha=moved)
+    return network
 
 
 def draw(seed: int, key: str) -> np.random.RandomState:

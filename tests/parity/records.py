@@ -1,8 +1,8 @@
 """Records of what every network gave when it agreed with its published original; they ship with the repository.
 
 Weights are not stored: they are drawn by name from a frozen generator (`fill`), whatever torch's version. A record
-holds the keys and shapes of the state dict, and each output, less its mean and over its spread, as a float16 and what is
-left of it.
+holds the keys and shapes of the state dict, and each output, less its mean and over its spread, as a float16 and
+what is left of it.
 """
 
 from __future__ import annotations
