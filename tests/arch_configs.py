@@ -1,4 +1,4 @@
-"""A small configuration of every registered backbone; one without an entry fails tests/archs/test_every_arch.py."""
+"""A small configuration of every network in ARCH_REGISTRY; one without an entry fails tests/archs/test_kinds.py."""
 
 from typing import Any
 
@@ -6,19 +6,43 @@ NAFNET = {"width": 4, "middle_blk_num": 1, "enc_blk_nums": [1, 2], "dec_blk_nums
 
 RESTORMER = {"dim": 8, "num_blocks": [1, 1, 1, 1], "num_refinement_blocks": 1, "heads": [1, 2, 2, 4]}
 
+WIDTHS = {"widths": [4, 6, 8]}
+
+# What a classifier is fed with: channels and stride of each feature.
+FEATURES: dict[str, list[tuple[int, int]]] = {
+    "FeatureClassifier": [(6, 2), (4, 1)],
+    "PromptIR_DC": [(4, 2), (6, 4)],
+    "PromptIR_NoImg_DC": [(4, 1), (6, 2), (6, 4)],
+}
+
 ARCH_CONFIGS: dict[str, dict[str, Any]] = {
     "Baseline": NAFNET,
     "Bicubic": {"scale": 2},
+    "CBDE": WIDTHS,
     "CDSR": {"scale": 2, "nf": 8, "nb": 1, "gc": 4, "code_channels": 6},
+    "CDSREncoder": {**WIDTHS, "codebook_size": 12},
     "ConditionedNet": {"scale": 3, "body": "nafnet", "num_feat": 8, "num_block": 2, "code_channels": 6},
+    "ConvBN6Encoder": WIDTHS,
+    "DAAEncoder": {**WIDTHS, "ranker_widths": [12, 10, 8]},
     "DASR": {"scale": 2, "n_groups": 2, "n_blocks": 1, "n_feats": 8, "code_channels": 6},
     "DGRN": {"n_groups": 1, "n_blocks": 1, "n_feats": 6, "map_channels": 5},
+    "FeatureClassifier": {
+        "feature_points": [
+            {"name": f"stage{index}", "channels": channels, "stride": stride}
+            for index, (channels, stride) in enumerate(FEATURES["FeatureClassifier"])
+        ],
+        "num_classes": 3,
+        "max_params": 2000,
+    },
+    "IKCPredictor": {"nf": 4, "num_params": 3},
     "IMDN": {"nf": 8, "upscale": 2, "reduction": 2},
     "IMDNAdapted": {"nf": 8, "upscale": 2, "reduction": 2, "code_channels": 6},
     "Identity": {},
     "NAFNet": NAFNET,
     "NAFNetLocal": {**NAFNET, "train_size": [1, 3, 16, 16]},
     "PromptIR": {**RESTORMER, "prompt_dims": [4, 6, 8], "prompt_len": 3, "prompt_sizes": [12, 8, 4]},
+    "PromptIR_DC": {"feature_dims": [4, 6], "num_res_blocks": 1, "num_classes": 3},
+    "PromptIR_NoImg_DC": {"feature_dims": [4, 6, 6], "num_res_blocks": 1, "num_classes": 3},
     "Restormer": RESTORMER,
     "RestormerDCPT": RESTORMER,
     "SwinIR": {
@@ -31,4 +55,5 @@ ARCH_CONFIGS: dict[str, dict[str, Any]] = {
         "upsampler": "pixelshuffle",
         "num_feat": 8,
     },
+    "TimmEncoder": {"trunk": "resnet18"},
 }

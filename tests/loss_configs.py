@@ -1,9 +1,18 @@
-"""A small configuration of every registered loss, for the tests that run over all of them."""
+"""A small configuration of every registered loss, and a value for everything that a loss may be called with."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from uir.layers.degradation_code import DegradationCode
+from uir.models.code_losses import INPUTS
+from uir.registry import LOSS_REGISTRY
 
 
 @dataclass(frozen=True)
@@ -12,27 +21,95 @@ class LossConfig:
 
     Attributes:
         arguments: of the constructor.
-        at_equality: its value where the prediction is the target; None where it has no target.
+        at_equality: its value where the prediction is the target; None where that says nothing.
         weight_argument: the constructor's factor on the result.
         vgg_layers: it needs a file of VGG weights, which holds these layers of vgg11.
+        inputs: what it is called with, where its class does not declare that.
     """
 
     arguments: dict[str, Any] = field(default_factory=dict)
-    at_equality: float | None = 0.0
+    at_equality: float | None = None
     weight_argument: str = "loss_weight"
     vgg_layers: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ("restored", "gt")
 
 
 LOSSES: dict[str, LossConfig] = {
+    "BidirectionalContrastiveLoss": LossConfig(),
     "CharbonnierLoss": LossConfig({"eps": 1e-6}, at_equality=1e-3),
-    "FFTLoss": LossConfig(),
-    "L1Loss": LossConfig(),
-    "MSELoss": LossConfig(),
+    "CodebookLoss": LossConfig(),
+    "ConditionalContrastiveLoss": LossConfig(),
+    "CrossEntropyLoss": LossConfig(inputs=("logits", "class_index")),
+    "FFTLoss": LossConfig(at_equality=0.0),
+    "FocalLoss": LossConfig(inputs=("logits", "class_index")),
+    "InfoNCELoss": LossConfig(),
+    "L1Loss": LossConfig(at_equality=0.0),
+    "MSELoss": LossConfig(at_equality=0.0),
+    "MarginRankingLoss": LossConfig(),
+    "MultiLabelBCELoss": LossConfig(inputs=("logits", "multi_hot")),
     "PSNRLoss": LossConfig(at_equality=-80.0),
     "PerceptualLoss": LossConfig(
         {"layer_weights": {"conv1_1": 0.5, "pool1": 1.0}, "vgg_type": "vgg11"},
+        at_equality=0.0,
         weight_argument="perceptual_weight",
         vgg_layers=("conv1_1",),
     ),
-    "WeightedTVLoss": LossConfig(at_equality=None),
+    "SupConLoss": LossConfig(),
+    "WeightedTVLoss": LossConfig(inputs=("restored",)),
 }
+
+B, D, K = 4, 5, 3  # images, width of a projection, classes
+
+
+def noise(*shape: int) -> Callable[[torch.Generator], Tensor]:
+    """Makes normal numbers."""
+    return lambda generator: torch.randn(*shape, generator=generator)
+
+
+def image(generator: torch.Generator) -> Tensor:
+    """Makes small images in [0, 1]."""
+    return torch.rand(2, 3, 9, 11, generator=generator)
+
+
+def code(generator: torch.Generator) -> DegradationCode:
+    """Makes the fields that losses on codes read."""
+    return DegradationCode(projection=noise(B, D)(generator), score=noise(B)(generator))
+
+
+# What the losses that declare their inputs are called with, by the names in the training methods' table.
+DECLARED: dict[str, Callable[[torch.Generator], Any]] = {
+    "restored": image,
+    "gt": image,
+    **dict.fromkeys(["code", "gt_code", "key", "restored_key", "gt_key", "lq_key_code"], code),
+    "renditions": lambda generator: [code(generator) for _ in range(5)],
+    "orders": lambda generator: torch.randint(-1, 2, (B, 5), generator=generator),
+    "labels": lambda _: torch.tensor([0, 1, 0, -1]),
+    "codebook": noise(7, D),
+    "queue": lambda generator: F.normalize(noise(6, D)(generator), dim=1),
+}
+# What classifiers are compared by; their losses declare no inputs.
+OF_CLASSIFIERS: dict[str, Callable[[torch.Generator], Any]] = {
+    "logits": noise(B, K),
+    "class_index": lambda _: torch.tensor([2, 0, 1, 0]),
+    "multi_hot": lambda generator: torch.randint(0, 2, (B, K), generator=generator).float(),
+}
+
+
+def input_names(name: str) -> tuple[str, ...]:
+    """What a loss is called with, in order."""
+    declared: tuple[str, ...] = getattr(LOSS_REGISTRY.get(name), "inputs", LOSSES[name].inputs)
+    return declared
+
+
+def made_values(name: str, seed: int = 1) -> list[Any]:
+    """A value for each input of a loss.
+
+    Raises:
+        ValueError: nothing is known of an input.
+    """
+    generator, makers = torch.Generator().manual_seed(seed), DECLARED | OF_CLASSIFIERS
+    unknown = [entry for entry in input_names(name) if entry not in makers]
+    if unknown:
+        known = "" if unknown[0] in INPUTS else "; no training method offers it either"
+        raise ValueError(f"{name} is called with '{unknown[0]}'; say in tests/loss_configs.py how it is made{known}")
+    return [makers[entry](generator) for entry in input_names(name)]

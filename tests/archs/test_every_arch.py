@@ -7,44 +7,28 @@ import shutil
 
 import pytest
 import torch
-from arch_configs import ARCH_CONFIGS
+from small_networks import build_network, made_code, networks_of
 from torch import Tensor, nn
 
-from uir.layers.degradation_code import DegradationCode
 from uir.layers.features import FeatureTap
-from uir.registry import ARCH_REGISTRY
 from uir.registry.components import build
 
-BACKBONES = [name for name, cls in ARCH_REGISTRY if cls.__module__.startswith("uir.archs.")]
 ODD_HEIGHT, ODD_WIDTH = 37, 51
 
 
 def build_small(name: str, seed: int = 0) -> nn.Module:
     """A backbone of its small configuration; weights drawn so that no branch starts switched off."""
-    if name not in ARCH_CONFIGS:
-        pytest.fail(f"{name} has no configuration in tests/arch_configs.py")
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(seed)
-        network = build("archs", {"type": f"uir:{name}", **ARCH_CONFIGS[name]})
-        for parameter in network.parameters():
-            parameter.add_(torch.randn_like(parameter), alpha=0.1)
+    network = build_network(name, seed, moved=0.1)
     if hasattr(network, "code_channels") or hasattr(network, "map_channels"):
-        network.register_forward_pre_hook(lambda network, inputs: (*inputs, made_up_code(network, *inputs)))
-    return network.eval()
-
-
-def made_up_code(network: nn.Module, lq: Tensor) -> DegradationCode:
-    """A code as wide as the network takes it, each image's made of that image alone."""
-    vector = torch.linspace(-1, 1, getattr(network, "code_channels", 1)) * lq.mean((1, 2, 3))[:, None]
-    strengths = torch.linspace(-1, 1, getattr(network, "map_channels", 1))
-    return DegradationCode(vector=vector, map=strengths[:, None, None] * lq[:, :1])
+        network.register_forward_pre_hook(lambda network, inputs: (*inputs, made_code(network, *inputs)))
+    return network
 
 
 def odd_image(batch: int = 2) -> Tensor:
     return torch.rand(batch, 3, ODD_HEIGHT, ODD_WIDTH, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.fixture(params=BACKBONES)
+@pytest.fixture(params=networks_of("backbone"))
 def name(request) -> str:
     return request.param
 

@@ -1,4 +1,4 @@
-"""What holds for every encoder that gives a degradation code."""
+"""What holds for every registered network that gives a degradation code."""
 
 from __future__ import annotations
 
@@ -6,33 +6,10 @@ import dataclasses
 
 import pytest
 import torch
+from small_networks import build_network, networks_of
 from torch import Tensor, nn
 
 from uir.layers.degradation_code import DegradationCode
-from uir.registry import ARCH_REGISTRY
-from uir.registry.components import build
-
-ENCODER_CONFIGS = {
-    "CBDE": {"widths": [4, 6, 8]},
-    "CDSREncoder": {"widths": [4, 6, 8], "codebook_size": 12},
-    "ConvBN6Encoder": {"widths": [4, 6, 8]},
-    "DAAEncoder": {"widths": [4, 6, 8], "ranker_widths": [12, 10, 8]},
-    "IKCPredictor": {"nf": 4, "num_params": 3},
-    "TimmEncoder": {"trunk": "resnet18"},
-}
-ENCODERS = [
-    name
-    for name, cls in ARCH_REGISTRY
-    if cls.__module__.startswith("uir.encoders.") and cls.forward.__annotations__.get("return") == "DegradationCode"
-]
-
-
-def build_small(name: str, seed: int = 0) -> nn.Module:
-    if name not in ENCODER_CONFIGS:
-        pytest.fail(f"{name} has no configuration here")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return build("archs", {"type": f"uir:{name}", **ENCODER_CONFIGS[name]}).eval()
 
 
 def images(batch: int = 3) -> Tensor:
@@ -44,14 +21,14 @@ def filled(code: DegradationCode) -> dict[str, Tensor]:
     return {key: value for key, value in values.items() if value is not None}
 
 
-@pytest.fixture(params=ENCODERS)
+@pytest.fixture(params=networks_of("encoder"))
 def name(request) -> str:
     return request.param
 
 
 @pytest.fixture
 def encoder(name) -> nn.Module:
-    return build_small(name)
+    return build_network(name)
 
 
 @torch.no_grad()
@@ -91,7 +68,15 @@ def test_every_parameter_gets_a_gradient(encoder):
 
 @torch.no_grad()
 def test_state_dict_round_trip(name, encoder):
-    other = build_small(name, seed=1)
+    other = build_network(name, seed=1)
     assert not torch.equal(other(images()).vector, encoder(images()).vector)
     other.load_state_dict(encoder.state_dict(), strict=True)
     assert torch.equal(other(images()).vector, encoder(images()).vector)
+
+
+@torch.no_grad()
+def test_memory_order_does_not_matter(encoder):
+    lq = images().transpose(2, 3)
+    expected, got = filled(encoder(lq.contiguous())), filled(encoder(lq))
+    for key, value in expected.items():
+        torch.testing.assert_close(got[key], value, atol=1e-4, rtol=1e-4)

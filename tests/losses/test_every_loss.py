@@ -1,119 +1,177 @@
-"""What every registered loss must do, whatever it measures."""
+"""What every registered loss must do, whatever it is called with."""
 
-import sys
-from pathlib import Path
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
+from loss_configs import DECLARED, INPUTS, LOSSES, LossConfig, input_names, made_values
+from torch import Tensor
 
+from uir.layers.degradation_code import DegradationCode
 from uir.registry import LOSS_REGISTRY
 from uir.registry.components import build
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from loss_configs import LOSSES
+OWN = [name for name, cls in LOSS_REGISTRY if cls.__module__.startswith("uir.")]
+COMPARING = [name for name in OWN if name in LOSSES and len(input_names(name)) > 1]
+ON_IMAGES = [name for name in COMPARING if LOSSES[name].at_equality is not None]
 
-# those that compare logits with labels, or codes, have tests of their own
-OWN = [
-    name
-    for name in LOSS_REGISTRY.keys()  # noqa: SIM118
-    if LOSS_REGISTRY.get(name).__module__.startswith("uir.")
-    and not LOSS_REGISTRY.get(name).__module__.endswith("classification_loss")
-    and not hasattr(LOSS_REGISTRY.get(name), "inputs")
-]
+
+def mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The same value, each of its tensors changed."""
+    if isinstance(value, list):
+        return [mapped(entry, change) for entry in value]
+    return value.apply(change) if isinstance(value, DegradationCode) else change(value)
+
+
+def tensors_of(values: Any) -> list[Tensor]:
+    """All tensors within, in order."""
+    seen: list[Tensor] = []
+    mapped(values, lambda tensor: seen.append(tensor) or tensor)
+    return seen
+
+
+def learnable(tensor: Tensor) -> Tensor:
+    return tensor.clone().requires_grad_() if tensor.is_floating_point() else tensor
+
+
+def strided(tensor: Tensor) -> Tensor:
+    """The same numbers, every second place of a larger tensor whose first and last dimension are swapped."""
+    swapped = tensor.transpose(0, -1).repeat_interleave(2, 0).contiguous()
+    return swapped[::2].transpose(0, -1)
 
 
 class Subject:
-    """A loss under test, called alike whether or not it has a target or returns a tuple."""
+    """A loss under test."""
 
-    def __init__(self, name, vgg11_weights):
+    def __init__(self, name: str, vgg11_weights: Any) -> None:
         if name not in LOSSES:
             pytest.fail(f"{name} has no small configuration; add one to tests/loss_configs.py")
         self.name = name
-        self.config = LOSSES[name]
+        self.config: LossConfig = LOSSES[name]
+        self.values = made_values(name)
         self.extra = {"weights": str(vgg11_weights)} if self.config.vgg_layers else {}
 
-    def build(self, **arguments):
+    def build(self, **arguments: Any) -> Any:
         return build(LOSS_REGISTRY, {"type": self.name, **self.config.arguments, **self.extra, **arguments})
 
-    def value(self, prediction, target, **arguments):
-        loss = self.build(**arguments)
-        result = loss(prediction) if self.config.at_equality is None else loss(prediction, target)
+    def value(self, values: list[Any], **arguments: Any) -> Tensor:
+        result = self.build(**arguments)(*values)
         return result[0] if isinstance(result, tuple) else result
 
 
-@pytest.fixture(params=OWN)
-def subject(request, vgg11_weights):
+@pytest.fixture
+def subject(request: pytest.FixtureRequest, vgg11_weights: Any) -> Subject:
     return Subject(request.param, vgg11_weights)
 
 
-@pytest.fixture
-def pair():
-    generator = torch.Generator().manual_seed(1)
-    return torch.rand(2, 3, 9, 11, generator=generator), torch.rand(2, 3, 9, 11, generator=generator)
+every_loss = pytest.mark.parametrize("subject", OWN, indirect=True)
 
 
-def test_is_a_finite_scalar(subject, pair):
-    value = subject.value(*pair)
+@every_loss
+def test_is_a_finite_scalar(subject):
+    value = subject.value(subject.values)
     assert value.shape == ()
     assert value.isfinite()
 
 
-def test_gradient_is_finite_and_a_step_against_it_lowers_the_loss(subject, pair):
-    prediction = pair[0].clone().requires_grad_()
-    value = subject.value(prediction, pair[1])
+@every_loss
+def test_gradient_is_finite_and_a_step_against_it_lowers_the_loss(subject):
+    first, *others = subject.values
+    values = [mapped(first, learnable), *others]
+    value = subject.value(values)
     value.backward()
-    assert prediction.grad.isfinite().all()
-    step = 1e-3 * prediction.grad / prediction.grad.abs().max()
-    assert subject.value(prediction.detach() - step, pair[1]) < value
+    gradients = [tensor.grad for tensor in tensors_of(values) if tensor.grad is not None]
+    assert gradients
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    largest = max(gradient.abs().max() for gradient in gradients)
+    assert largest > 0
+
+    def stepped(tensor: Tensor) -> Tensor:
+        return tensor if tensor.grad is None else (tensor - 1e-3 * tensor.grad / largest).detach()
+
+    assert subject.value(mapped(values, stepped)) < value
 
 
-def test_target_gets_no_harm(subject, pair):
-    prediction, target = pair[0].clone(), pair[1].clone()
-    subject.value(prediction, target)
-    torch.testing.assert_close((prediction, target), pair, rtol=0, atol=0)
+@every_loss
+def test_inputs_get_no_harm(subject):
+    values = mapped(subject.values, torch.clone)
+    subject.value(values)
+    for given, kept in zip(tensors_of(values), tensors_of(subject.values), strict=True):
+        assert torch.equal(given, kept)
 
 
-def test_weight_scales_it(subject, pair):
-    once = subject.value(*pair, **{subject.config.weight_argument: 1.0})
-    torch.testing.assert_close(subject.value(*pair, **{subject.config.weight_argument: 2.5}), 2.5 * once)
+@every_loss
+def test_weight_scales_it(subject):
+    once, more = (subject.value(subject.values, **{subject.config.weight_argument: w}) for w in (1.0, 2.5))
+    assert once != 0
+    torch.testing.assert_close(more, 2.5 * once)
 
 
-def test_value_at_equality(subject, pair):
-    if subject.config.at_equality is None:
-        flat = torch.full_like(pair[0], 0.5)
-        assert subject.value(flat, None) == 0
-    else:
-        value = subject.value(pair[1].clone(), pair[1]).item()
-        assert value == pytest.approx(subject.config.at_equality, abs=1e-6)
-
-
-def test_gradient_at_equality_is_finite(subject, pair):
-    prediction = pair[1].clone().requires_grad_()
-    subject.value(prediction, pair[1]).backward()
-    assert prediction.grad.isfinite().all()
-
-
-def test_shapes_that_differ_are_refused(subject, pair):
-    if subject.config.at_equality is None:
-        pytest.skip("it has no target that could differ")
-    with pytest.raises(ValueError, match=r"\[2, 3, 9, 11\] .* \[1, 3, 9, 11\]"):
-        subject.value(pair[0], pair[1][:1])
-
-
-def test_bfloat16_prediction_is_measured_in_full_precision(subject, pair):
-    rounded = pair[0].to(torch.bfloat16)
-    value = subject.value(rounded, pair[1])
+@every_loss
+def test_bfloat16_is_measured_in_full_precision(subject):
+    first, *others = subject.values
+    rounded = [mapped(first, lambda tensor: tensor.bfloat16() if tensor.is_floating_point() else tensor), *others]
+    value = subject.value(rounded)
     assert value.dtype == torch.float32
-    torch.testing.assert_close(value, subject.value(rounded.float(), pair[1]))
-    torch.testing.assert_close(value, subject.value(*pair), rtol=0.02, atol=0)
+    as_float = [mapped(rounded[0], lambda t: t.float() if t.is_floating_point() else t), *others]
+    torch.testing.assert_close(value, subject.value(as_float))
+    torch.testing.assert_close(value, subject.value(subject.values), rtol=0.03, atol=0)
 
 
-def test_memory_layout_does_not_matter(subject, pair):
-    channels_last = [image.to(memory_format=torch.channels_last) for image in pair]
-    torch.testing.assert_close(subject.value(*channels_last), subject.value(*pair))
+@every_loss
+def test_memory_layout_does_not_matter(subject):
+    values = mapped(subject.values, strided)
+    assert not all(tensor.is_contiguous() for tensor in tensors_of(values))
+    torch.testing.assert_close(subject.value(values), subject.value(subject.values))
 
 
+@every_loss
 def test_building_leaves_the_global_random_state_alone(subject):
     before = torch.random.get_rng_state()
     subject.build()
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("subject", COMPARING, indirect=True)
+@pytest.mark.parametrize("count", [1, -1], ids=["one", "one_too_few"])
+def test_shapes_that_differ_are_refused(subject, count):
+    values = list(subject.values)
+    values[1] = mapped(values[1], lambda tensor: tensor[:count])
+    with pytest.raises(ValueError, match=r"expected|differ in shape") as refused:
+        subject.value(values)
+    first = tensors_of(values[:1])[0]
+    assert str(len(first)) in str(refused.value)
+
+
+@pytest.mark.parametrize("subject", ON_IMAGES, indirect=True)
+def test_image_losses_name_both_shapes(subject):
+    with pytest.raises(ValueError, match=r"\[2, 3, 9, 11\] .* \[1, 3, 9, 11\]"):
+        subject.value([subject.values[0], subject.values[1][:1]])
+
+
+@pytest.mark.parametrize("subject", ON_IMAGES, indirect=True)
+def test_value_and_gradient_at_equality(subject):
+    prediction = subject.values[1].clone().requires_grad_()
+    value = subject.value([prediction, subject.values[1]])
+    assert value.item() == pytest.approx(subject.config.at_equality, abs=1e-6)
+    value.backward()
+    assert prediction.grad.isfinite().all()
+
+
+def test_a_flat_image_has_no_variation(vgg11_weights):
+    flat = torch.full((2, 3, 9, 11), 0.5, requires_grad=True)
+    value = Subject("WeightedTVLoss", vgg11_weights).value([flat])
+    value.backward()
+    assert value == 0
+    assert flat.grad.isfinite().all()
+
+
+def test_values_are_made_of_names_that_training_methods_offer():
+    assert set(DECLARED) <= set(INPUTS)
+
+
+def test_every_configured_loss_is_registered():
+    assert sorted(LOSSES) == OWN

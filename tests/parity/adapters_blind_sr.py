@@ -181,12 +181,13 @@ def encode(*fields: str, value: float = 1.0) -> Call:
 
 
 def restore_with_differences(network: nn.Module, inputs: dict[str, Tensor]) -> Any:
-    """DAA's restored image, and what its first and last adapter add."""
+    """DAA's restored image, and what each of its adapters adds (`diff0` to `diff6`)."""
     added = {}
-    for index in (0, 6):
-        network.get_submodule(f"adapt{index}").register_forward_hook(
-            lambda _module, _inputs, output, index=index: added.__setitem__(f"diff{index}", output)
-        )
+    for name, adapter in network.named_children():
+        if isinstance(adapter, DAAdapter):
+            adapter.register_forward_hook(
+                lambda _module, _inputs, output, name=name: added.__setitem__(name.replace("adapt", "diff"), output)
+            )
     sr = network(inputs["x"], DegradationCode(vector=inputs["rep"]))
     return {"sr": sr, **added}
 

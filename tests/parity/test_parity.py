@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from adapters_archs import ArchAdapter, adapter_of, convert_keys, convert_module_name
+from adapters_archs import adapter_of, convert_keys
 from adapters_functions import FUNCTION_ADAPTERS, function_adapter_of
+from comparing import assert_near, compare_arch
 from fixtures import DEFAULT_FOLDER, FOLDER, Fixture, find_fixtures, find_key_maps
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -87,46 +87,6 @@ def coverage(folder: Path) -> dict[str, bool]:
     return found | {name: adapter_of(meta) is not None for name, meta in find_key_maps(folder)}
 
 
-def compare_arch(fixture: Fixture, adapter: ArchAdapter) -> dict[str, tuple[Any, Any, float, float]]:
-    """Run the uir network on the fixture's weights and inputs: output or feature -> (got, expected, atol, rtol)."""
-    meta, arrays = fixture.meta, fixture.arrays
-    network = adapter.build(meta)
-    load_published(network, fixture.weights())
-    network.train(meta["mode"] == "train")
-    features: dict[str, Tensor] = {}
-    for name, module in meta["feature_hooks"].items():
-        network.get_submodule(convert_module_name(network, module)).register_forward_hook(
-            lambda _module, _args, output, name=name: features.__setitem__(name, output)
-        )
-    inputs = {key.removeprefix("in_"): torch.from_numpy(a) for key, a in arrays.items() if key.startswith("in_")}
-    with torch.no_grad():
-        outputs = named_outputs(adapter.call(network, inputs), arrays)
-    results = outputs | features
-    expected = {key.removeprefix("out_"): a for key, a in arrays.items() if key.startswith(("out_", "feat_"))}
-    assert results.keys() == expected.keys(), f"{fixture.name}: got {set(results)}, the fixture has {set(expected)}"
-    tolerance = {name: meta["tolerance"][name] for name in expected}
-    return {
-        name: (results[name], expected[name], tolerance[name]["atol"], tolerance[name]["rtol"]) for name in expected
-    }
-
-
-def named_outputs(result: Any, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """What a network returned, under the fixture's names of its outputs."""
-    if isinstance(result, Mapping):
-        return dict(result)
-    names = [key.removeprefix("out_") for key in arrays if key.startswith("out_")]
-    values: Iterable[Any] = result if isinstance(result, tuple | list) else (result,)
-    return dict(zip(names, values, strict=True))
-
-
-def load_published(network: nn.Module, weights: dict[str, Tensor]) -> None:
-    """Load published weights strictly; only buffers (indices, masks, counters) may be missing from them."""
-    missing, unexpected = network.load_state_dict(convert_keys(network, weights), strict=False)
-    parameters = dict(network.named_parameters())
-    assert not unexpected, f"keys that {type(network).__name__} has not: {unexpected}"
-    assert not [key for key in missing if key in parameters], f"parameters without weights: {missing}"
-
-
 def shapes(state: Mapping[str, Tensor]) -> dict[str, list[int]]:
     return {key: list(value.shape) for key, value in sorted(state.items())}
 
@@ -136,8 +96,3 @@ def count_macs(network: nn.Module, input_shape: list[int]) -> int:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network.eval()(torch.empty(input_shape, device="meta"))
     return counter.get_total_flops() // 2
-
-
-def assert_near(what: str, got: Any, expected: Any, atol: float, rtol: float) -> None:
-    got, expected = (np.asarray(torch.as_tensor(value).detach(), dtype=np.float64) for value in (got, expected))
-    np.testing.assert_allclose(got, expected, rtol=rtol, atol=atol, err_msg=what)

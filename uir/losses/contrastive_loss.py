@@ -46,6 +46,14 @@ class CodeLoss(nn.Module):
         """The code's projection [B, D] as unit vectors in full precision."""
         return F.normalize(in_full_precision(code.require("projection", type(self).__name__)), dim=1)
 
+    def check_pairs(self, one: Tensor, other: Tensor) -> None:
+        """Refuse unit vectors that are not there for the same images: broadcasting would hide a mistake."""
+        if one.shape != other.shape:
+            raise ValueError(
+                f"{type(self).__name__}: expected the projections of the same images, got {list(one.shape)} and "
+                f"{list(other.shape)}"
+            )
+
     def similarity(self, one: Tensor, other: Tensor) -> Tensor:
         """one [N, D] · other [M, D] over the temperature, [N, M]; in full precision under autocast too."""
         with torch.autocast(one.device.type, enabled=False):
@@ -72,6 +80,7 @@ class InfoNCELoss(CodeLoss):
     def logits(self, code: DegradationCode, key: DegradationCode, queue: Tensor | None = None) -> Tensor:
         """[B, 1 + K], the right key's first; without a queue [B, B] among the batch's keys, the right one's i for i."""
         query, positive = self.unit(code), self.unit(key.detach())
+        self.check_pairs(query, positive)
         if queue is None:
             return self.similarity(query, positive)
         right = (query * positive).sum(1, keepdim=True) / self.temperature
@@ -81,7 +90,7 @@ class InfoNCELoss(CodeLoss):
         """The loss of projections [B, D] against their keys [B, D] and a queue of unit vectors [K, D].
 
         Raises:
-            ValueError: a code lacks its projection.
+            ValueError: a code lacks its projection, or there are not as many keys.
         """
         logits = self.logits(code, key, queue)
         right = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
@@ -147,9 +156,12 @@ class BidirectionalContrastiveLoss(CodeLoss):
         """The loss of the projections [B, D] of degraded images and of the clean ones, in the same order.
 
         Raises:
-            ValueError: a code lacks its projection, or there is one pair alone, which has nothing to be unlike.
+            ValueError: a code lacks its projection, there are not as many of both, or there is one pair alone, which
+                has nothing to be unlike.
         """
-        logits = self.similarity(self.unit(code), self.unit(gt_code))
+        degraded, clean = self.unit(code), self.unit(gt_code)
+        self.check_pairs(degraded, clean)
+        logits = self.similarity(degraded, clean)
         if len(logits) < 2:
             raise ValueError(
                 "BidirectionalContrastiveLoss: compares the pairs of a batch; expected at least 2, got 1; raise "
@@ -182,11 +194,13 @@ class ConditionalContrastiveLoss(CodeLoss):
         """The loss of the projections [B, D] of restored, clean and degraded images, in the same order.
 
         Raises:
-            ValueError: a code lacks its projection.
+            ValueError: a code lacks its projection, or there are not as many of each.
         """
-        anchor = self.unit(restored)
-        right = (anchor * self.unit(clean.detach())).sum(1, keepdim=True) / self.temperature
-        logits = torch.cat([right, self.similarity(anchor, self.unit(degraded.detach()))], 1)
+        anchor, positive, negative = self.unit(restored), self.unit(clean.detach()), self.unit(degraded.detach())
+        self.check_pairs(anchor, positive)
+        self.check_pairs(anchor, negative)
+        right = (anchor * positive).sum(1, keepdim=True) / self.temperature
+        logits = torch.cat([right, self.similarity(anchor, negative)], 1)
         target = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
         return self.loss_weight * F.cross_entropy(logits, target)
 

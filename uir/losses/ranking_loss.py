@@ -69,7 +69,7 @@ class MarginRankingLoss(nn.Module):
         if len(scores) < 3 or orders.shape != (len(scores[0]), len(scores)):
             raise ValueError(
                 f"MarginRankingLoss: expected at least 3 renditions and orders [B, R], got {len(scores)} renditions "
-                f"and orders {list(orders.shape)}"
+                f"of {len(scores[0]) if scores else 0} images and orders {list(orders.shape)}"
             )
         query, equal, *changed, clean = scores
         total = self.zero_weight * clean.abs().mean()

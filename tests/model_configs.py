@@ -1,0 +1,17 @@
+"""A small configuration of every registered training method: changes to the small option file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import blind_sr_options
+import dcpt_options
+
+# A registered class without an entry fails tests/models/test_every_model.py.
+MODELS: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "BlindSRModel": blind_sr_options.changes,
+    "SRModel": lambda pairs: {},
+    **{method: lambda pairs, method=method: dcpt_options.changes(pairs, method) for method in dcpt_options.METHODS},
+}
