@@ -35,7 +35,12 @@ def test_detach_cuts_the_gradient():
     ("code", "field", "channels", "message"),
     [
         (None, "vector", None, r"DASR needs a degradation code: call it as net\(lq, code\)"),
-        (make_code(), "map", None, r"DASR needs the field 'map' of a degradation code; the encoder returned vector, score"),
+        (
+            make_code(),
+            "map",
+            None,
+            r"DASR needs the field 'map' of a degradation code; the encoder returned vector, score",
+        ),
         (make_code(), "vector", 256, r"DASR is built for 256 channels .* the encoder returned 2"),
     ],
 )

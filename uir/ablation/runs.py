@@ -95,8 +95,8 @@ class Run:
         }
 
     def _write(self, noted: Mapping[str, Any]) -> None:
-        begun = {step: {"fingerprint": self.fingerprint(step), "done": False} for step in self.options}
-        state = {"cell": self.cell, "seed": self.seed, "steps": {**begun, **noted}}
+        is_started = {step: {"fingerprint": self.fingerprint(step), "done": False} for step in self.options}
+        state = {"cell": self.cell, "seed": self.seed, "steps": {**is_started, **noted}}
         write_text(self.folder / "cell.json", json.dumps(state, indent=2))
 
 

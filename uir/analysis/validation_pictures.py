@@ -110,9 +110,9 @@ def _write_sheet(path: Path, rows: Sequence[_Row]) -> None:
     write_sheet(path, shown, titles, _WIDTH)
 
 
-def _write_radar(path: Path, metric: str, now: str, found: Sequence[Measured], best: Mapping[str, Any]) -> None:
+def _write_radar(path: Path, metric: str, now: str, measurements: Sequence[Measured], best: Mapping[str, Any]) -> None:
     """Draw one line for the input, if it was measured on every dataset, one for the best so far and one for now."""
-    measured = [item for item in found if metric in item.results]
+    measured = [item for item in measurements if metric in item.results]
     if len(measured) < _AXES:
         names = ", ".join(item.dataset for item in measured) or "none"
         logger.warning(

@@ -94,7 +94,7 @@ class ValidationProbes:
         self, due: Mapping[str, PatchOptions], model: BaseModel, iteration: int, folder: Path
     ) -> dict[str, dict[str, float]]:
         read: dict[tuple[PatchSource, str], dict[str, Tensor]] = {}
-        found = {}
+        results = {}
         for kind, probe in due.items():
             source = self.sources[kind]
             key = (source, probe.network)
@@ -106,8 +106,8 @@ class ValidationProbes:
                 levels = probe_features(
                     read[key], source.patches, "knn" if kind == "knn" else "linear", probe.k, probe.splits
                 )
-                found[f"probe_{kind}"] = {level.level: level.mean for level in levels}
-        return found
+                results[f"probe_{kind}"] = {level.level: level.mean for level in levels}
+        return results
 
 
 def _draw(
@@ -116,8 +116,8 @@ def _draw(
     levels = options.levels or [list(features)[-1]]
     if PIXELS in levels:
         features = {PIXELS: pixel_features(patches.images), **features}
-    kept = {"images", "recipe", "max_images", "network", "crop"}
-    settings = {"iteration": iteration, **options.model_dump(mode="json", include=kept)}
+    stored_fields = {"images", "recipe", "max_images", "network", "crop"}
+    settings = {"iteration": iteration, **options.model_dump(mode="json", include=stored_fields)}
     write_embeddings(
         folder, features, patches, levels, settings, f"_{iteration}", perplexity=options.perplexity,
         iterations=options.iterations, seed=0,

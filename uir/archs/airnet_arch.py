@@ -76,7 +76,7 @@ class DGGroup(nn.Module):
 
 @ARCH_REGISTRY.register()
 class DGRN(nn.Module):
-    """AirNet's degradation-guided restorer, controlled by the `map` of a degradation code. [B, 3, H, W] to the same shape.
+    """AirNet's degradation-guided restorer, controlled by the `map` of a degradation code. [B, 3, H, W] is kept.
 
     Parameter names are the authors'; the part `R.` of their checkpoints loads with `strict=True`. The encoder: `CBDE`.
 
@@ -135,5 +135,5 @@ class DGRN(nn.Module):
 
     @staticmethod
     def convert_state_dict(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The restorer's part of AirNet's published checkpoint, which also contains the encoder; others are unchanged."""
+        """The restorer's part of AirNet's published checkpoint, which also has the encoder; others are unchanged."""
         return part_of(state, ["R."])

@@ -62,8 +62,8 @@ class IMDModule(nn.Module):
         distilled, rest = [], x
         for conv in (self.c1, self.c2, self.c3):
             features = F.leaky_relu(conv(rest), 0.05)
-            kept, rest = features.split([self.kept, features.shape[1] - self.kept], 1)
-            distilled.append(kept)
+            part, rest = features.split([self.kept, features.shape[1] - self.kept], 1)
+            distilled.append(part)
         return self.c5(self.cca(torch.cat([*distilled, self.c4(rest)], 1))) + x
 
 

@@ -165,7 +165,7 @@ class _UNet(nn.Module):
 
     @property
     def pads_itself(self) -> bool:
-        """Whether the network itself pads any size with zeros, as the authors' does; DCPT pads outside, by reflection."""
+        """Whether the network itself pads any size with zeros, as the authors' does; DCPT reflects, outside."""
         return self.window_size == 1
 
     @property

@@ -285,14 +285,14 @@ def _probe(
     features, patches = source.read(progress=not as_json)
     levels = probe_features(features, patches, kind, k or 1, splits)
     report = ProbeReport(kind, patches, levels, source.settings() | ({} if k is None else {"k": k}))
-    written = report.write(output) if output is not None else []
+    files = report.write(output) if output is not None else []
     if as_json:
         print(json.dumps(report.to_dict(), indent=2))
         return 0
     _print_table(report.header(), report.rows())
     best = max(report.levels, key=lambda level: level.mean)
     _print_table([f"{best.level}, %", *patches.classes], report.confusion_rows(best))
-    return _said(written, False) if written else 0
+    return _said(files, False) if files else 0
 
 
 def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -308,10 +308,10 @@ def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     console.print(table)
 
 
-def _said(written: Sequence[Path], as_json: bool) -> int:
+def _said(files: Sequence[Path], as_json: bool) -> int:
     """Print which files were written; return the exit code 0."""
     if as_json:
-        print(json.dumps([str(path) for path in written]))
+        print(json.dumps([str(path) for path in files]))
     else:
-        print(f"written: {', '.join(map(str, written))}")
+        print(f"written: {', '.join(map(str, files))}")
     return 0

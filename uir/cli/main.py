@@ -29,8 +29,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
         print(f"uir {__version__}")
         raise typer.Exit
 
@@ -258,12 +258,12 @@ def restore(
         overlap=overlap,
     )  # fmt: skip
     code = restorer.code_of(read_image(code_from)) if code_from is not None else None
-    written = restore_files(restorer, inputs, output, code)
+    files = restore_files(restorer, inputs, output, code)
     if as_json:
-        print(json.dumps([str(path) for path in written]))
+        print(json.dumps([str(path) for path in files]))
     else:
-        print(f"{len(written)} image{'s' * (len(written) != 1)} written to {output}")
-    return written
+        print(f"{len(files)} image{'s' * (len(files) != 1)} written to {output}")
+    return files
 
 
 @app.command()

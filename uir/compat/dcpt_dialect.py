@@ -274,9 +274,9 @@ class _Translator:
         if not isinstance(index, int) or not 0 <= index < count:
             raise DialectError(path, f": expected a whole number from 0 to {count - 1}, got {index!r}")
         self.labels = names
-        for key, held in self.datasets.items():
-            if self.classifies and isinstance(held, dict) and _takes_label(held):
-                held.setdefault("label", names[index])
+        for key, dataset in self.datasets.items():
+            if self.classifies and isinstance(dataset, dict) and _takes_label(dataset):
+                dataset.setdefault("label", names[index])
                 self.moved["datasets", key, "label"] = path
         self.notes.append(f"dataset_idx {index} is the label {names[index]} out of {', '.join(names)}")
 
@@ -310,8 +310,8 @@ class _Translator:
         everywhere, own = self.raw.get("grad_clip"), self.train.get("grad_clip")
         if everywhere is not None and own is not None and everywhere != own:
             raise DialectError(("grad_clip",), f": {everywhere}, but train.grad_clip is {own}; keep one of them")
-        held = [key for key, spec in self.train.items() if str(key).endswith("_opt") and isinstance(spec, dict)]
-        for key in held:
+        loss_keys = [key for key, spec in self.train.items() if str(key).endswith("_opt") and isinstance(spec, dict)]
+        for key in loss_keys:
             kind = self.train[key].get("type")
             if self.classifies and kind in ("FocalLoss", "CrossEntropyLoss") and "classify_opt" not in self.train:
                 self.train["classify_opt"] = self.train.pop(key)

@@ -42,15 +42,15 @@ def code_of_blank(encoder: nn.Module) -> DegradationCode:
 
 def widths_of(code: DegradationCode) -> dict[str, int]:
     """The code's widths, by the names of a restorer's constructor arguments."""
-    found = {"code_channels": code.vector, "map_channels": code.map}
-    return {key: value.shape[1] for key, value in found.items() if value is not None}
+    fields_by_argument = {"code_channels": code.vector, "map_channels": code.map}
+    return {key: value.shape[1] for key, value in fields_by_argument.items() if value is not None}
 
 
 def filled_in(arch: Mapping[str, Any], widths: Mapping[str, int]) -> dict[str, Any]:
     """The mapping of a restorer, with those `widths` that its class has as arguments and the mapping leaves open."""
     parameters = signature_of(ARCH_REGISTRY.get(arch["type"])).parameters
-    known = {key: value for key, value in widths.items() if key in parameters}
-    return {**known, **{key: value for key, value in arch.items() if value is not None or key not in known}}
+    usable = {key: value for key, value in widths.items() if key in parameters}
+    return {**usable, **{key: value for key, value in arch.items() if value is not None or key not in usable}}
 
 
 def sized_by_encoder(arch: Mapping[str, Any], encoder: Any) -> dict[str, Any]:

@@ -35,8 +35,8 @@ class FeatureTap(nn.Module):
 
     Args:
         net: a network that declares `feature_points()`.
-        stop_at_last: skip everything after the last point that runs; `restored` is then None. The skipped parameters get
-            no gradient: DDP needs `find_unused_parameters=True` unless the step uses them elsewhere.
+        stop_at_last: skip everything after the last point that runs; `restored` is then None. The skipped parameters
+            get no gradient: DDP needs `find_unused_parameters=True` unless the step uses them elsewhere.
 
     Raises:
         ValueError: the network declares no feature points, or one that it does not have.

@@ -106,8 +106,10 @@ def build_modulator(name: str, channels: int, code_channels: int, field: str = "
     if field not in takes:
         suitable = [other for other, modulator in MODULATORS.items() if field in getattr(modulator, "takes", ())]
         raise ValueError(f"modulator '{name}' cannot use a code's {field}; {', '.join(suitable)} can")
-    known = [key for key in inspect.signature(cls).parameters if key not in ("channels", "code_channels")]
-    unknown = [key for key in arguments if key not in known]
+    argument_names = [key for key in inspect.signature(cls).parameters if key not in ("channels", "code_channels")]
+    unknown = [key for key in arguments if key not in argument_names]
     if unknown:
-        raise ValueError(f"modulator '{name}' has no argument {unknown[0]}; it has {', '.join(known) or 'none'}")
+        raise ValueError(
+            f"modulator '{name}' has no argument {unknown[0]}; it has {', '.join(argument_names) or 'none'}"
+        )
     return cls(channels, code_channels, **arguments)

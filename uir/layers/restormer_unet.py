@@ -206,7 +206,7 @@ class RestormerUNet(nn.Module):
         trained_norm = "WithBias" if "bias" in keys else "BiasFree"
         if trained_norm != self._norm:
             raise ValueError(
-                f"{type(self).__name__}: these weights were trained with LayerNorm_type: {trained_norm}, and the network "
+                f"{type(self).__name__}: these weights were trained with LayerNorm_type: {trained_norm}; the network "
                 f"has {self._norm}, which computes something else; build it with LayerNorm_type: {trained_norm}"
             )
 

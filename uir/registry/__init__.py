@@ -197,8 +197,8 @@ class Registry:
         from uir.registry.plugins import imported_plugins
 
         bare = name.rpartition(":")[2]
-        known = {*self.keys(), *self._basicsr_summaries()}
-        near = nearest_names(bare, known)
+        all_names = {*self.keys(), *self._basicsr_summaries()}
+        near = nearest_names(bare, all_names)
         hint = f"; nearest: {', '.join(near)}" if near else ""
         absent = "" if self._basicsr_summaries() or not self.basicsr_name else "; basicsr is not installed"
         plugins = ", ".join(imported_plugins()) or "none"
