@@ -1,4 +1,4 @@
-# `make demo` and `make test` set everything up in .venv by themselves; a second run installs nothing.
+# `make demo` and `make test` first install everything into .venv; a second run installs nothing.
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +8,7 @@ PIP := $(PY) -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
 EXTRAS := dev,analysis,lmdb,tb,timm
 
-# A loader's worker and two threads share two cores: a thread that waits must not keep a core busy.
+# A loader worker and two threads share two cores: a waiting thread must not keep a core busy.
 export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: help install demo test lint bench
@@ -18,7 +18,7 @@ help:
 	@echo "make test     run the tests, in JOBS=2 processes"
 	@echo "make lint     ruff: rules and formatting"
 	@echo "make bench    run the scripts in benchmarks/"
-	@echo "make install  set up $(VENV) (the others do it by themselves)"
+	@echo "make install  install everything into $(VENV) (the other targets do this first)"
 
 install: $(STAMP)
 
@@ -33,12 +33,12 @@ lint: install
 	$(PY) -m ruff format --check .
 
 bench: install
-	@found=; for script in benchmarks/[a-z]*.py; do \
-	    [ -e "$$script" ] || continue; found=1; echo "== $$script"; $(PY) "$$script" || exit 1; \
-	done; [ -n "$$found" ] || echo "benchmarks/ holds no script"
+	@any_script=; for script in benchmarks/[a-z]*.py; do \
+	    [ -e "$$script" ] || continue; any_script=1; echo "== $$script"; $(PY) "$$script" || exit 1; \
+	done; [ -n "$$any_script" ] || echo "benchmarks/ contains no script"
 
-# torch and torchvision come first and together, so that they fit each other; basicsr comes last and without build isolation,
-# because its build would otherwise download a second torch.
+# torch and torchvision are installed first and together, so that their versions match. basicsr is installed last and without build
+# isolation, because its build would otherwise download a second torch.
 $(STAMP): setup.py constraints.txt
 	@command -v $(PYTHON) >/dev/null || { echo "there is no '$(PYTHON)': install Python 3.10 to 3.13, or name one: make PYTHON=python3.12"; exit 1; }
 	@[ -x $(PY) ] || $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
@@ -50,7 +50,7 @@ $(STAMP): setup.py constraints.txt
 	$(PIP) install -c constraints.txt --no-build-isolation -e ".[$(EXTRAS)]"
 	@if $(PY) -c 'import sys; sys.exit(sys.version_info >= (3, 13))'; then \
 	    set -x; $(PIP) install -c constraints.txt --no-build-isolation basicsr==1.4.2; \
-	else echo "basicsr 1.4.2 cannot be built on Python 3.13: uir goes without basicsr's own classes"; fi
+	else echo "basicsr 1.4.2 cannot be built on Python 3.13: basicsr's own classes are not available"; fi
 	@$(PY) -c 'import cv2' || { echo "OpenCV does not load; on Debian and Ubuntu: apt-get install libgl1 libglib2.0-0"; exit 1; }
 	@command -v "$${CXX:-g++}" >/dev/null || command -v clang++ >/dev/null || \
 	    echo "WARNING: there is no C++ compiler, which torch.compile needs (a test of it will fail); on Debian and Ubuntu: apt-get install g++"

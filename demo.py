@@ -1,6 +1,6 @@
-"""`make demo`: train a small all-in-one restorer on real photographs, test it on others, restore one, and show it.
+"""`make demo`: train a small all-in-one restorer on real photographs, test it on others, restore one, and draw a sheet.
 
-Fails unless the mean PSNR over five degradations rises and noise gains 3 dB or more.
+The demo fails unless the mean PSNR over five degradations rises and noise gains 3 dB or more.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ LEAST_NOISE_GAIN = 3.0
 
 
 def main() -> int:
-    """Run the demo; the exit code."""
+    """Run the demo and return the exit code."""
     began = time.perf_counter()
     print("1. Training an all-in-one NAFNet on five photographs, five degradations made on the fly ...")
     run = train_pipeline(ROOT, ["-opt", str(ROOT / "options/train/nafnet_allinone_demo.yml")])
     print("\n2. Testing on two photographs it has not seen ...")
-    found = {
+    results_by_task = {
         item.dataset: item
         for item in test_pipeline(ROOT, ["-opt", str(ROOT / "options/test/nafnet_allinone_demo.yml")])
     }
@@ -37,9 +37,9 @@ def main() -> int:
     print("\n3. Restoring a photograph and drawing the sheet ...")
     restorer = Restorer.from_pretrained(run / "models" / "net_g_latest.pth")
     restored = restore_one(restorer, run)
-    sheet = draw_sheet(restorer, list(found), run)
+    sheet = draw_sheet(restorer, list(results_by_task), run)
 
-    gains = {name: item.results["psnr"] - item.inputs["psnr"] for name, item in found.items()}
+    gains = {name: item.results["psnr"] - item.inputs["psnr"] for name, item in results_by_task.items()}
     mean = sum(gains.values()) / len(gains)
     print(f"   restored photograph: {restored}")
     print(f"   picture sheet:       {sheet}")
@@ -59,7 +59,7 @@ def restore_one(restorer: Restorer, run: Path) -> Path:
 
 
 def draw_sheet(restorer: Restorer, tasks: list[str], run: Path) -> Path:
-    """Degraded, restored and clean side by side, for each degradation of the test."""
+    """Draw degraded, restored and clean images side by side, for each degradation of the test."""
     from uir.config.options import load_options
     from uir.data.building import evaluation_loaders
 

@@ -1,4 +1,4 @@
-"""Writes `degradations.md` and its pictures: every op with formula, source, arguments and what it does to a photograph.
+"""Writes `degradations.md` and its pictures: every op with formula, source, arguments and pictures of its effect.
 
 python docs/make_degradations.py [--text_only]
 """
@@ -26,12 +26,14 @@ CROP, WIDTH = (200, 300), 200
 
 HEAD = """# Degradations
 
-Every op, pipeline and preset of `uir`, by the name that option files and `uir degrade --recipe` take. This page is made
-from the docstrings by `python docs/make_degradations.py`.
+This page lists every op (single degradation), pipeline (combination of ops) and preset (published recipe) of `uir`, by
+its name in option files and in `uir degrade --recipe`. `python docs/make_degradations.py` writes this page from the
+docstrings. In the formulas J is the clean image and I the degraded one. A *field* is a random array, such as noise.
 
-A parameter is a number, a range `[low, high]` or `{choice: [...]}`; what was drawn stands in the sample's record, with
-its unit, and replays to the same bits. Images are RGB in [0, 1]; σ of noise is on the scale 0–255. Pictures show a
-mild, a medium and a severe example; `uir degrade photo.jpg -o out --sheet` makes them of your own photograph.
+A parameter is a number, a range `[low, high]` or `{choice: [...]}`. The random value is stored in the sample's record,
+with its unit; replaying the record gives the same bits. Images are RGB in [0, 1]; σ of noise is on the scale 0–255.
+The pictures show a mild, a medium and a severe example; `uir degrade photo.jpg -o out --sheet` makes such pictures of
+your own photograph.
 """
 
 
@@ -50,7 +52,7 @@ def page() -> str:
     parts.append("\n## Pipelines and marks\n")
     parts += [_entry(name) for name in others]
     parts.append(
-        "\n## Test sets: `uir degrade photos -o out --recipe NAME [--scale N]`\n\n| name | what |\n|---|---|\n"
+        "\n## Test sets: `uir degrade photos -o out --recipe NAME [--scale N]`\n\n| name | content |\n|---|---|\n"
     )
     parts.append("".join(f"| `{name}` | {first_line(made)} |\n" for name, made in TEST_SETS.items()))
     return "".join(parts)
@@ -64,11 +66,11 @@ def _is_ours(name: str) -> bool:
 def _entry(name: str) -> str:
     op = DEGRADATION_REGISTRY.get(name)
     parameters = signature_of(op).parameters
-    told = argument_descriptions(op, list(parameters))
+    descriptions = argument_descriptions(op, list(parameters))
     text = f"\n### {name}\n\n{_prose(op)}\n"
     if parameters:
         rows = (
-            f"| `{key}` | {_default(parameter)} | {told.get(key, '').replace('|', '&#124;')} |\n"
+            f"| `{key}` | {_default(parameter)} | {descriptions.get(key, '').replace('|', '&#124;')} |\n"
             for key, parameter in parameters.items()
         )
         text += "\n| parameter | default | |\n|---|---|---|\n" + "".join(rows)

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from uir.models.code_losses import INPUTS
 
 from uir.layers.degradation_code import DegradationCode
-from uir.models.code_losses import INPUTS
 from uir.registry import LOSS_REGISTRY
 
 

@@ -6,7 +6,7 @@
     network = uir.build_network({"type": "NAFNet", "width": 32})
     degraded, record = uir.load_degradation("realesrgan")(image, seed=7)
 
-`import uir` is light: torch is loaded by the first thing that needs it.
+`import uir` is fast: torch is loaded only when something needs it.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ _PLACES = {
 def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"uir has no '{name}'; it has {', '.join(sorted(_PLACES))}")
-    found = getattr(importlib.import_module(_PLACES[name]), name)
-    globals()[name] = found
-    return found
+    value = getattr(importlib.import_module(_PLACES[name]), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

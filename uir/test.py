@@ -1,4 +1,4 @@
-"""Testing as BasicSR users start it: `python -m uir.test -opt FILE`, or a script with `test_pipeline(root_path)`."""
+"""Testing in BasicSR's way: `python -m uir.test -opt FILE`, or a script with `test_pipeline(root_path)`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ def test_pipeline(root_path: str | Path, argv: Sequence[str] | None = None) -> A
     """Test with the options of the command line.
 
     Args:
-        root_path: the folder that relative paths of the option file start from.
+        root_path: the folder where relative paths of the option file start.
         argv: the command line; default the script's own.
 
     Returns:
-        What was measured, one `Evaluation` a dataset.
+        The results, one `Evaluation` for each dataset.
     """
     from uir.cli import run
 

@@ -1,4 +1,4 @@
-"""Training as BasicSR users start it: `python -m uir.train -opt FILE`, or a script with `train_pipeline(root_path)`."""
+"""Training in BasicSR's way: `python -m uir.train -opt FILE`, or a script with `train_pipeline(root_path)`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ prepare()  # a script may import basicsr's registries after this module
 
 
 def train_pipeline(root_path: str | Path, argv: Sequence[str] | None = None) -> Path:
-    """Train with the options of the command line; what the calling script imported before is known by name.
+    """Train with the options of the command line; classes that the calling script imported can be named.
 
     Args:
-        root_path: the folder that relative paths of the option file start from.
+        root_path: the folder where relative paths of the option file start.
         argv: the command line; default the script's own.
 
     Returns:

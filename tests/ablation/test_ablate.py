@@ -102,7 +102,7 @@ def test_an_interrupted_ablation_goes_on_where_it_was(write_ablation: Write) -> 
     process.terminate()
     told, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "The same command goes on with them" in told
+    assert "The same command continues them" in told
     states = [max(int(p.stem) for p in (run.output("train") / "training_states").glob("*.state")) for run in plan.runs]
     assert all(0 < state < 400 for state in states)
     plan, _ = ablate(file)
@@ -168,5 +168,5 @@ def test_a_dry_run_lists_the_runs_and_writes_nothing(write_ablation: Write, caps
 
 def test_two_ablations_do_not_work_in_one_folder(write_ablation: Write) -> None:
     plan = plan_of(write_ablation())
-    with _locked(plan.folder), pytest.raises(ValueError, match="is at work here"):
+    with _locked(plan.folder), pytest.raises(ValueError, match="uses this folder"):
         train_runs(plan)

@@ -128,7 +128,7 @@ def test_another_training_needs_the_test_again(finished: Run) -> None:
         ({"base": None}, "base is missing; expected the path of an option file"),
         ({"name": "a/b"}, "name: expected a name of letters"),
         ({"grid": {"width": []}}, "grid.width: expected named cells"),
-        ({"grid": {"width": {"a b": None}}}, "grid.width.a b: a cell's name names a folder too"),
+        ({"grid": {"width": {"a b": None}}}, "grid.width.a b: a cell's name is also the name of a folder"),
         ({"grid": {"width": {"narrow": {"name": "x"}}}}, "grid.width.narrow.name is set by the ablation"),
         ({"reference": "narow"}, "reference: 'narow' is no cell of an axis; did you mean narrow?"),
         ({"reference": {"widht": "narrow"}}, "reference.widht is not an axis of the grid; did you mean width?"),
@@ -153,7 +153,7 @@ def test_another_training_needs_the_test_again(finished: Run) -> None:
         ({"metric": "psrn"}, "metric: 'psrn' is not in val.metrics; did you mean psnr?"),
         (
             {"grid": {"a": {"x": None, "x-y": None}, "b": {"y-z": None, "z": None}}, "reference": None},
-            "two cells are called 'x-y-z'",
+            "two cells have the name 'x-y-z'",
         ),
         (
             {"grid": {"width": {"narrow": {"train": {"optim_g": {"lrr": 1}}}}}},

@@ -77,7 +77,7 @@ def test_mistakes_are_told(opt, tmp_path):
         load_network()
     with pytest.raises(ValueError, match="needs a checkpoint"):
         load_network(opt, init="trained")
-    with pytest.raises(ValueError, match="holds no network_e; it has network_g"):
+    with pytest.raises(ValueError, match="has no network_e; it has network_g"):
         load_network(opt, role="e")
     file = tmp_path / "bare.pth"
     torch.save({"params": build("archs", SPEC).state_dict()}, file)

@@ -88,7 +88,7 @@ def test_runs_are_compared_on_what_they_share():
     assert found == ("psnr", ["d0", "d1", "d3"], {"a": [1.0, 2.0, 4.0], "b": [5.0, 6.0, 7.0]})
     with pytest.raises(ValueError, match=r"not every run has the metric ssim .* all have psnr"):
         shared_values({"a": one, "b": other}, "ssim")
-    with pytest.raises(ValueError, match=r"at least 3 datasets .* found d0"):
+    with pytest.raises(ValueError, match=r"at least 3 datasets .* got d0"):
         shared_values({"a": one, "b": {"d0": {"psnr": 1.0}}})
 
 

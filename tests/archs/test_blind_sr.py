@@ -72,7 +72,7 @@ def test_the_gradient_reaches_the_encoder(network):
 
 
 def test_without_a_code_it_says_what_to_do(network):
-    with pytest.raises(ValueError, match=f"{type(network).__name__} restores by a degradation code"):
+    with pytest.raises(ValueError, match=f"{type(network).__name__} needs a degradation code"):
         network(random(1, 3, 8, 8))
 
 
@@ -207,7 +207,7 @@ def test_the_encoders_width_can_come_from_the_surroundings():
         ({"body": "unet"}, "ConditionedNet.body: expected dasr, rrdb, nafnet, got 'unet'"),
         ({"modulator": "film"}, "modulator: there is no 'film'"),
         ({"condition": "params"}, "ConditionedNet.condition: expected vector or map, got 'params'"),
-        ({"condition": "map"}, "modulator 'da_conv' cannot be steered by a code's map"),
+        ({"condition": "map"}, "modulator 'da_conv' cannot use a code's map"),
         ({"num_block": 0}, "num_feat and num_block must be positive"),
         ({"scale": 0}, "scale: expected an integer of at least 1"),
         ({"modulator": "sft", "modulator_args": {"reduction": 2}}, "modulator 'sft' has no argument reduction"),

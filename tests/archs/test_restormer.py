@@ -131,7 +131,7 @@ def test_weights_for_the_other_norm_are_refused_with_the_reason(held, built, str
         ({"dim": 5}, r"Restormer\.dim: expected an even number"),
         ({"num_blocks": [1, 1, 1]}, r"Restormer\.num_blocks: expected 4 numbers"),
         ({"heads": [1, 2, 4, 0]}, r"Restormer\.heads: expected 4 numbers"),
-        ({"heads": [3, 1, 1, 1], "dim": 4}, "cannot be dealt out to 3 heads"),
+        ({"heads": [3, 1, 1, 1], "dim": 4}, "cannot be divided into 3 heads"),
         ({"window_size": 0}, "window_size"),
         ({"inp_channels": 6}, "dual_pixel_task: true"),
         ({"LayerNorm_type": "Batch"}, "LayerNorm_type"),

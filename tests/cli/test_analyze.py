@@ -101,7 +101,7 @@ def test_complexity_as_table_and_as_json(opt, capsys):
     [
         (["knn", "--images", "none"], "which network"),
         (["knn", "-opt", "{opt}", "--images", "none"], "none: there is no such folder"),
-        (["complexity", "-opt", "{opt}", "--network", "d"], "holds no network_d"),
+        (["complexity", "-opt", "{opt}", "--network", "d"], "has no network_d"),
         (["radar", "none.json", "-o", "x.png"], "cannot be read as JSON"),
     ],
 )

@@ -371,7 +371,7 @@ def test_switched_off_clipping_is_none_and_idle_keys_are_told(small: Form) -> No
     found = translate(small, {})
     assert "grad_clip" not in found.raw
     assert "gt_sizes" not in found.raw["datasets"]["train"]
-    assert "gt_sizes of dataloader are left out" in "; ".join(found.notes)
+    assert "gt_sizes of dataloader are ignored" in "; ".join(found.notes)
 
 
 def test_clipping_may_be_said_twice_but_not_two_ways(write: Callable[[Form], Path], small: Form) -> None:
@@ -435,12 +435,12 @@ def change(form: Form, dotted: str, value: Any) -> Form:
         ("datasets.train_5", "blur", "datasets.train_5: expected a mapping with `type`, got 'blur'"),
         ("datasets.val_1.dataroot", "x", "datasets.val_1.dataroot is not an argument of PairedImageDataset"),
         ("datasets.val_1.center_crop", "big", "datasets.val_1.center_crop: expected a whole number, got 'big'"),
-        ("datasets.train", {"type": "PairedImageDataset"}, "datasets.train_1 stands beside datasets.train"),
+        ("datasets.train", {"type": "PairedImageDataset"}, "datasets.train_1 and datasets.train exclude each other"),
         ("dataloader.batch_size_per_gpu", "many", "dataloader.batch_size_per_gpu: expected a whole number"),
         ("dataloader.batch_size_per_gpu", None, "dataloader.batch_size_per_gpu is missing"),
         ("dataloader.batchsize", 3, "dataloader.batchsize is not an argument"),
         ("dataloader", [3], "dataloader: expected a mapping of loader keys, got [3]"),
-        ("hook_names", "encodr", "hook_names: no feature point of network_g NAFNetLocal is called so, got 'encodr'; "
+        ("hook_names", "encodr", "hook_names: network_g NAFNetLocal has no such feature point, got 'encodr'; "
          "it has decoder0, decoder1"),
         ("hook_names", 3, "hook_names: expected the name of a layer or a list of names, got 3"),
         ("dataset_idx", 7, "dataset_idx: expected a whole number from 0 to 4, got 7"),

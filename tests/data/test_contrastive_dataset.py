@@ -112,7 +112,7 @@ def test_mistakes_are_told(photographed):
         ContrastiveDataset(photographed, ANISO, scale=2)
     with pytest.raises(ValueError, match="ContrastiveDataset needs a gt_size, degrades in its workers"):
         ContrastiveDataset(photographed, ANISO, scale=2, gt_size=32, degrade_on="device")
-    with pytest.raises(ValueError, match="mend the degradation, or `scale`"):
+    with pytest.raises(ValueError, match="correct the degradation, or `scale`"):
         ContrastiveDataset(photographed, ANISO, gt_size=32)
     with pytest.raises(ValueError, match=r"the factor 'Haze\.beta' is not in"):
         RankingDataset(photographed, ANISO, ["Haze.beta"], gt_size=32, scale=2)

@@ -139,5 +139,5 @@ def test_wrong_crops_and_places_are_told(clean):
     with pytest.raises(ValueError, match="degrade_on: got 'gpu'; expected worker or device"):
         DegradedImageDataset(clean, NOISE, gt_size=8, degrade_on="gpu")
     task = {"type": "DegradedImageDataset", "dataroot_gt": clean, "degradation": NOISE, "degrade_on": "device"}
-    with pytest.raises(ValueError, match=r"tasks.noise: degrade_on 'device' needs a training set of its own"):
+    with pytest.raises(ValueError, match=r"tasks.noise: degrade_on 'device' needs a training set for it alone"):
         MultiTaskDataset({"noise": task}, gt_size=8)

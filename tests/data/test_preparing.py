@@ -128,11 +128,11 @@ def test_other_settings_another_source_or_a_full_folder_are_refused(tmp_path):
     extract_subimages(tmp_path / "in", tmp_path / "out", crop_size=6, step=4)
     with pytest.raises(ValueError, match=r"out was begun with .*'step': 4"):
         extract_subimages(tmp_path / "in", tmp_path / "out", crop_size=6, step=3)
-    with pytest.raises(ValueError, match=r"out holds 1 images .*first: a\.png"):
+    with pytest.raises(ValueError, match=r"out has 1 images .*first: a\.png"):
         extract_subimages(tmp_path / "other", tmp_path / "out", crop_size=6, step=4)
     with pytest.raises(ValueError, match="not empty"):
         extract_subimages(tmp_path / "in", tmp_path / "other", crop_size=6, step=4)
-    with pytest.raises(ValueError, match="lies in the source"):
+    with pytest.raises(ValueError, match="is inside the source"):
         extract_subimages(tmp_path / "in", tmp_path / "in" / "sub", crop_size=6, step=4)
 
 

@@ -41,7 +41,7 @@ def test_resized_by_area_or_bilinearly(tmp_path):
 
 def test_unusable_files_are_named(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"Op\.mask: the folder '.*empty' holds no file of the types"):
+    with pytest.raises(ValueError, match=r"Op\.mask: the folder '.*empty' contains no file of the types"):
         FieldFiles.of("Op.mask", tmp_path / "empty")
     with pytest.raises(ValueError, match=r"Op\.mask: there is no file"):
         FieldFiles.of("Op.mask", tmp_path / "nothing.png")

@@ -77,7 +77,7 @@ def test_levins_kernels(shared):
         ("colour.png", "is a colour image; a kernel is grey"),
         ("zero.npy", r"positive sum, got shape \[3, 3\] with sum 0"),
         ("volume.npy", r"got shape \[2, 2, 2, 2\]"),
-        ("empty.mat", "holds no matrix"),
+        ("empty.mat", "contains no matrix"),
     ],
 )
 def test_mistakes_are_named(tmp_path, name, message):

@@ -244,7 +244,7 @@ def test_a_file_may_list_the_subsets_of_a_test_set(photos, tmp_path):
     assert len(done) == 6
     assert {file.record.steps[0]["sigma_255"] for file in done if file.name.startswith("weak/")} == {5.0}
     assert (tmp_path / "out/gt/trip/c.png").is_file()
-    with pytest.raises(ValueError, match="a test set holds `scale` and `subsets"):
+    with pytest.raises(ValueError, match="a test set has `scale` and `subsets"):
         load_recipe(written_recipe(tmp_path, "subsets: {}\n"))
 
 

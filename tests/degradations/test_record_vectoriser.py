@@ -102,7 +102,7 @@ def test_dasr_vector_means_the_same_at_every_level():
 
 
 def test_dasr_vector_refuses_records_of_other_recipes():
-    with pytest.raises(ValueError, match="none of the recipe `dasr_liang`"):
+    with pytest.raises(ValueError, match="is not part of the recipe `dasr_liang`"):
         DASRLiangVector()(RecordBatch([NOISY]))
 
 

@@ -199,8 +199,8 @@ def test_a_choice_of_one_draws_nothing():
     ("arguments", "message"),
     [
         ({"scale": 0}, r"Resize\.scale: must be at least 0\.001"),
-        ({"scale": 0.5, "size": 3}, "Resize: give one of `scale`, `size`"),
-        ({"scale": 0.5, "weights": {"up": 1}}, "Resize: give one of `scale`, `size`"),
+        ({"scale": 0.5, "size": 3}, "Resize: use one of `scale`, `size`"),
+        ({"scale": 0.5, "weights": {"up": 1}}, "Resize: use one of `scale`, `size`"),
         ({"size": 0}, r"Resize\.size: expected a side in pixels or \[height, width\], got 0"),
         ({"size": [3, 4, 5]}, r"Resize\.size: expected a side"),
         ({"modes": ["area", "cubic"]}, r"Resize\.modes: expected one or some of area, bilinear, .*got \['area', 'cub"),

@@ -92,12 +92,12 @@ def test_a_transformer_takes_images_of_any_size(trunk):
 
 
 def test_a_trunk_for_images_of_one_size_is_refused():
-    with pytest.raises(ValueError, match=r"'mixer_s32_224' takes images of 224×224, .*; take another trunk"):
+    with pytest.raises(ValueError, match=r"'mixer_s32_224' accepts images of 224×224 only, .*; use another network"):
         TimmEncoder("mixer_s32_224")
 
 
 def test_an_unknown_trunk_is_named_with_its_neighbours():
-    with pytest.raises(ValueError, match=r"timm has no 'resnet1888'; near it are .*resnet"):
+    with pytest.raises(ValueError, match=r"timm has no 'resnet1888'; similar names: .*resnet"):
         TimmEncoder("resnet1888")
 
 

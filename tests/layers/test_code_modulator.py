@@ -133,7 +133,7 @@ def test_every_modulator_keeps_the_shape_and_learns_from_the_code(name):
     ("arguments", "message"),
     [
         (("film", 4, 3), "modulator: there is no 'film'; there are da_conv"),
-        (("da_conv", 4, 3, "map"), "modulator 'da_conv' cannot be steered by a code's map; sft, stretch can"),
+        (("da_conv", 4, 3, "map"), "modulator 'da_conv' cannot use a code's map; sft, stretch can"),
     ],
 )
 def test_wrong_choices_are_refused(arguments, message):

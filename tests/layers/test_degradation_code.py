@@ -34,9 +34,14 @@ def test_detach_cuts_the_gradient():
 @pytest.mark.parametrize(
     ("code", "field", "channels", "message"),
     [
-        (None, "vector", None, r"DASR restores by a degradation code: call it as net\(lq, code\)"),
-        (make_code(), "map", None, r"DASR needs the field 'map' of a degradation code; the encoder gave vector, score"),
-        (make_code(), "vector", 256, r"DASR is built for 256 channels .* the encoder gave 2"),
+        (None, "vector", None, r"DASR needs a degradation code: call it as net\(lq, code\)"),
+        (
+            make_code(),
+            "map",
+            None,
+            r"DASR needs the field 'map' of a degradation code; the encoder returned vector, score",
+        ),
+        (make_code(), "vector", 256, r"DASR is built for 256 channels .* the encoder returned 2"),
     ],
 )
 def test_a_missing_field_is_named(code, field, channels, message):

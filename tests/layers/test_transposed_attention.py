@@ -129,7 +129,7 @@ def test_a_block_and_its_gradients_are_the_papers(norm, size):
 
 
 def test_refuses_what_does_not_fit():
-    with pytest.raises(ValueError, match="6 channels cannot be dealt out to 4 heads"):
+    with pytest.raises(ValueError, match="6 channels cannot be divided into 4 heads"):
         TransposedAttention(6, 4)
     with pytest.raises(ValueError, match="LayerNorm_type: expected WithBias or BiasFree, got 'Batch'"):
         TransformerBlock(4, 1, 2.0, norm="Batch")

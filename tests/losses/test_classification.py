@@ -122,7 +122,7 @@ def test_labels_that_do_not_fit_are_refused(loss):
         (lambda: FocalLoss(alpha=[1, 2])(torch.zeros(1, 3), torch.tensor([0])), "alpha: expected 3 weights"),
         (lambda: CrossEntropyLoss(label_smoothing=1), "label_smoothing"),
         (lambda: CrossEntropyLoss(reduction="avg"), "reduction"),
-        (lambda: MultiLabelBCELoss()(torch.zeros(2, 3), torch.zeros(2, 4)), "of one shape"),
+        (lambda: MultiLabelBCELoss()(torch.zeros(2, 3), torch.zeros(2, 4)), "of equal shape"),
         (lambda: MultiLabelBCELoss()(torch.zeros(2, 3), 2 * torch.ones(2, 3)), r"target: expected values in \[0, 1\]"),
         (lambda: MultiLabelBCELoss()(torch.zeros(2, 3), torch.ones(2, 3), torch.ones(2, 2)), "mask"),
         (lambda: MultiLabelBCELoss(pos_weight=[1])(torch.zeros(2, 3), torch.ones(2, 3)), "pos_weight"),

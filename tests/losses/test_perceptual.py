@@ -168,7 +168,7 @@ def test_weights_are_found_in_the_usual_folders(tmp_path, monkeypatch, folder, v
         ({"vgg_type": "vgg12"}, "vgg_type: expected one of vgg11"),
         ({"layer_weights": {"conv1_2": 1.0}}, "vgg11 has no layer 'conv1_2'; it has conv1_1, relu1_1"),
         ({"layer_weights": {}}, "no layer of vgg11 is named"),
-        ({"layer_weights": {"conv2_1": 1.0}}, "does not hold vgg11"),
+        ({"layer_weights": {"conv2_1": 1.0}}, "does not contain vgg11"),
         ({"criterion": "l3"}, "criterion: expected l1, l2, fro, got 'l3'"),
         ({"style_weight": -1}, "style_weight: expected a number of at least 0"),
     ],

@@ -159,7 +159,7 @@ def test_arrays_of_an_image_that_is_not_a_number_are_never_made(pair, registered
         ),
         (
             {"type": "calculate_psnr", "crop_border": 0, "input_order": "CHW"},
-            "input_order: images are handed over",
+            "input_order: uir passes images",
         ),
         (
             {"type": "calculate_psnr", "crop_border": 0, "better": "more"},

@@ -238,7 +238,7 @@ def test_what_does_not_fit_is_told_before_training(
     [
         (
             {"type": "ConditionedNet", "modulator": "sft", "condition": "map", "scale": 2, "num_feat": 4},
-            "network_g: ConditionedNet needs the field 'map' of a degradation code; the encoder gave vector",
+            "network_g: ConditionedNet needs the field 'map' of a degradation code; the encoder returned vector",
         ),
         (
             {"type": "DASR", "scale": 3, "n_groups": 1, "n_blocks": 1, "n_feats": 8},

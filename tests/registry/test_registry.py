@@ -179,7 +179,7 @@ def test_shadowing_is_logged_once(registry: Registry, caplog: pytest.LogCaptureF
         registry.get("SwinIR")
         registry.get("SwinIR")
     assert len(caplog.messages) == 1
-    assert "'SwinIR' is taken from plugin; it shadows the one of uir and basicsr" in caplog.messages[0]
+    assert "'SwinIR' comes from plugin; it shadows the one of uir and basicsr" in caplog.messages[0]
 
 
 def test_entries_give_origin_summary_and_what_is_shadowed(registry: Registry) -> None:

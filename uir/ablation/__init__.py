@@ -1,1 +1,1 @@
-"""A grid of option overrides and seeds: trained run by run, reported as one table."""
+"""A grid of option overrides and seeds: each run is trained, and one table reports them all."""

@@ -19,12 +19,12 @@ def write_charts(folder: Path, tables: Sequence[Table], histories: Histories) ->
     Raises:
         ImportError: matplotlib is not installed.
     """
-    written = []
+    files = []
     for table in tables:
         if table.at == "end":
-            written.append(_bars(folder / f"bars_{table.metric}.png", table))
-            written.append(_curves(folder / f"curves_{table.metric}.png", table, histories))
-    return written
+            files.append(_bars(folder / f"bars_{table.metric}.png", table))
+            files.append(_curves(folder / f"curves_{table.metric}.png", table, histories))
+    return files
 
 
 def _figure(columns: int, rows: int, size: tuple[float, float]) -> tuple[Any, Any]:
@@ -35,7 +35,7 @@ def _figure(columns: int, rows: int, size: tuple[float, float]) -> tuple[Any, An
 
 
 def _bars(path: Path, table: Table) -> Path:
-    """Above the results, below the differences to the reference."""
+    """Draw the results above, and the differences to the reference below."""
     columns, rows = table.columns, table.rows
     parts = [("results", table.metric)]
     if any(row.differences for row in rows):
@@ -46,13 +46,13 @@ def _bars(path: Path, table: Table) -> Path:
     width = 0.8 / len(rows)
     for axis, (part, label) in zip(axes[:, 0], parts, strict=True):
         for number, row in enumerate(rows):
-            found = getattr(row, part)
-            held = [(index, found[name]) for index, name in enumerate(columns) if name in found]
-            places = [index + (number - (len(rows) - 1) / 2) * width for index, _ in held]
-            heights = [item.mean for _, item in held]
-            spread = [item.half_width or 0.0 for _, item in held]
+            intervals = getattr(row, part)
+            shown = [(index, intervals[name]) for index, name in enumerate(columns) if name in intervals]
+            places = [index + (number - (len(rows) - 1) / 2) * width for index, _ in shown]
+            heights = [item.mean for _, item in shown]
+            spread = [item.half_width or 0.0 for _, item in shown]
             style = {"width": width, "color": f"C{number % 10}", "label": row.cell}
-            if held:
+            if shown:
                 axis.bar(places, heights, yerr=spread, capsize=2, **style)
         axis.set_xticks(range(len(columns)), columns)
         axis.set_ylabel(label)
@@ -68,28 +68,32 @@ def _bars(path: Path, table: Table) -> Path:
 
 
 def _range(table: Table) -> tuple[float, float]:
-    """From below the lowest end of a bar's interval to above the highest, with room for the legend."""
+    """The range from below the lowest interval end of a bar to above the highest, with room for the legend."""
     ends = [
-        found.mean + sign * (found.half_width or 0.0)
-        for row in table.rows for found in row.results.values() for sign in (-1, 1)
+        interval.mean + sign * (interval.half_width or 0.0)
+        for row in table.rows for interval in row.results.values() for sign in (-1, 1)
     ]  # fmt: skip
     room = max(ends) - min(ends) or 1.0
     return min(ends) - 0.1 * room, max(ends) + 0.35 * room
 
 
 def _curves(path: Path, table: Table, histories: Histories) -> Path:
-    """The mean over the datasets in each validation: mean over the seeds, between the lowest and the highest."""
+    """Draw the mean over the datasets at each validation: a line for the seeds' mean, a band from lowest to highest."""
     figure, axes = _figure(2, 1, (11.0, 4.0))
     for number, row in enumerate(table.rows):
-        held = list(histories[row.cell].values())
-        points = [point for point in (_point(held, i, table.metric) for i in _shared(held)) if point is not None]
+        seed_histories = list(histories[row.cell].values())
+        points = [
+            point
+            for point in (_point(seed_histories, i, table.metric) for i in _shared(seed_histories))
+            if point is not None
+        ]
         for axis, place in zip(axes[0], ("iteration", "seconds"), strict=True):
-            drawn = [point for point in points if point[place] is not None]
-            places = [point[place] for point in drawn]
+            visible = [point for point in points if point[place] is not None]
+            places = [point[place] for point in visible]
             color = f"C{number % 10}"
-            axis.plot(places, [point["mean"] for point in drawn], color=color, marker=".", label=row.cell)
+            axis.plot(places, [point["mean"] for point in visible], color=color, marker=".", label=row.cell)
             axis.fill_between(
-                places, [p["low"] for p in drawn], [p["high"] for p in drawn], color=color, alpha=0.15, linewidth=0
+                places, [p["low"] for p in visible], [p["high"] for p in visible], color=color, alpha=0.15, linewidth=0
             )
     axes[0, 0].set_xlabel("iterations")
     axes[0, 1].set_xlabel("seconds of training")
@@ -107,15 +111,17 @@ def _shared(histories: Sequence[History]) -> list[int]:
 def _point(histories: Sequence[History], iteration: int, metric: str) -> dict[str, Any] | None:
     values = []
     for history in histories:
-        found = [metrics[metric] for metrics in history.validations[iteration].values() if metric in metrics]
-        if not found:
+        values_by_dataset = [
+            metrics[metric] for metrics in history.validations[iteration].values() if metric in metrics
+        ]
+        if not values_by_dataset:
             return None
-        values.append(sum(found) / len(found))
+        values.append(sum(values_by_dataset) / len(values_by_dataset))
     times = [history.seconds(iteration) for history in histories]
-    known = [time for time in times if time is not None]
+    known_times = [time for time in times if time is not None]
     return {
         "iteration": iteration,
-        "seconds": sum(known) / len(known) if len(known) == len(times) else None,
+        "seconds": sum(known_times) / len(known_times) if len(known_times) == len(times) else None,
         "mean": sum(values) / len(values),
         "low": min(values),
         "high": max(values),

@@ -1,4 +1,4 @@
-"""Ablation files: which cells there are, which seeds each is trained with, and what they are compared with."""
+"""Ablation files: the cells, the seeds of each, and the reference for comparisons."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from uir.config.problems import Problem, nearest
 from uir.config.yaml_file import KeyPath, Mark, YamlError, read_yaml
 
 KEYS = ("name", "base", "grid", "seeds", "exclude", "metric", "reference", "test")
-OWN_KEYS = ("name", "manual_seed", "base")  # of an option file, but set by the ablation
+OWN_KEYS = ("name", "manual_seed", "base")  # keys of an option file that the ablation sets
 _NAME = re.compile(r"[\w.+][\w.+-]*")
 
 
@@ -26,9 +26,9 @@ class Cell:
 
     Attributes:
         name: the names of its values, joined by `-`.
-        values: the value it has on each axis.
-        overrides: what is laid over the base file, nested.
-        force: single keys that are set after that, as `a:b=value`.
+        values: its value on each axis.
+        overrides: the overrides of the base file, nested.
+        force: single keys that are set after the overrides, as `a:b=value`.
     """
 
     name: str
@@ -42,14 +42,14 @@ class Ablation:
     """A checked ablation file.
 
     Attributes:
-        name: of the ablation and its folder, experiments/ablation/<name>.
-        file: where it was read.
+        name: name of the ablation and of its folder, experiments/ablation/<name>.
+        file: the path of the file.
         base: the option file that the cells change.
-        cells: in the order of the grid, the first axis outermost.
-        seeds: each cell is trained with each of them.
-        metrics: which to report; empty for all that the option file has.
-        reference: axis values of what the other cells are compared with; empty for no comparison.
-        test: an option file whose test sets every trained network is measured on; None for the validation sets.
+        cells: the cells in the order of the grid, the first axis outermost.
+        seeds: every cell is trained with each of them.
+        metrics: the metrics to report; empty for all that the option file has.
+        reference: axis values of the reference; empty for no comparison.
+        test: an option file with test sets for every trained network; None for the validation sets.
     """
 
     name: str
@@ -62,19 +62,19 @@ class Ablation:
     test: Path | None = None
 
     def reference_of(self, cell: Cell) -> str | None:
-        """Name of the cell that `cell` is compared with: that of the reference's values, on the other axes its own."""
+        """Name of the reference of `cell`: the cell with the reference's values, and with its own on the other axes."""
         if not self.reference:
             return None
-        wanted = {**cell.values, **self.reference}
-        return next((other.name for other in self.cells if other.values == wanted and other is not cell), None)
+        axis_values = {**cell.values, **self.reference}
+        return next((other.name for other in self.cells if other.values == axis_values and other is not cell), None)
 
     def group_of(self, cell: Cell) -> str:
-        """What the cells that are compared with each other share: their reference; all do, where there is none."""
+        """What all cells of one comparison share: their reference. Without a reference all cells share one group."""
         return (self.reference_of(cell) or cell.name) if self.reference else ""
 
 
 def read_ablation(file: str | Path) -> Ablation:
-    """Read and check an ablation file; the option files that it makes are checked by `uir.ablation.runs`.
+    """Read and check an ablation file; `uir.ablation.runs` checks the option files that it makes.
 
     Raises:
         OptionError: all mistakes of the file at once.
@@ -149,7 +149,7 @@ class _Reader:
             for name, overrides in values.items():
                 where = ("grid", str(axis), str(name))
                 if not _is_name(str(name)):
-                    self.say(where, ": a cell's name names a folder too; use letters, digits and . + - _")
+                    self.say(where, ": a cell's name is also the name of a folder; use letters, digits and . + - _")
                 if not isinstance(overrides or {}, dict):
                     self.say(where, f": expected overrides of the option file, got {overrides!r}")
                     continue
@@ -170,7 +170,7 @@ class _Reader:
                 continue
             cell = _cell(values, [axes[axis][name] for axis, name in values.items()])
             if cell.name in cells:
-                self.say(("grid",), f": two cells are called '{cell.name}'; rename a value of an axis")
+                self.say(("grid",), f": two cells have the name '{cell.name}'; rename a value of an axis")
             cells[cell.name] = cell
         if axes and not cells:
             self.say(("exclude",), ": no cell is left")
@@ -181,16 +181,16 @@ class _Reader:
         if not isinstance(rules, list):
             self.say(("exclude",), f": expected a list such as [{{method: dct, backbone: [swinir]}}], got {rules!r}")
             return []
-        found = []
+        rules_by_axis = []
         for index, rule in enumerate(rules):
             if not isinstance(rule, dict) or not rule:
                 self.say(("exclude", index), f": expected {{axis: value or [values]}}, got {rule!r}")
                 continue
             lists = {str(axis): value if isinstance(value, list) else [value] for axis, value in rule.items()}
-            known = [self._known(("exclude", index), axes, axis, value) for axis in lists for value in lists[axis]]
-            if all(known):
-                found.append({axis: [str(value) for value in values] for axis, values in lists.items()})
-        return found
+            are_known = [self._known(("exclude", index), axes, axis, value) for axis in lists for value in lists[axis]]
+            if all(are_known):
+                rules_by_axis.append({axis: [str(value) for value in values] for axis, values in lists.items()})
+        return rules_by_axis
 
     def _known(self, where: KeyPath, axes: Mapping[str, Any], axis: str, value: Any) -> bool:
         if axis not in axes:
@@ -204,22 +204,22 @@ class _Reader:
         return False
 
     def _reference(self, axes: Mapping[str, Any]) -> dict[str, str] | None:
-        given = self.raw.get("reference")
-        if given is not None and not isinstance(given, list | dict):
-            given = str(given)  # a name may be a number
-            holding = [axis for axis, values in axes.items() if given in values]
-            if len(holding) != 1:
+        reference = self.raw.get("reference")
+        if reference is not None and not isinstance(reference, list | dict):
+            reference = str(reference)  # a name may be a number
+            axes_with_it = [axis for axis, values in axes.items() if reference in values]
+            if len(axes_with_it) != 1:
                 names = [name for values in axes.values() for name in values]
-                reason = "stands on several axes; write {axis: value}" if holding else "is no cell of an axis"
-                self.say(("reference",), f": '{given}' {reason}{'' if holding else nearest(given, names)}")
+                reason = "is a value of several axes; write {axis: value}" if axes_with_it else "is no cell of an axis"
+                self.say(("reference",), f": '{reference}' {reason}{'' if axes_with_it else nearest(reference, names)}")
                 return None
-            return {holding[0]: given}
-        if isinstance(given, list):
-            self.say(("reference",), f": expected the name of a cell or {{axis: value}}, got {given!r}")
+            return {axes_with_it[0]: reference}
+        if isinstance(reference, list):
+            self.say(("reference",), f": expected the name of a cell or {{axis: value}}, got {reference!r}")
             return None
-        pairs = {str(axis): value for axis, value in (given or {}).items()}
-        known = [self._known(("reference",), axes, axis, value) for axis, value in pairs.items()]
-        return {axis: str(value) for axis, value in pairs.items()} if pairs and all(known) else None
+        pairs = {str(axis): value for axis, value in (reference or {}).items()}
+        are_known = [self._known(("reference",), axes, axis, value) for axis, value in pairs.items()]
+        return {axis: str(value) for axis, value in pairs.items()} if pairs and all(are_known) else None
 
 
 def _cell(values: dict[str, str], overrides: list[dict[str, Any]]) -> Cell:
@@ -235,7 +235,7 @@ def _cell(values: dict[str, str], overrides: list[dict[str, Any]]) -> Cell:
 
 
 def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> None:
-    """Mappings merge, the rest replaces; `~` stays, for the base file to be told."""
+    """Merge mappings, replace everything else; `~` stays, because the base file's reader handles it."""
     for key, value in above.items():
         if isinstance(value, Mapping) and isinstance(below.get(key), dict):
             _merge(below[key], value)

@@ -1,4 +1,4 @@
-"""What a run measured, and when: read from its folder."""
+"""The measurements of a run and their times, read from its folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from uir.ablation.runs import Run
 
 Results = Mapping[str, Mapping[str, float]]
-"""Metrics by their names, by dataset."""
+"""Metrics by name, for each dataset."""
 _TIMED_LINE = re.compile(r"iter:\s*([\d,]+), lr:.*?time \(data\): ([\d.]+)")
 
 
@@ -21,9 +21,9 @@ class History:
     """The measurements of a run.
 
     Attributes:
-        validations: by iteration, in their order; those of one iteration together.
-        final: what counts as the run's result: of its test, else of its last validation.
-        clock: seconds of training after so many iterations, in their order; empty where no iteration was timed.
+        validations: results by iteration, in order; all results of one iteration together.
+        final: the run's result: that of its test, or else of its last validation.
+        clock: seconds of training by iteration, in order; empty if no iteration was timed.
     """
 
     validations: Mapping[int, Results]
@@ -31,7 +31,7 @@ class History:
     clock: Mapping[int, float]
 
     def seconds(self, iteration: int) -> float | None:
-        """Seconds of training until an iteration, in proportion between those that were timed."""
+        """Seconds of training until an iteration, interpolated linearly between the timed ones."""
         if not self.clock:
             return None
         times = [(0, 0.0), *self.clock.items()]
@@ -40,7 +40,7 @@ class History:
         return earlier + (later - earlier) * (iteration - left) / (right - left)
 
     def within(self, seconds: float) -> tuple[int, Results] | None:
-        """The last validation that this much training reaches; None where there is none."""
+        """The last validation within this training time; None if there is none."""
         reached = [iteration for iteration in self.validations if self._fits(iteration, seconds)]
         return (max(reached), self.validations[max(reached)]) if reached else None
 
@@ -50,10 +50,10 @@ class History:
 
 
 def read_history(run: Run) -> History:
-    """Read what a finished run has left in its folder.
+    """Read the results in the folder of a finished run.
 
     Raises:
-        ValueError: it measured nothing.
+        ValueError: the run has no results.
     """
     validations: dict[int, dict[str, dict[str, float]]] = {}
     numbers = run.output("train") / "metrics.jsonl"
@@ -63,20 +63,20 @@ def read_history(run: Run) -> History:
             validations.setdefault(row["iter"], {})[row["dataset"]] = row["metrics"]
     final: Results
     if "test" in run.options:
-        found = json.loads((run.output("test") / "metrics.json").read_text(encoding="utf-8"))
-        final = {item["dataset"]: item["results"] for item in found["datasets"]}
+        test_results = json.loads((run.output("test") / "metrics.json").read_text(encoding="utf-8"))
+        final = {item["dataset"]: item["results"] for item in test_results["datasets"]}
     else:
         final = validations[max(validations)] if validations else {}
     if not final:
-        raise ValueError(f"{run.folder}: the run has measured nothing")
+        raise ValueError(f"{run.folder}: the run has measured nothing; it needs a validation or a test")
     return History(dict(sorted(validations.items())), final, read_clock(run.output("train")))
 
 
 def read_clock(folder: Path) -> dict[int, float]:
-    """Seconds of training after each iteration that the run's logs have a line about.
+    """Seconds of training at each iteration that has a line in the run's logs.
 
-    A line has the mean time of the iterations since the line before: with waiting for data, without validation and
-    writing of checkpoints. Where a run was resumed, the later log counts.
+    A line has the mean time of the iterations since the line before. It includes waiting for data, but not validation
+    and writing checkpoints. If a run was resumed, the later log counts.
     """
     means: dict[int, float] = {}
     for log in sorted(folder.glob("train_*.log"), key=lambda file: file.stat().st_mtime):

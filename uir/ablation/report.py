@@ -1,4 +1,4 @@
-"""Writes what an ablation has found so far: tables as JSON and Markdown, and charts."""
+"""Writes the results of an ablation so far: tables as JSON and Markdown, and charts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from uir.core.files import write_text
 
 @dataclass(frozen=True)
 class Report:
-    """What was written.
+    """The files of a report.
 
     Attributes:
         json: the tables as JSON.
@@ -29,7 +29,7 @@ class Report:
 
 
 def write_report(plan: Plan, tell: Callable[[str], None] = print) -> Report | None:
-    """Write results.json, results.md and charts of the finished runs into the ablation's folder; None if none is."""
+    """Write results.json, results.md and charts of the finished runs to the ablation's folder; None if no run is."""
     histories: dict[str, dict[int, History]] = {}
     for run in plan.runs:
         if run.is_finished():

@@ -1,4 +1,4 @@
-"""Trains the runs of an ablation as processes of their own, several at a time, each logging to a file."""
+"""Trains the runs of an ablation in separate processes, several at a time; each writes a log file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _POLL_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that could not be finished: the step's exit code, the last line it said, and where the rest stands."""
+    """A run that failed: the step's exit code, the last line of its output, and its log file."""
 
     run: Run
     step: str
@@ -41,23 +41,23 @@ class Failure:
 
 
 def train_runs(plan: Plan, jobs: int = 1, tell: Callable[[str], None] = print, show_bar: bool = True) -> list[Failure]:
-    """Finish every run that is not finished yet; a run that was interrupted goes on where it was.
+    """Train every run that is not finished yet; an interrupted run continues from its last state.
 
-    A failing run stops none of the others. On Ctrl-C or SIGTERM no further run starts, those under way save their state
-    and end, and KeyboardInterrupt is raised; a second Ctrl-C ends them at once.
+    A failing run does not stop the others. On Ctrl-C or SIGTERM no further run starts, the active ones save their state
+    and end, and KeyboardInterrupt is raised; a second Ctrl-C stops them at once.
 
     Args:
-        plan: what to train.
-        jobs: how many runs at a time; each gets an equal part of the processor's cores, and where there are several
-            GPUs, these take turns.
-        tell: where a line about each run goes.
+        plan: the runs.
+        jobs: number of runs at a time. Each gets an equal part of the processor's cores; several GPUs are used in
+            turn.
+        tell: receives a line about each run.
         show_bar: show a progress bar.
 
     Returns:
-        What failed.
+        The failures.
 
     Raises:
-        ValueError: another process works in the ablation's folder, or `jobs` is no number from 1.
+        ValueError: another process is working in the ablation's folder, or `jobs` is below 1.
     """
     if jobs < 1:
         raise ValueError(f"jobs: expected a number from 1, got {jobs}")
@@ -91,31 +91,33 @@ def train_runs(plan: Plan, jobs: int = 1, tell: Callable[[str], None] = print, s
                         failures.append(job.failure)
                     tell(f"[{number}/{count}] {job.failure or f'{job.run.title}: finished in {job.seconds():.0f} s'}")
         except KeyboardInterrupt:
-            tell(f"Stopping; {len(active)} runs save their state. The same command goes on with them.")
+            tell(f"Stopping; {len(active)} runs save their state. The same command continues them.")
             _stop(active)
             raise
     return failures
 
 
 def job_environment(slot: int, jobs: int, gpus: Sequence[str] = ()) -> dict[str, str]:
-    """What a job finds in its environment beside what there is: its part of the cores, and its GPU.
+    """The environment variables that a job gets in addition: its part of the cores, and its GPU.
 
     Args:
-        slot: number of the job among those at work, from 0.
-        jobs: how many work at a time.
-        gpus: names of the GPUs, as CUDA_VISIBLE_DEVICES has them; they are handed out where there are several.
+        slot: number of the job among the active ones, from 0.
+        jobs: number of jobs at a time.
+        gpus: names of the GPUs, as in CUDA_VISIBLE_DEVICES; they are distributed if there are several.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    found = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(max(1, cores // jobs))}
+    variables = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(max(1, cores // jobs))}
     if jobs > 1:
-        found["OMP_WAIT_POLICY"] = os.environ.get("OMP_WAIT_POLICY", "PASSIVE")  # who waits leaves its core to others
+        variables["OMP_WAIT_POLICY"] = os.environ.get(
+            "OMP_WAIT_POLICY", "PASSIVE"
+        )  # who waits leaves its core to others
     if jobs > 1 and len(gpus) > 1:
-        found["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
-    return found
+        variables["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
+    return variables
 
 
 class _Job:
-    """A run at work: one process after the other."""
+    """A run being trained: its processes, one after the other."""
 
     def __init__(self, run: Run, slot: int, root: Path, environment: Mapping[str, str], lock: int | None) -> None:
         self.run, self.slot, self.root, self.environment, self.lock = run, slot, root, environment, lock
@@ -142,12 +144,12 @@ class _Job:
             stdin=subprocess.DEVNULL,
             stdout=self.log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # a Ctrl-C in the terminal comes to us, who pass it on
+            start_new_session=True,  # a Ctrl-C in the terminal reaches only this process, which passes it on
             pass_fds=() if self.lock is None else (self.lock,),
         )
 
     def is_running(self) -> bool:
-        """Whether there is still something to wait for; starts the next step."""
+        """Whether a process is still running; starts the next step if there is one."""
         code = self.process.poll()
         if code is None:
             return True
@@ -163,11 +165,11 @@ class _Job:
         return False
 
     def seconds(self) -> float:
-        """Since it began."""
+        """Seconds since the job started."""
         return time.monotonic() - self.began
 
     def kill(self) -> None:
-        """End the process and those it started."""
+        """Stop the process and its children."""
         if hasattr(os, "killpg"):
             os.killpg(self.process.pid, signal.SIGKILL)
         else:
@@ -175,7 +177,7 @@ class _Job:
 
 
 def _stop(active: Sequence[_Job]) -> None:
-    """Ask the jobs to save and end, and wait for it; at an interrupt meanwhile, end them."""
+    """Ask the jobs to save and end, and wait for them; at another interrupt, stop them at once."""
     try:
         for job in active:
             job.process.terminate()
@@ -193,14 +195,14 @@ def _stop(active: Sequence[_Job]) -> None:
 
 def _last_line(file: Path) -> str:
     lines = [line.strip() for line in file.read_text(encoding="utf-8", errors="replace").splitlines()]
-    return next((line for line in reversed(lines) if line), "it said nothing")
+    return next((line for line in reversed(lines) if line), "there is no output")
 
 
 def _gpus() -> list[str]:
-    """The GPUs by the names that CUDA_VISIBLE_DEVICES takes."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given is not None:
-        return [name for name in given.split(",") if name.strip()]
+    """The GPUs, by their names for CUDA_VISIBLE_DEVICES."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [name for name in visible.split(",") if name.strip()]
     import torch
 
     return [str(index) for index in range(torch.cuda.device_count())]
@@ -208,7 +210,7 @@ def _gpus() -> list[str]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[int | None]:
-    """Hold the ablation's folder; trainings inherit the lock, so that one left behind is not joined by a second."""
+    """Lock the ablation's folder. Trainings inherit the lock, so that no second one starts beside a leftover one."""
     folder.mkdir(parents=True, exist_ok=True)
     if fcntl is None:
         yield None
@@ -218,14 +220,14 @@ def _locked(folder: Path) -> Iterator[int | None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise ValueError(
-                f"{folder}: another `uir ablate`, or a training that it left behind, is at work here; wait or stop it"
+                f"{folder}: another `uir ablate`, or a training that it left behind, uses this folder; wait or stop it"
             ) from None
         yield handle.fileno()
 
 
 @contextmanager
 def _sigterm_as_interrupt() -> Iterator[None]:
-    """SIGTERM, as a batch system sends it, does what Ctrl-C does."""
+    """Let SIGTERM, which batch systems send, do the same as Ctrl-C."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

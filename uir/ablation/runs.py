@@ -1,4 +1,4 @@
-"""The runs of an ablation, one for each cell and seed: their option files, folders, and what of them is done."""
+"""The runs of an ablation, one for each cell and seed: their option files, folders, and finished steps."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Run:
 
     Attributes:
         cell: name of the cell.
-        seed: of everything random.
-        folder: where its option files and logs are, and below it the folder `train` of the run and `test` of its test.
-        options: the whole option file of each step, as plain data; `test` only where the ablation has one.
-        iterations: of all stages together.
+        seed: seed of all random numbers.
+        folder: contains its option files and logs, the run's folder `train`, and the folder `test` of its test.
+        options: the whole option file of each step, as plain data; `test` only if the ablation has one.
+        iterations: number of iterations of all stages together.
     """
 
     cell: str
@@ -42,48 +42,48 @@ class Run:
 
     @property
     def title(self) -> str:
-        """What the run is called in messages."""
+        """The run's name in messages."""
         return f"{self.cell} seed {self.seed}"
 
     def fingerprint(self, step: str) -> str:
-        """A hash of the option files of a step and those before it: another one, another result."""
+        """A hash of the option files of a step and of the steps before it; a change means another result."""
         counting = [self.options[name] for name in STEPS[: STEPS.index(step) + 1]]
         return hashlib.sha256(json.dumps(counting, sort_keys=True).encode()).hexdigest()
 
     def option_file(self, step: str) -> Path:
-        """Where the option file of a step is written."""
+        """The path of a step's option file."""
         return self.folder / f"{step}.yml"
 
     def output(self, step: str) -> Path:
-        """Where a step writes to."""
+        """The output folder of a step."""
         return self.folder / step
 
     def done(self) -> list[str]:
-        """The steps that are done with these very options."""
+        """The steps that are finished with exactly these options."""
         return [step for step, noted in self._noted().items() if noted["done"]]
 
     def is_finished(self) -> bool:
-        """Whether nothing is left to do."""
+        """Whether all steps are finished."""
         return all(step in self.done() for step in self.options)
 
     def has_begun(self) -> bool:
-        """Whether its training was started with these very options."""
+        """Whether its training was started with exactly these options."""
         return "train" in self._noted()
 
     def begin(self) -> None:
-        """Write the option files, and note that the run is under way; what was done with others is forgotten."""
+        """Write the option files and note that the run has started; notes about other options are removed."""
         for step, options in self.options.items():
             write_text(self.option_file(step), yaml.safe_dump(dict(options), sort_keys=False, allow_unicode=True))
         self._write(self._noted())
 
     def note_done(self, step: str, about: Mapping[str, Any]) -> None:
-        """Note that a step is done; `about` is what shall be known about how."""
+        """Note that a step is finished; `about` is stored with the note."""
         self._write(
             {**self._noted(), step: {"fingerprint": self.fingerprint(step), "done": True, "about": dict(about)}}
         )
 
     def _noted(self) -> dict[str, Any]:
-        """What is noted of each step; nothing of one with other options."""
+        """The notes of each step; those with other options are left out."""
         try:
             noted = json.loads((self.folder / "cell.json").read_text(encoding="utf-8")).get("steps", {})
         except (OSError, json.JSONDecodeError):
@@ -95,21 +95,21 @@ class Run:
         }
 
     def _write(self, noted: Mapping[str, Any]) -> None:
-        begun = {step: {"fingerprint": self.fingerprint(step), "done": False} for step in self.options}
-        state = {"cell": self.cell, "seed": self.seed, "steps": {**begun, **noted}}
+        is_started = {step: {"fingerprint": self.fingerprint(step), "done": False} for step in self.options}
+        state = {"cell": self.cell, "seed": self.seed, "steps": {**is_started, **noted}}
         write_text(self.folder / "cell.json", json.dumps(state, indent=2))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """An ablation made ready.
+    """An ablation with its runs, ready to train.
 
     Attributes:
-        ablation: the file.
-        root: the folder that relative paths start from.
+        ablation: the ablation file.
+        root: the folder where relative paths start.
         folder: experiments/ablation/<name> below it.
         runs: cell by cell, seed by seed.
-        metrics: what is reported, and how each is described and which way is better.
+        metrics: the reported metrics, each with its description and the better direction.
     """
 
     ablation: Ablation
@@ -120,7 +120,7 @@ class Plan:
 
 
 def plan_runs(ablation: Ablation, root: Path) -> Plan:
-    """Make and check the option file of every run; nothing is written below `root`.
+    """Make and check the option file of every run; this writes nothing below `root`.
 
     Raises:
         OptionError: all mistakes of all cells, each once.
@@ -136,16 +136,16 @@ def plan_runs(ablation: Ablation, root: Path) -> Plan:
                 place = folder / cell.name / f"seed{seed}"
                 try:
                     trained = _load(ablation, cell, seed, place, root, Path(scratch))
-                    found = {"train": _plain(trained.raw)}
-                    held = trained
+                    options_by_step = {"train": _plain(trained.raw)}
+                    measured = trained
                     if test is not None:
-                        held = _load_test(test, ablation, cell, trained, place, root, Path(scratch))
-                        found["test"] = _plain(held.raw)
+                        measured = _load_test(test, ablation, cell, trained, place, root, Path(scratch))
+                        options_by_step["test"] = _plain(measured.raw)
                 except OptionError as error:
                     problems |= dict.fromkeys(map(str, error.problems))
-                    break  # the other seeds say the same
-                runs.append(Run(cell.name, seed, place, found, _iterations(trained)))
-                last = held.stages[-1].file if held.stages else held
+                    break  # the other seeds have the same mistakes
+                runs.append(Run(cell.name, seed, place, options_by_step, _iterations(trained)))
+                last = measured.stages[-1].file if measured.stages else measured
                 val = last.options.val
                 metrics |= {name: component.spec() for name, component in (val.metrics if val else {}).items()}
                 if not metrics or all(key.split("_")[0] == "train" for key in last.options.datasets):
@@ -179,7 +179,7 @@ def _load(ablation: Ablation, cell: Cell, seed: int, place: Path, root: Path, sc
 
 
 def _at_cell(error: OptionError, ablation: Ablation, cell: Cell, file: Path, what: str = "") -> OptionError:
-    """The same mistakes, those that stand in the passing file told as the cell's."""
+    """The same mistakes; a mistake in the temporary file is reported as the cell's."""
     where = f"{ablation.file}: cell '{cell.name}'{what}"
     problems: list[Problem | str] = []
     for problem in error.problems:
@@ -192,7 +192,7 @@ def _at_cell(error: OptionError, ablation: Ablation, cell: Cell, file: Path, wha
 
 
 def _read_test(ablation: Ablation) -> dict[str, Any] | None:
-    """What of the test file counts: not its networks and method, which are the cells'."""
+    """The used part of the test file: everything except its networks and method, which come from the cells."""
     if ablation.test is None:
         return None
     raw, marks = read_merged(ablation.test)
@@ -203,17 +203,17 @@ def _read_test(ablation: Ablation) -> dict[str, Any] | None:
 def _load_test(
     test: Mapping[str, Any], ablation: Ablation, cell: Cell, trained: OptionFile, place: Path, root: Path, scratch: Path
 ) -> OptionFile:
-    """The test file of a run: the test sets and metrics of the ablation's, the networks of the last stage."""
+    """The test file of a run: the test sets and metrics of the ablation's file, the networks of the last stage."""
     last = trained.stages[-1].file if trained.stages else trained
     model = last.options.model_type
-    known = getattr(MODEL_REGISTRY.get(model), "network_roles", ("g",))
-    roles = [role for role in known if last.raw.get(f"network_{role}") is not None]
+    model_roles = getattr(MODEL_REGISTRY.get(model), "network_roles", ("g",))
+    roles = [role for role in model_roles if last.raw.get(f"network_{role}") is not None]
     path: dict[str, Any] = {"results_root": str(place / "test")}
     for role in roles:
         path[f"pretrain_network_{role}"] = str(place / "train" / "models" / f"net_{role}_latest.pth")
-        path[f"param_key_{role}"] = "params_ema"  # where there is no average, `params` is taken
+        path[f"param_key_{role}"] = "params_ema"  # without an average, `params` is used
     plugins = test.get("plugins") or []
-    if isinstance(plugins, list):  # else a mistake, told with the others
+    if isinstance(plugins, list):  # else it is a mistake, reported with the others
         plugins = [*dict.fromkeys([*plugins, *last.options.plugins])]
     content = {
         **test, **{f"network_{role}": last.raw[f"network_{role}"] for role in roles}, "model_type": model,
@@ -234,7 +234,7 @@ def _iterations(loaded: OptionFile) -> int:
 
 
 def _plain(value: Any) -> Any:
-    """A copy made of what JSON and YAML know."""
+    """A copy that contains only JSON and YAML types."""
     if isinstance(value, Mapping):
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

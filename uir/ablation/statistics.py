@@ -1,4 +1,4 @@
-"""Means with Student's intervals, for a handful of seeds."""
+"""Means with Student's intervals, for a few seeds."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class Interval:
     """A mean and its interval, `mean ± half_width`.
 
     Attributes:
-        mean: of the values.
-        half_width: None for a single value, which tells nothing about its spread.
-        count: how many values there are.
+        mean: mean of the values.
+        half_width: None for a single value, which has no spread.
+        count: number of values.
     """
 
     mean: float
@@ -44,7 +44,7 @@ def interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
 
 
 def paired(values: Mapping[int, float], reference: Mapping[int, float]) -> Interval | None:
-    """The interval of the differences `values - reference`, seed by seed; None where they share no seed."""
+    """The interval of the differences `values - reference`, seed by seed; None if they share no seed."""
     differences = [value - reference[seed] for seed, value in values.items() if seed in reference]
     return interval(differences) if differences else None
 
@@ -74,7 +74,7 @@ def _central_probability(angle: float, freedom: int) -> float:
     cosine, sine = math.cos(angle), math.sin(angle)
     odd = freedom % 2 == 1
     term, total = (cosine, 0.0) if odd else (1.0, 0.0)
-    for k in range(2 if odd else 1, freedom, 2):  # the powers of the cosine go up by 2
+    for k in range(2 if odd else 1, freedom, 2):  # the powers of the cosine increase by 2
         total += term
         term *= cosine * cosine * k / (k + 1)
     return (angle + sine * total) * 2 / math.pi if odd else sine * total

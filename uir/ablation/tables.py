@@ -22,13 +22,13 @@ class Row:
     """One cell of the grid in a table.
 
     Attributes:
-        cell: its name.
-        reference: what it is compared with; None for the reference itself.
-        results: by dataset, and `mean` over them where there are several.
+        cell: name of the cell.
+        reference: name of the reference cell; None for the reference itself.
+        results: result by dataset, and `mean` if there are several.
         differences: cell minus reference, seed by seed; empty without a reference.
-        values: by dataset and seed.
-        iterations: that it was trained, mean over the seeds.
-        seconds: of training, mean over the seeds; None where the log told no times.
+        values: value by dataset and seed.
+        iterations: number of training iterations, mean over the seeds.
+        seconds: training time, mean over the seeds; None if the log has no times.
     """
 
     cell: str
@@ -45,8 +45,8 @@ class Table:
     """One metric of all cells.
 
     Attributes:
-        metric: its name.
-        description: with its choices.
+        metric: name of the metric.
+        description: the metric with its settings.
         better: `higher` or `lower`.
         at: `end`, or `equal_time`.
         rows: cells with at least one finished run, in the order of the grid.
@@ -60,14 +60,14 @@ class Table:
 
     @property
     def columns(self) -> list[str]:
-        """The datasets, and `mean` at the end."""
+        """The datasets, and `mean` last."""
         names = list(dict.fromkeys(name for row in self.rows for name in row.results))
         return [name for name in names if name != MEAN] + [MEAN] * (MEAN in names)
 
 
 @dataclass(frozen=True)
 class _Measured:
-    """What counts of one run."""
+    """The counted measurement of one run."""
 
     results: Results
     iterations: int
@@ -75,11 +75,12 @@ class _Measured:
 
 
 def make_tables(plan: Plan, histories: Histories) -> list[Table]:
-    """For each metric a table at the end of training and, where times are known, one at equal training time."""
+    """For each metric, a table at the end of training and, if times are known, one at equal training time."""
     lengths = {run.cell: run.iterations for run in plan.runs}
     ends = {
         cell: {
-            seed: _Measured(held.final, lengths[cell], held.seconds(lengths[cell])) for seed, held in by_seed.items()
+            seed: _Measured(history.final, lengths[cell], history.seconds(lengths[cell]))
+            for seed, history in by_seed.items()
         }
         for cell, by_seed in histories.items()
     }
@@ -95,22 +96,22 @@ def make_tables(plan: Plan, histories: Histories) -> list[Table]:
 def _at_equal_time(
     plan: Plan, histories: Histories, ends: Mapping[str, Mapping[int, _Measured]]
 ) -> dict[str, dict[int, _Measured]]:
-    """Of every cell the last validation within the whole training time of the fastest cell that it is compared with."""
+    """The last validation of every cell within the whole training time of the fastest cell of its comparison."""
     groups: dict[str, list[str]] = {}
     for each in plan.ablation.cells:
         if each.name in histories:
             groups.setdefault(plan.ablation.group_of(each), []).append(each.name)
-    found: dict[str, dict[int, _Measured]] = {cell: {} for cell in histories}
+    measured_by_cell: dict[str, dict[int, _Measured]] = {cell: {} for cell in histories}
     for cells in groups.values():
         for seed in plan.ablation.seeds:
             totals = {cell: ends[cell][seed].seconds for cell in cells if seed in ends[cell]}
-            known = [total for total in totals.values() if total is not None]
-            for cell in totals if len(known) == len(totals) else ():
+            known_totals = [total for total in totals.values() if total is not None]
+            for cell in totals if len(known_totals) == len(totals) else ():
                 history = histories[cell][seed]
-                reached = history.within(min(known))
+                reached = history.within(min(known_totals))
                 if reached is not None:
-                    found[cell][seed] = _Measured(reached[1], reached[0], history.seconds(reached[0]))
-    return found
+                    measured_by_cell[cell][seed] = _Measured(reached[1], reached[0], history.seconds(reached[0]))
+    return measured_by_cell
 
 
 def _rows(plan: Plan, metric: str, view: Mapping[str, Mapping[int, _Measured]]) -> tuple[Row, ...]:
@@ -120,8 +121,8 @@ def _rows(plan: Plan, metric: str, view: Mapping[str, Mapping[int, _Measured]]) 
         if not values.get(cell.name):
             continue
         reference = plan.ablation.reference_of(cell)
-        held = view[cell.name].values()
-        times = [item.seconds for item in held if item.seconds is not None]
+        measured = view[cell.name].values()
+        times = [item.seconds for item in measured if item.seconds is not None]
         compared = {
             name: paired(by_seed, values.get(reference or "", {}).get(name, {}))
             for name, by_seed in values[cell.name].items()
@@ -131,9 +132,9 @@ def _rows(plan: Plan, metric: str, view: Mapping[str, Mapping[int, _Measured]]) 
                 cell.name,
                 reference,
                 {name: interval(list(by_seed.values())) for name, by_seed in values[cell.name].items()},
-                {name: found for name, found in compared.items() if found is not None},
+                {name: difference for name, difference in compared.items() if difference is not None},
                 values[cell.name],
-                sum(item.iterations for item in held) / len(held),
+                sum(item.iterations for item in measured) / len(measured),
                 sum(times) / len(times) if times else None,
             )
         )
@@ -141,19 +142,19 @@ def _rows(plan: Plan, metric: str, view: Mapping[str, Mapping[int, _Measured]]) 
 
 
 def _columns(metric: str, by_seed: Mapping[int, _Measured]) -> dict[str, dict[int, float]]:
-    """A metric by dataset and seed, and its mean over the datasets of each seed."""
+    """A metric by dataset and seed, and for each seed its mean over the datasets."""
     columns: dict[str, dict[int, float]] = {}
     for seed, measured in sorted(by_seed.items()):
-        found = {name: metrics[metric] for name, metrics in measured.results.items() if metric in metrics}
-        if len(found) > 1:
-            found[MEAN] = sum(found.values()) / len(found)
-        for name, value in found.items():
+        values = {name: metrics[metric] for name, metrics in measured.results.items() if metric in metrics}
+        if len(values) > 1:
+            values[MEAN] = sum(values.values()) / len(values)
+        for name, value in values.items():
             columns.setdefault(name, {})[seed] = value
     return columns
 
 
 def as_json(plan: Plan, tables: Sequence[Table], unfinished: Sequence[str]) -> str:
-    """Everything that the tables hold, with each seed's value."""
+    """The full content of the tables, with each seed's value."""
     ablation = plan.ablation
     content = {
         "name": ablation.name,
@@ -173,22 +174,22 @@ _TITLES = {
 _NOTES = {
     "end": "Each run is measured once, after its last iteration.",
     "equal_time": (
-        "For each seed the budget is the training time of the fastest of the cells that are compared with each other; "
-        "of each of them counts the last validation within the budget. Training time is that of the iterations, "
-        "waiting for data included, without start, validation and checkpoints. A slower cell is caught before the end "
-        "of its learning-rate schedule. Times hold for the machine and the `--jobs` they were taken with."
+        "For each seed the time limit is the training time of the fastest of the compared cells; each cell counts "
+        "with its last validation within the limit. Training time is that of the iterations; it includes waiting for "
+        "data, but not start, validation and checkpoints. A slower cell is measured before the end of its "
+        "learning-rate schedule. The times are valid for this machine and this `--jobs`."
     ),
 }
 
 
 def as_markdown(plan: Plan, tables: Sequence[Table], unfinished: Sequence[str]) -> str:
-    """The tables as a page."""
+    """The tables as a Markdown page."""
     ablation = plan.ablation
     lines = [
         f"# {ablation.name}", "",
         f"{len(ablation.cells)} cells, seeds {', '.join(map(str, ablation.seeds))}; from `{ablation.file.name}`. "
-        "Mean ± half of the 95 % interval (Student's t over the seeds). Differences are taken seed by seed; bold where "
-        "their interval does not contain 0 (each for itself: not corrected for how many there are).", "",
+        "Mean ± half of the 95 % interval (Student's t over the seeds). Differences are computed seed by seed; bold "
+        "means that the interval does not contain 0 (there is no correction for the number of comparisons).", "",
     ]  # fmt: skip
     if unfinished:
         lines += [f"**Not finished and not counted:** {', '.join(unfinished)}.", ""]
@@ -209,7 +210,7 @@ def _result_rows(table: Table) -> list[list[str]]:
     rows = [["cell", "seeds", *table.columns, "iterations", "training s"]]
     for row in table.rows:
         shown = [_number(row.results.get(name), digits) for name in table.columns]
-        seeds = max(found.count for found in row.results.values())
+        seeds = max(interval_.count for interval_ in row.results.values())
         time = "" if row.seconds is None else f"{row.seconds:.3g}" if row.seconds < 100 else f"{row.seconds:.0f}"
         rows.append([row.cell, str(seeds), *shown, f"{row.iterations:.0f}", time])
     return rows
@@ -221,25 +222,25 @@ def _difference_rows(table: Table) -> list[list[str]]:
     for row in table.rows:
         if row.differences:
             shown = [_number(row.differences.get(name), digits, signed=True) for name in table.columns]
-            seeds = max(found.count for found in row.differences.values())
+            seeds = max(interval_.count for interval_ in row.differences.values())
             rows.append([f"{row.cell} minus {row.reference}", str(seeds), *shown])
     return rows
 
 
 def _digits(table: Table) -> int:
     """Decimals: four for what is about 1, such as SSIM, three for decibels."""
-    largest = max(abs(found.mean) for row in table.rows for found in row.results.values())
+    largest = max(abs(result.mean) for row in table.rows for result in row.results.values())
     return 4 if largest < 2 else 3
 
 
-def _number(found: Interval | None, digits: int, signed: bool = False) -> str:
-    if found is None:
+def _number(value: Interval | None, digits: int, signed: bool = False) -> str:
+    if value is None:
         return ""
     sign = "+" if signed else ""
-    text = f"{found.mean:{sign}.{digits}f}"
-    if found.half_width is not None:
-        text += f" ± {found.half_width:.{digits}f}"
-    return f"**{text}**" if signed and found.is_apart_from_zero else text
+    text = f"{value.mean:{sign}.{digits}f}"
+    if value.half_width is not None:
+        text += f" ± {value.half_width:.{digits}f}"
+    return f"**{text}**" if signed and value.is_apart_from_zero else text
 
 
 def _lines(rows: Sequence[Sequence[str]]) -> list[str]:

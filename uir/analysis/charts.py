@@ -1,4 +1,4 @@
-"""Charts: confusion matrices, embeddings in the plane, radar charts. Drawn without a screen and without pyplot."""
+"""Charts: confusion matrices, embeddings in two dimensions, radar charts. They need no screen and no pyplot."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from uir.core.files import replacing
 
 
 def confusion_picture(path: Path, counts: Sequence[Sequence[int]], classes: Sequence[str], title: str) -> Path:
-    """Draw a confusion matrix, each cell the share of its true class (row) in percent.
+    """Draw a confusion matrix; each cell is a fraction of its true class (row) in percent.
 
     Args:
-        path: the picture to write; its ending names the format.
+        path: the picture to write; its extension determines the format.
         counts: [K, K], rows the true classes, columns the answers.
         classes: K names.
-        title: of the picture.
+        title: title of the picture.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -41,14 +41,14 @@ def confusion_picture(path: Path, counts: Sequence[Sequence[int]], classes: Sequ
 
 
 def scatter_picture(path: Path, points: np.ndarray, labels: Sequence[int], classes: Sequence[str], title: str) -> Path:
-    """Draw points in the plane, coloured by class; classes that differ by a number get a scale of colours.
+    """Draw points in two dimensions, coloured by class; classes that differ by a number get a colour scale.
 
     Args:
         path: the picture to write.
         points: [N, 2].
         labels: class index of each point.
-        classes: their names.
-        title: of the picture.
+        classes: the class names.
+        title: title of the picture.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -63,13 +63,13 @@ def scatter_picture(path: Path, points: np.ndarray, labels: Sequence[int], class
 
 
 def radar_picture(path: Path, runs: Mapping[str, Sequence[float]], axes_names: Sequence[str], title: str) -> Path:
-    """Draw a radar chart; all axes have one scale, which starts below the smallest value. What is not finite is a gap.
+    """Draw a radar chart. All axes share one scale, which starts below the smallest value. Values not finite are gaps.
 
     Args:
         path: the picture to write.
         runs: a value for each axis, by the run's name.
         axes_names: names of the axes, at least three.
-        title: of the picture.
+        title: title of the picture.
 
     Raises:
         ImportError: matplotlib is not installed.
@@ -105,7 +105,7 @@ def _save(figure: Any, path: Path) -> Path:
 
 
 def _colours(names: Sequence[str]) -> list[Any]:
-    """A colour for each name: of a scale where the names differ only by a number, else as different as can be."""
+    """A colour for each name: from a scale if the names differ only by a number, else as different as possible."""
     maps = matplotlib_part("cm")
     stems = {re.sub(r"\d+(\.\d+)?", "", name) for name in names}
     if len(names) > 2 and len(stems) == 1:

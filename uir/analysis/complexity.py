@@ -1,4 +1,4 @@
-"""What a network costs: parameters, multiply-accumulates, time and memory of one image."""
+"""The cost of a network: parameters, multiply-accumulates, time and memory for one image."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class Complexity:
 
     Attributes:
         network: class of the network.
-        parameters: how many.
+        parameters: their number.
         macs: multiply-accumulates of convolutions and matrix products.
-        seconds: median time of the runs; the first one, which warms up, is left out.
-        peak_memory_mib: most memory held at once: weights, and the tensors of the forward pass (on CUDA as its
-            allocator counts it; elsewhere without the inner buffers of the operators).
+        seconds: median time of the runs, without the first (warm-up) pass.
+        peak_memory_mib: largest memory use: weights, and the tensors of the forward pass (on CUDA as its allocator
+            counts it; elsewhere without the internal buffers of the operators).
         size: height and width of the input.
-        device: where it ran.
+        device: the device of the measurement.
         threads: CPU threads.
-        runs: how many were timed.
+        runs: number of timed passes.
     """
 
     network: str
@@ -53,7 +53,7 @@ def measure_complexity(
     Args:
         network: takes [1, 3, H, W] in [0, 1]; padded to its `pad_multiple`.
         size: H and W.
-        device: where to.
+        device: where to compute.
         runs: timed forward passes.
 
     Raises:
@@ -65,7 +65,7 @@ def measure_complexity(
     network = network.to(place).eval()
     image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0)).to(place)
     with torch.no_grad():
-        macs = count_macs(network, image)  # warms up too
+        macs = count_macs(network, image)  # this is also the warm-up
         seconds = [_timed(network, image) for _ in range(runs)]
         peak = _peak_memory(network, image)
     return Complexity(
@@ -95,7 +95,7 @@ def _wait(device: torch.device) -> None:
 
 
 def _peak_memory(network: nn.Module, image: Tensor) -> int:
-    """Bytes of the weights, and the most that one forward pass holds on top."""
+    """Bytes of the weights, and the largest additional memory during one forward pass."""
     weights = sum(tensor.untyped_storage().nbytes() for tensor in (*network.parameters(), *network.buffers()))
     if image.device.type == "cuda":
         before = torch.cuda.memory_allocated(image.device)
@@ -108,28 +108,28 @@ def _peak_memory(network: nn.Module, image: Tensor) -> int:
 
 
 class _TensorMemory(TorchDispatchMode):
-    """Counts the bytes of the tensors that operators make within it, for as long as each is held."""
+    """Counts the bytes of the tensors that operators create inside the block, until each is freed."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.held: dict[int, int] = {}
+        self.sizes: dict[int, int] = {}
         self.now = self.peak = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         inputs = {_storage_key(item) for item in tree_leaves((args, kwargs)) if isinstance(item, Tensor)}
-        made = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(made):
+        outputs = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(outputs):
             key = _storage_key(tensor) if isinstance(tensor, Tensor) else 0
-            if key and key not in self.held and key not in inputs:  # neither a view nor written in place
+            if key and key not in self.sizes and key not in inputs:  # neither a view nor written in place
                 storage = tensor.untyped_storage()
-                self.held[key] = storage.nbytes()
+                self.sizes[key] = storage.nbytes()
                 self.now += storage.nbytes()
                 weakref.finalize(storage, self._release, key)
         self.peak = max(self.peak, self.now)
-        return made
+        return outputs
 
     def _release(self, key: int) -> None:
-        self.now -= self.held.pop(key, 0)
+        self.now -= self.sizes.pop(key, 0)
 
 
 def _storage_key(tensor: Tensor) -> int:

@@ -1,4 +1,4 @@
-"""Pictures of what degradations do: a photograph through ops at three severities, or through a recipe."""
+"""Pictures of degradations: a photograph through ops at three severities, or through a recipe."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DRAWS = 3
 
 
 def pictured_ops() -> dict[str, list[str]]:
-    """The registered ops that say what their three severities are, by family, in alphabetical order."""
+    """The registered ops that define three severities, by family, in alphabetical order."""
     families: dict[str, list[str]] = {}
     for name in sorted(DEGRADATION_REGISTRY.keys()):
         op = DEGRADATION_REGISTRY.get(name)
@@ -37,28 +37,28 @@ def write_degradation_sheets(
     Args:
         inputs: photographs, or folders of them.
         output: the folder to write to.
-        recipe: a degradation's name or a YAML file; an op is shown at its three severities, everything else with three
-            draws. Default: every op.
-        seed: of the draws.
-        width: of a picture on the sheet, in pixels.
+        recipe: a degradation's name or a YAML file. An op is shown at its three severities, everything else with three
+            random draws. Default: every op.
+        seed: seed of the draws.
+        width: width of a picture on the sheet, in pixels.
 
     Raises:
-        ValueError: no photograph is found, two of them would get the same sheet, or there is no such recipe.
+        ValueError: there is no photograph, two of them would get the same sheet, or there is no such recipe.
     """
     from uir.core.images import read_rgb, to_tensor
 
     sheets = _sheets_of([Path(item) for item in inputs], Path(output))
     names = [name for ops in pictured_ops().values() for name in ops] if recipe is None else [recipe]
-    written = []
+    sheets_written = []
     for sheet, file in sheets.items():
         clean = to_tensor(read_rgb(file))
         rows, titles = zip(*(_row(name, clean, seed) for name in names), strict=True)
-        written.append(write_sheet(sheet, rows, titles[0], width))
-    return written
+        sheets_written.append(write_sheet(sheet, rows, titles[0], width))
+    return sheets_written
 
 
 def _sheets_of(inputs: Sequence[Path], output: Path) -> dict[Path, Path]:
-    """The photograph of each sheet to write."""
+    """The photograph for each sheet."""
     from uir.core.images import list_images
 
     sheets: dict[Path, Path] = {}
@@ -67,9 +67,11 @@ def _sheets_of(inputs: Sequence[Path], output: Path) -> dict[Path, Path]:
             raise ValueError(f"degrade: there is no file or folder '{item}'")
         for file in list_images(item) if item.is_dir() else [item]:
             sheet = output / f"{file.stem}_sheet.png"
-            known = sheets.setdefault(sheet, file)
-            if known.resolve() != file.resolve():
-                raise ValueError(f"degrade: the sheets of '{known}' and '{file}' would both be written to '{sheet}'")
+            other_file = sheets.setdefault(sheet, file)
+            if other_file.resolve() != file.resolve():
+                raise ValueError(
+                    f"degrade: the sheets of '{other_file}' and '{file}' would both be written to '{sheet}'"
+                )
     if not sheets:
         raise ValueError(f"degrade: no image found in {', '.join(map(str, inputs)) or 'an empty list of inputs'}")
     return sheets
@@ -80,7 +82,7 @@ def op_rows(names: Sequence[str], clean: Tensor, seed: int = 0) -> list[tuple[st
     rows = []
     for name in names:
         arguments: Sequence[Mapping[str, Any]] = DEGRADATION_REGISTRY.get(name).severities
-        ops = [build(DEGRADATION_REGISTRY, {"type": name, **given}) for given in arguments]
+        ops = [build(DEGRADATION_REGISTRY, {"type": name, **op_arguments}) for op_arguments in arguments]
         images = [clean, *(op(clean, seed)[0] for op in ops)]
         rows.append((name, [as_picture(image, clean.shape[-2:]) for image in images]))
     return rows

@@ -1,4 +1,4 @@
-"""The packages of the extra `analysis`, imported only where they are used."""
+"""The packages of the extra `analysis`; they are imported only when they are used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def sklearn_part(name: str) -> Any:
 
 
 def matplotlib_part(name: str) -> Any:
-    """The module `matplotlib.<name>`; pyplot, which holds global state, is not needed.
+    """The module `matplotlib.<name>`; pyplot is not used, because it has global state.
 
     Raises:
         ImportError: matplotlib is not installed.

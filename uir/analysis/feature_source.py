@@ -1,4 +1,4 @@
-"""Which features of which network on which degraded photographs: what the commands that look into networks share."""
+"""The settings that `uir analyze` commands share: which features of which network on which degraded photographs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from uir.core.devices import pick_device
 
 @dataclass(frozen=True)
 class FeatureSource:
-    """Where features come from; see `load_network`, `degraded_patches` and `features_of` for what the fields mean."""
+    """The source of features; see `load_network`, `degraded_patches` and `features_of` for the fields."""
 
     images: Path
     opt: Path | None = None
@@ -36,10 +36,10 @@ class FeatureSource:
     device: str | None = None
 
     def read(self, progress: bool = True) -> tuple[dict[str, Tensor], DegradedPatches]:
-        """The features [N, D] by level, the pixels first, and the patches that they are of.
+        """The features [N, D] by level, pixels first, and their patches.
 
         Raises:
-            ValueError: the network, the photographs or the recipe do not allow it.
+            ValueError: the network, the photographs or the recipe are not suitable.
         """
         network = load_network(self.opt, self.model, self.network, self.init, self.param_key, self.seed)
         patches = degraded_patches(
@@ -52,13 +52,13 @@ class FeatureSource:
             seed=self.seed,
         )
         device = pick_device("auto") if self.device is None else torch.device(self.device)
-        found = features_of(
+        features_by_level = features_of(
             network, patches.images, pool=self.pool, device=device, batch_size=self.batch_size, progress=progress
         )
-        return {PIXELS: pixel_features(patches.images), **found}, patches
+        return {PIXELS: pixel_features(patches.images), **features_by_level}, patches
 
     def settings(self) -> dict[str, Any]:
-        """The fields that decide about the result, as plain JSON types."""
-        held = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
-        del held["batch_size"], held["device"]
-        return {**held, "init": self.init or ("random" if self.model is None else "trained")}
+        """The fields that influence the result, as plain JSON types."""
+        values = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
+        del values["batch_size"], values["device"]
+        return {**values, "init": self.init or ("random" if self.model is None else "trained")}

@@ -1,4 +1,4 @@
-"""The features of a network as vectors, level by level: what probes and pictures are made of."""
+"""The features of a network as vectors, level by level, for probes and pictures."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def features_of(
     """The features of each image, by level.
 
     The levels are the network's feature points in their order, or the fields of a degradation encoder's code
-    (`vector`, `map`, `projection`, ...), or `output` for a network that gives one vector. A copy of the network runs,
-    in evaluation mode: it is left as it is.
+    (`vector`, `map`, `projection`, ...), or `output` for a network that returns one vector. A copy of the network runs
+    in evaluation mode, so the network itself is unchanged.
 
     Args:
         network: declares `feature_points()`, or is an encoder.
         images: [N, 3, H, W] in [0, 1].
-        pool: `mean` over space (or tokens), or `flatten`, as DCPT's published protocol has it (large).
+        pool: `mean` over space (or tokens), or `flatten`, as in DCPT's published protocol (large).
         device: where to compute.
-        batch_size: images that run together.
+        batch_size: images in one batch.
         progress: show a progress bar.
 
     Returns:
@@ -48,20 +48,20 @@ def features_of(
         ValueError: the network has no feature points and is no encoder.
     """
     read = _reader(copy.deepcopy(network).to(device).eval())
-    found: dict[str, list[Tensor]] = {}
+    parts_by_level: dict[str, list[Tensor]] = {}
     with torch.no_grad(), progress_bar(batch_size, visible=progress) as bar:
         batches = images.split(batch_size)
         task = bar.add_task("Reading features", total=len(batches), note="")
         for batch in batches:
             for level, feature in read(batch.to(device)).items():
-                own = "flatten" if level == "kernel" else pool  # a kernel's mean is always the same
-                found.setdefault(level, []).append(_as_vectors(feature, own).float().cpu())
+                own = "flatten" if level == "kernel" else pool  # the mean of a kernel is always the same
+                parts_by_level.setdefault(level, []).append(_as_vectors(feature, own).float().cpu())
             bar.advance(task)
-    return {level: torch.cat(parts) for level, parts in found.items()}
+    return {level: torch.cat(parts) for level, parts in parts_by_level.items()}
 
 
 def pixel_features(images: Tensor) -> Tensor:
-    """The images [N, 3, H, W] themselves as vectors [N, 3·H·W]: the control that every probe is compared with."""
+    """The images [N, 3, H, W] themselves as vectors [N, 3·H·W]: the control for every probe."""
     return images.flatten(1).float()
 
 
@@ -83,9 +83,9 @@ def _of_encoder(network: nn.Module, image: Tensor) -> dict[str, Tensor]:
     if isinstance(code, Tensor) and code.ndim == 2:
         return {"output": code}
     if not is_dataclass(code):
-        points_of(network)  # says what is missing
-    held = {field.name: getattr(code, field.name) for field in fields(code)}
-    return {name: value for name, value in held.items() if isinstance(value, Tensor) and name != "mask"}
+        points_of(network)  # its error says what is missing
+    code_fields = {field.name: getattr(code, field.name) for field in fields(code)}
+    return {name: value for name, value in code_fields.items() if isinstance(value, Tensor) and name != "mask"}
 
 
 def _as_vectors(feature: Tensor, pool: Pool) -> Tensor:

@@ -1,4 +1,4 @@
-"""The network that is looked into: of an option file or a checkpoint, trained or with random weights."""
+"""The network to examine: from an option file or a checkpoint, trained or with random weights."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ def load_network(
     param_key: str | None = None,
     seed: int = 0,
 ) -> nn.Module:
-    """A network for inspection, in evaluation mode, on the CPU.
+    """Load a network for examination, in evaluation mode, on the CPU.
 
     Args:
-        opt: an option file; its `network_<role>` describes the network. None: the checkpoint's card does.
+        opt: an option file; its `network_<role>` describes the network. None: the checkpoint's card describes it.
         model: the checkpoint.
-        role: which of the file's networks.
+        role: which network of the file.
         init: `trained` (the checkpoint's weights), `random` (the network's own initialisation) or `kaiming`
             (`kaiming_uniform`, a = 2, for every convolution and linear layer, the control of DCPT's kNN protocol).
-            Default: trained where there is a checkpoint.
-        param_key: which weights of the checkpoint; default the moving average where it has one.
-        seed: of random weights. The global generators are left as they are.
+                Default: trained if there is a checkpoint.
+        param_key: which weights of the checkpoint; default the moving average if there is one.
+        seed: seed of random weights. The global generators are unchanged.
 
     Raises:
-        ValueError: nothing tells which network it is, or there are no weights to load.
+        ValueError: the network is not described, or there are no weights to load.
         CheckpointError: the checkpoint does not fit the network.
     """
     init = init or ("random" if model is None else "trained")
@@ -62,19 +62,19 @@ def load_network(
 
 
 def with_encoder(network: nn.Module, opt: Path | None) -> nn.Module:
-    """Let a backbone that restores by a degradation code get it from the file's `network_e`, with random weights.
+    """Give a backbone that uses a degradation code the file's `network_e`, with random weights.
 
     Returns:
-        The encoder and the backbone in one module; the backbone alone where it takes no code.
+        The encoder and the backbone in one module; only the backbone if it uses no code.
 
     Raises:
-        ValueError: the backbone needs a code, and there is no encoder to make it.
+        ValueError: the backbone needs a code, and there is no encoder for it.
     """
     if "code" not in inspect.signature(network.forward).parameters or not takes_code(network):
         return network
     if opt is None or not isinstance(read_merged(opt)[0].get("network_e"), Mapping):
         raise ValueError(
-            f"{type(network).__name__} restores by a degradation code; give an option file (-opt) with the network_e "
+            f"{type(network).__name__} uses a degradation code; give an option file (-opt) with the network_e "
             "that makes it"
         )
     return _Conditioned(load_network(opt, role="e"), network).eval()
@@ -89,7 +89,7 @@ def kaiming_initialise(network: nn.Module, seed: int = 0) -> None:
 
 
 def count_parameters(network: nn.Module) -> int:
-    """Number of parameters, trained or not."""
+    """Number of parameters, trainable or not."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
@@ -105,18 +105,18 @@ class _Conditioned(nn.Module):
 
 
 def _described(opt: Path | None, model: Path | None, card: Mapping[str, Any], role: str) -> dict[str, Any]:
-    """The network's mapping: of the option file, else of the checkpoint's card."""
+    """The network's mapping: from the option file, else from the checkpoint's card."""
     if opt is not None:
         raw, marks = read_merged(opt)
         load_plugins_of(raw, marks, opt)
         raw = translate(raw, marks).raw
         arch = raw.get(f"network_{role}")
         if not isinstance(arch, dict):
-            held = [str(key) for key in raw if str(key).startswith("network_")]
-            raise ValueError(f"{opt}: holds no network_{role}; it has {', '.join(held) or 'no network'}")
+            networks = [str(key) for key in raw if str(key).startswith("network_")]
+            raise ValueError(f"{opt}: has no network_{role}; it has {', '.join(networks) or 'no network'}")
         return sized_by_encoder(arch, raw.get("network_e")) if role == "g" else arch
     if model is None:
         raise ValueError("which network? Give an option file (-opt FILE), or a checkpoint that has a card (--model)")
     if not isinstance(card.get("arch"), dict):
-        raise ValueError(f"{model}: has no card that tells its network; give the option file too (-opt)")
+        raise ValueError(f"{model}: has no card that describes its network; give the option file too (-opt)")
     return card["arch"]

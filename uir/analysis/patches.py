@@ -1,4 +1,4 @@
-"""Degraded patches to probe features with: every class is made of the same photographs."""
+"""Degraded patches for probing features: every class contains the same photographs."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Position = Literal["center", "random"]
 
 @dataclass(frozen=True)
 class DegradedPatches:
-    """Patches of photographs, each degraded in every way.
+    """Patches of photographs, each with every degradation.
 
     Attributes:
-        images: [N, 3, h, w] in [0, 1], photograph by photograph, the classes in their order within each.
+        images: [N, 3, h, w] in [0, 1], photograph by photograph, and within each the classes in their order.
         classes: names of the degradations.
         photographs: names of the files.
     """
@@ -43,7 +43,7 @@ class DegradedPatches:
 
     @property
     def groups(self) -> list[int]:
-        """Index of the photograph of each patch; splits keep those of one together."""
+        """Index of the photograph of each patch; a split keeps the patches of a photograph together."""
         return [photo for photo in range(len(self.photographs)) for _ in self.classes]
 
 
@@ -57,16 +57,16 @@ def degraded_patches(
     scale: int | None = None,
     seed: int = 0,
 ) -> DegradedPatches:
-    """Cut one patch out of each photograph and degrade it in every way of a recipe; the same seed, the same bits.
+    """Cut one patch from each photograph and apply every degradation of a recipe; the same seed gives the same bits.
 
     Args:
-        folder: photographs, those in folders below it included.
+        folder: photographs, subfolders included.
         recipe: see `degradation_classes`.
         crop: side of the patches in pixels, before degrading.
-        position: where they are cut.
-        max_images: take only the first so many files, in the order of their names.
-        scale: of recipes that make images smaller.
-        seed: of places and degradations.
+        position: the position of the patches.
+        max_images: use only this many files, in the order of their names.
+        scale: scale of recipes that make images smaller.
+        seed: seed of positions and degradations.
 
     Raises:
         ValueError: there are fewer than two photographs, one is smaller than the crop, or the classes' results differ
@@ -84,7 +84,7 @@ def degraded_patches(
     sizes = {label: tuple(patch.shape[-2:]) for label, patch in zip(classes, patches, strict=False)}
     if len({patch.shape for patch in patches}) != 1:
         raise ValueError(
-            f"recipe {recipe}: the classes' patches differ in size ({sizes}), so that they could be told apart by it; "
+            f"recipe {recipe}: the classes' patches differ in size ({sizes}), which would give the class away; "
             "end each with a step that restores the size"
         )
     return DegradedPatches(
@@ -96,11 +96,11 @@ def photographs_in(folder: Path, max_images: int | None = None) -> list[Path]:
     """The first photographs of a folder, in the order of their names.
 
     Raises:
-        ValueError: there are fewer than two; a split by photograph needs one on each side.
+        ValueError: there are fewer than two; a split by photograph needs one in each part.
     """
     files = list_images(folder)[:max_images]
     if len(files) < 2:
-        raise ValueError(f"{folder}: a probe needs at least 2 photographs, to split by photograph; found {len(files)}")
+        raise ValueError(f"{folder}: a probe needs at least 2 photographs, to split by photograph; got {len(files)}")
     return files
 
 
@@ -109,11 +109,11 @@ def degradation_classes(recipe: str | Path, scale: int | None = None) -> dict[st
 
     Args:
         recipe: a set of tasks (`dcpt_5d`, or any recipe that is a `Task` or `Level`), a test set (`gaussian8`), or a
-            YAML file that holds one of these or `{label: {type: ..., ...}, ...}`.
-        scale: of recipes that have one.
+                YAML file that contains one of these or `{label: {type: ..., ...}, ...}`.
+        scale: scale of recipes that have one.
 
     Raises:
-        ValueError: no such recipe, or it does not have several classes.
+        ValueError: there is no such recipe, or it does not have several classes.
     """
     path = Path(recipe).expanduser()
     content = read_yaml(path)[0] if path.suffix in (".yml", ".yaml") and path.is_file() else None

@@ -1,4 +1,4 @@
-"""What a probe found, as numbers, tables and pictures."""
+"""The results of a probe as numbers, tables and pictures."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _MEASURES = ("silhouette", "alignment", "uniformity")
 
 @dataclass(frozen=True)
 class ProbeReport:
-    """The results of a probe, with all that is needed to do it again.
+    """The results of a probe, with all settings that are needed to repeat it.
 
     Attributes:
-        kind: which probe.
-        patches: what was probed with.
-        levels: results, level by level.
-        settings: how it was done (k, recipe, network, ...).
+        kind: kind of probe.
+        patches: the patches that were probed.
+        levels: the results, level by level.
+        settings: the settings (k, recipe, network, ...).
     """
 
     kind: ProbeKind
@@ -33,7 +33,7 @@ class ProbeReport:
     settings: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
+        """The report in plain JSON types."""
         return {
             "probe": self.kind,
             **self.settings,
@@ -46,25 +46,25 @@ class ProbeReport:
         }
 
     def header(self) -> list[str]:
-        """Titles of the columns of `rows`."""
+        """Column titles of `rows`."""
         return ["level", "dimensions", "accuracy %", *(_MEASURES if self.levels[0].layout else ())]
 
     def rows(self) -> list[list[str]]:
-        """A row for each level."""
+        """One row for each level."""
         return [
             [
-                found.level,
-                str(found.dimensions),
-                _percent(found),
-                *(f"{found.layout[name]:.3f}" for name in _MEASURES if name in found.layout),
+                level.level,
+                str(level.dimensions),
+                _percent(level),
+                *(f"{level.layout[name]:.3f}" for name in _MEASURES if name in level.layout),
             ]
-            for found in self.levels
+            for level in self.levels
         ]
 
-    def confusion_rows(self, found: LevelResult) -> list[list[str]]:
-        """A row for each true class: how many percent of its tested patches got which answer."""
+    def confusion_rows(self, level: LevelResult) -> list[list[str]]:
+        """A row for each true class: the percentage of its tested patches for each answer."""
         rows = []
-        for name, counts in zip(self.patches.classes, found.confusion, strict=True):
+        for name, counts in zip(self.patches.classes, level.confusion, strict=True):
             total = max(sum(counts), 1)
             rows.append([name, *(f"{100 * count / total:.1f}" for count in counts)])
         return rows
@@ -75,26 +75,26 @@ class ProbeReport:
         text = f"{self.kind} probe: {count} photographs, each in {len(self.patches.classes)} classes; chance "
         text += f"{100 / len(self.patches.classes):.1f} %; photographs of the splits are disjoint\n\n"
         text += _markdown(self.header(), self.rows())
-        for found in self.levels:
-            table = _markdown(["true \\ answer", *self.patches.classes], self.confusion_rows(found))
-            text += f"\n{found.level}, % of the true class\n\n{table}"
+        for level in self.levels:
+            table = _markdown(["true \\ answer", *self.patches.classes], self.confusion_rows(level))
+            text += f"\n{level.level}, % of the true class\n\n{table}"
         return text
 
     def write(self, folder: Path) -> list[Path]:
-        """Write `<kind>.json`, `<kind>.md` and a confusion picture for each level; the files."""
+        """Write `<kind>.json`, `<kind>.md` and a confusion picture for each level; return the files."""
         files = [folder / f"{self.kind}.json", folder / f"{self.kind}.md"]
         write_text(files[0], json.dumps(self.to_dict(), indent=2) + "\n")
         write_text(files[1], self.markdown())
-        for found in self.levels:
-            title = f"{found.level}: {_percent(found)} %"
-            file = folder / f"{self.kind}_confusion_{found.level.replace('/', '_')}.png"
-            files.append(confusion_picture(file, found.confusion, self.patches.classes, title))
+        for level in self.levels:
+            title = f"{level.level}: {_percent(level)} %"
+            file = folder / f"{self.kind}_confusion_{level.level.replace('/', '_')}.png"
+            files.append(confusion_picture(file, level.confusion, self.patches.classes, title))
         return files
 
 
-def _percent(found: LevelResult) -> str:
-    spread = "" if found.deviation is None else f" ± {100 * found.deviation:.1f}"
-    return f"{100 * found.mean:.1f}{spread}"
+def _percent(level: LevelResult) -> str:
+    spread = "" if level.deviation is None else f" ± {100 * level.deviation:.1f}"
+    return f"{100 * level.mean:.1f}{spread}"
 
 
 def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

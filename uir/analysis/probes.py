@@ -1,4 +1,4 @@
-"""Probes: how well the degradation can be read off features, by nearest neighbours or by a linear classifier."""
+"""Probes: how well features show the degradation, by nearest neighbours or by a linear classifier."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ ProbeKind = Literal["knn", "linear"]
 SPLIT_SEEDS = (0, 223, 929, 1234, 10086)
 """Seeds of the five splits of DCPT's published kNN script (Hu et al., ICLR 2025)."""
 TEST_SHARE = 0.33
-"""Share of the photographs that is tested on, as published."""
+"""Fraction of the photographs that is used for testing, as published."""
 
 
 @dataclass(frozen=True)
 class LevelResult:
-    """What a probe found in the features of one level.
+    """The result of a probe on the features of one level.
 
     Attributes:
-        level: its name.
+        level: name of the level.
         dimensions: D of its features.
-        accuracies: share of right answers in each split.
+        accuracies: fraction of right answers in each split.
         confusion: tested patches of all splits, rows the true classes, columns the answers.
         layout: silhouette, alignment and uniformity of all patches (see `uir.analysis.representation`); empty for a
             linear probe.
@@ -52,7 +52,7 @@ class LevelResult:
         return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON types."""
+        """The result in plain JSON types."""
         return {
             "level": self.level,
             "dimensions": self.dimensions,
@@ -67,18 +67,18 @@ class LevelResult:
 def probe_features(
     features: Mapping[str, Tensor], patches: DegradedPatches, kind: ProbeKind = "knn", k: int = 5, splits: int = 5
 ) -> list[LevelResult]:
-    """Probe every level: fit on two thirds of the photographs, answer for the patches of the others, split by split.
+    """Probe every level: fit on two thirds of the photographs and answer for the patches of the others, in each split.
 
-    No photograph is on both sides of a split. (DCPT's published script has other photographs in each class, so that
-    their content gives the class away; its numbers are not comparable.)
+    No photograph is in both parts of a split. (In DCPT's published script each class has other photographs, so their
+    content gives the class away; its numbers are not comparable.)
 
     Args:
         features: [N, D] by level, in the order of `patches`.
-        patches: what they were made of.
-        kind: `knn`: k nearest neighbours by Euclidean distance, as published; also measures the features' layout.
+        patches: the patches of the features.
+        kind: `knn`: k nearest neighbours by Euclidean distance, as published; it also measures the features' layout.
             `linear`: logistic regression on standardised features.
-        k: neighbours.
-        splits: how often; the published seeds first.
+        k: number of neighbours.
+        splits: number of splits; the published seeds come first.
 
     Raises:
         ValueError: `splits` is below 1, or there are fewer fitted patches than neighbours.
@@ -86,7 +86,7 @@ def probe_features(
     """
     parts = split_by_photograph(patches, splits)
     if kind == "knn" and not 1 <= k <= len(parts[0][0]):
-        raise ValueError(f"k: got {k}; expected 1 to {len(parts[0][0])}, the number of patches that are fitted on")
+        raise ValueError(f"k: got {k}; expected 1 to {len(parts[0][0])}, the number of patches used for fitting")
     make = (lambda: _nearest_neighbours(k)) if kind == "knn" else _linear_classifier
     return [_probe(level, values, patches, make, parts, kind == "knn") for level, values in features.items()]
 
@@ -101,15 +101,15 @@ def split_by_photograph(patches: DegradedPatches, splits: int = 5) -> list[tuple
         raise ValueError(f"splits: got {splits}; expected at least 1")
     splitter = sklearn_part("model_selection").GroupShuffleSplit
     labels, groups = patches.labels, patches.groups
-    found = []
+    parts = []
     for seed in split_seeds(splits):
         halves = splitter(n_splits=1, test_size=TEST_SHARE, random_state=seed).split(labels, labels, groups)
-        found.append(next(iter(halves)))
-    return found
+        parts.append(next(iter(halves)))
+    return parts
 
 
 def split_seeds(splits: int) -> list[int]:
-    """The published seeds, and further ones behind them."""
+    """The published seeds, followed by further ones."""
     further = [derive_seed("split", number) % 2**32 for number in range(len(SPLIT_SEEDS), splits)]
     return [*SPLIT_SEEDS[:splits], *further]
 
@@ -147,8 +147,8 @@ def _nearest_neighbours(k: int) -> Any:
 
 
 def _linear_classifier() -> Any:
-    """Logistic regression. The components only turn the features into the span of the fitted ones, which changes
-    nothing for a penalty on the weights' length, and makes a long vector of pixels affordable."""
+    """Logistic regression. Its components first turn the features into the span of the fitted ones. The result stays
+    the same, because the penalty depends only on the weights' length, and long pixel vectors become affordable."""
     make_pipeline = sklearn_part("pipeline").make_pipeline
     scale = sklearn_part("preprocessing").StandardScaler()
     turn = sklearn_part("decomposition").PCA(svd_solver="full")

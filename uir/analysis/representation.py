@@ -1,4 +1,4 @@
-"""How well codes are laid out: silhouette, alignment and uniformity on the unit sphere."""
+"""Measures of the layout of codes: silhouette, alignment and uniformity on the unit sphere."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from uir.analysis.extras import sklearn_part
 
 
 def squared_distances(features: Tensor) -> Tensor:
-    """Squared distances [N, N] in [0, 4] between features [N, D] put on the unit sphere; float64."""
+    """Squared distances [N, N] in [0, 4] between features [N, D] that are scaled to the unit sphere; float64."""
     unit = F.normalize(features.double(), dim=1)
     squared = (2 - 2 * unit @ unit.T).clamp(0, 4)
     return squared.fill_diagonal_(0)
 
 
 def alignment(features: Tensor, labels: Sequence[int], alpha: float = 2.0) -> float:
-    """Mean distance to the power of `alpha` of pairs of one class; lower is better.
+    """Mean distance, to the power of `alpha`, between pairs of one class; lower is better.
 
     L_align of Wang & Isola, "Understanding contrastive representation learning through alignment and uniformity on the
     hypersphere" (ICML 2020), equation 2; positive pairs are any two different samples of one class.
 
     Args:
         features: [N, D].
-        labels: class of each.
+        labels: class of each feature.
         alpha: the paper uses 2.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Reading what `uir test` wrote, for charts over several runs."""
+"""Reads the results of `uir test`, for charts over several runs."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Results = dict[str, dict[str, float]]
 
 
 def read_results(path: Path) -> Results:
-    """The metrics of a run, by dataset: of `metrics.json`, or of what `uir test --json` printed.
+    """The metrics of a run, by dataset: from `metrics.json`, or from the output of `uir test --json`.
 
     Raises:
-        ValueError: there is no such file, or it holds something else.
+        ValueError: there is no such file, or it has other content.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -36,12 +36,12 @@ def read_results(path: Path) -> Results:
 def shared_values(
     runs: dict[str, Results], metric: str | None = None, axes: int = 3
 ) -> tuple[str, list[str], dict[str, list[float]]]:
-    """One metric of several runs on the datasets that all of them have.
+    """One metric of several runs on the datasets that they share.
 
     Args:
-        runs: their results, by name.
-        metric: its name; default the first that all have everywhere.
-        axes: how many datasets there must be.
+        runs: the results, by name of the run.
+        metric: name of the metric; default the first that all runs have on all datasets.
+        axes: the smallest number of datasets.
 
     Returns:
         The metric's name, the datasets in the order of the first run, and each run's values.
@@ -53,23 +53,24 @@ def shared_values(
     datasets = [name for name in first if all(name in results for results in runs.values())]
     if len(datasets) < axes:
         raise ValueError(
-            f"radar: expected at least {axes} datasets that all runs share, found {', '.join(datasets) or 'none'}"
+            f"radar: expected at least {axes} datasets that all runs share, got {', '.join(datasets) or 'none'}"
         )
-    held = [
+    shared_metrics = [
         name
         for name in first[datasets[0]]
         if all(name in run[dataset] for run in runs.values() for dataset in datasets)
     ]
-    chosen = metric or (held[0] if held else None)
-    if chosen is None or chosen not in held:
+    chosen = metric or (shared_metrics[0] if shared_metrics else None)
+    if chosen is None or chosen not in shared_metrics:
         raise ValueError(
-            f"radar: not every run has the metric {metric or ''} on every dataset; all have {', '.join(held) or 'none'}"
+            f"radar: not every run has the metric {metric or ''} on every dataset; "
+            f"all have {', '.join(shared_metrics) or 'none'}"
         )
     return chosen, datasets, {name: [run[dataset][chosen] for dataset in datasets] for name, run in runs.items()}
 
 
 def names_of(paths: Sequence[Path]) -> list[str]:
-    """A name for each file: its own, or its folder's where it is called metrics.json; made different by a number."""
+    """A name for each file: its own, or its folder's for metrics.json; a number makes equal names different."""
     names: list[str] = []
     for path in paths:
         name = path.resolve().parent.name if path.stem == "metrics" else path.stem

@@ -16,18 +16,18 @@ _MARGIN, _TITLE, _WHITE = 6, 30, 255
 def picture_sheet(
     rows: Sequence[tuple[str, Sequence[np.ndarray]]], titles: Sequence[str], width: int = 320
 ) -> np.ndarray:
-    """Lay pictures out in rows.
+    """Place pictures in rows.
 
     Args:
-        rows: each row's label and its pictures, float [H, W, 3] RGB in [0, 1], of one shape within a row.
+        rows: each row's label and its pictures, float [H, W, 3] RGB in [0, 1], of the same shape within a row.
         titles: title of each column.
-        width: pixels of a picture's width on the sheet.
+        width: width of a picture on the sheet, in pixels.
 
     Returns:
         The sheet, float [H, W, 3] RGB in [0, 1].
 
     Raises:
-        ValueError: a row has another number of pictures than there are titles.
+        ValueError: the number of pictures in a row differs from the number of titles.
     """
     for label, pictures in rows:
         if len(pictures) != len(titles):
@@ -60,7 +60,7 @@ def as_picture(image: Tensor, size: Sequence[int]) -> np.ndarray:
     """A tensor as a picture for a sheet.
 
     Args:
-        image: [C, H, W], clamped to [0, 1], not-a-number black; RGB (further channels are left out), or grey.
+        image: [C, H, W], clamped to [0, 1]; not-a-number becomes black; RGB (further channels are dropped) or grey.
         size: height and width to enlarge it to, without smoothing.
 
     Returns:
@@ -74,7 +74,7 @@ def as_picture(image: Tensor, size: Sequence[int]) -> np.ndarray:
 
 
 def of_width(picture: np.ndarray, width: int) -> np.ndarray:
-    """A picture [H, W, 3], float in [0, 1], in another width and the height that belongs to it, as uint8."""
+    """Resize a picture [H, W, 3], float in [0, 1], to another width with the same aspect ratio, as uint8."""
     height = max(1, round(picture.shape[0] * width / picture.shape[1]))
     small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
     return (np.clip(small, 0, 1) * 255).round().astype(np.uint8)

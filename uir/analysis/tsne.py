@@ -1,4 +1,4 @@
-"""t-SNE: features in the plane, neighbours staying neighbours (van der Maaten & Hinton, JMLR 2008)."""
+"""t-SNE: features in two dimensions; neighbours stay neighbours (van der Maaten & Hinton, JMLR 2008)."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from uir.core.files import write_text
 
 @dataclass(frozen=True)
 class Embedding:
-    """Features in the plane.
+    """Features in two dimensions.
 
     Attributes:
         points: [N, 2].
-        divergence: the Kullback-Leibler divergence that was reached.
+        divergence: the final Kullback-Leibler divergence.
     """
 
     points: np.ndarray
@@ -33,13 +33,13 @@ class Embedding:
 
 
 def embed(features: Tensor, *, perplexity: float = 30.0, iterations: int = 2000, seed: int = 0) -> Embedding:
-    """Embed features in the plane as DCPT's published script does: each scaled to unit length, then t-SNE.
+    """Embed features in two dimensions like DCPT's published script: each is scaled to unit length, then t-SNE.
 
     Args:
         features: [N, D].
-        perplexity: about the number of neighbours that count; lowered to (N - 1) / 3 for few samples.
+        perplexity: roughly the number of neighbours that count; lowered to (N - 1) / 3 for few samples.
         iterations: steps of the optimisation; published 2000.
-        seed: of the optimisation.
+        seed: seed of the optimisation.
 
     Raises:
         ValueError: fewer than four samples, or `iterations` below 250.
@@ -72,13 +72,13 @@ def write_embeddings(
     """Embed some levels; write `tsne_<level><tag>.png` for each, and `tsne<tag>.json` with the coordinates.
 
     Args:
-        folder: where to.
+        folder: the folder to write to.
         features: [N, D] by level, in the order of `patches`.
-        patches: what they were made of.
-        levels: which to draw.
-        settings: what is noted beside the coordinates.
-        tag: end of the files' names.
-        options: those of `embed`.
+        patches: the patches of the features.
+        levels: the levels to draw.
+        settings: settings to store beside the coordinates.
+        tag: end of the file names.
+        options: arguments of `embed`.
 
     Raises:
         ValueError: there is no such level.
@@ -86,17 +86,17 @@ def write_embeddings(
     unknown = [level for level in levels if level not in features]
     if unknown:
         raise ValueError(f"levels: there is no {', '.join(unknown)}; the levels are {', '.join(features)}")
-    written, found = [], {}
+    files, embeddings = [], {}
     for level in levels:
         embedding = embed(features[level], **options)
         title = f"t-SNE of {level} (KL {embedding.divergence:.3f})"
         file = folder / f"tsne_{level.replace('/', '_')}{tag}.png"
-        written.append(scatter_picture(file, embedding.points, patches.labels, patches.classes, title))
-        found[level] = {"kl_divergence": embedding.divergence, "points": embedding.points.tolist()}
+        files.append(scatter_picture(file, embedding.points, patches.labels, patches.classes, title))
+        embeddings[level] = {"kl_divergence": embedding.divergence, "points": embedding.points.tolist()}
     rows = [
         {"photograph": patches.photographs[photo], "label": patches.classes[label]}
         for photo, label in zip(patches.groups, patches.labels, strict=True)
     ]
     file = folder / f"tsne{tag}.json"
-    write_text(file, json.dumps({**settings, **options, "patches": rows, "levels": found}) + "\n")
-    return [*written, file]
+    write_text(file, json.dumps({**settings, **options, "patches": rows, "levels": embeddings}) + "\n")
+    return [*files, file]

@@ -22,14 +22,14 @@ class PictureObserver(ValidationObserver):
 
     @classmethod
     def asked_for(cls, loaded: OptionFile) -> PictureObserver | None:
-        """Where the file has `val.sheet` or `val.radar`."""
+        """The observer, if the file has `val.sheet` or `val.radar`."""
         val = loaded.options.val
         if val is None or (val.sheet is None and val.radar is None):
             return None
         return cls(ValidationPictures(val))
 
     def watch(self, dataset: str, iteration: int | str) -> Watch | None:
-        """Keeps the first images for the sheet."""
+        """Watch the first images, for the sheet."""
         return self.pictures.watch(dataset, iteration)
 
     def finish(
@@ -41,17 +41,17 @@ class PictureObserver(ValidationObserver):
 
 @OBSERVERS.register()
 class ProbeObserver(ValidationObserver):
-    """Measures how well the features of the network in training tell degradations apart."""
+    """Measures how well the features of the network in training show the degradation."""
 
     def __init__(self, probes: ValidationProbes) -> None:
         self.probes = probes
 
     @classmethod
     def asked_for(cls, loaded: OptionFile) -> ProbeObserver | None:
-        """Where a training file has `val.probes`; a test has no features in training."""
+        """The observer, if a training file has `val.probes`; a test has no network in training."""
         val = loaded.options.val
         return None if val is None or val.probes is None or not loaded.is_train else cls(ValidationProbes(loaded))
 
     def measure(self, model: Any, iteration: int, folder: Path) -> dict[str, dict[str, float]]:
-        """Run the probes whose turn it is."""
+        """Run the probes that are due."""
         return self.probes.run(model, iteration, folder)

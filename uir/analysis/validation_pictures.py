@@ -1,4 +1,4 @@
-"""Pictures as a part of validation: a sheet of restored images, and a radar chart over the validation sets."""
+"""Pictures during validation: a sheet of restored images, and a radar chart over the validation sets."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _AXES = 3
 
 @dataclass(frozen=True)
 class _Row:
-    """A row of the sheet: its place (which dataset, which image), and pictures as small as they are shown, in uint8."""
+    """A row of the sheet: its position (dataset, image), and uint8 pictures in the size of the sheet."""
 
     place: tuple[int, int]
     label: str
@@ -34,10 +34,10 @@ class _Row:
 
 
 class ValidationPictures:
-    """Draws what `val.sheet` and `val.radar` ask for, validation after validation.
+    """Draws the pictures of `val.sheet` and `val.radar` at each validation.
 
     Args:
-        val: the section; None asks for nothing.
+        val: the section; with None nothing is drawn.
 
     Raises:
         ImportError: matplotlib, which the radar chart needs, is not installed.
@@ -54,23 +54,23 @@ class ValidationPictures:
                 raise ImportError(f"val.radar: {error}") from None
 
     def watch(self, dataset: str, iteration: int | str) -> Watch | None:
-        """What is to see a dataset's images as they are restored; None where no sheet is due.
+        """The function that receives a dataset's restored images; None if no sheet is due.
 
         Args:
-            dataset: its name.
-            iteration: of the validation; in a test, its name.
+            dataset: name of the dataset.
+            iteration: iteration of the validation; in a test, its name.
 
-        Several processes share the images in turn, and each keeps those of the first ones that are its own.
+        Several processes share the images in turn. Each keeps those of the first images that it restores itself.
         """
         if self.sheet is None or not self.sheet.is_due(iteration):
             return None
-        turn, wanted = self._sets, self.sheet.images
+        turn, image_count = self._sets, self.sheet.images
         index, step = rank_and_world()
         self._sets += 1
 
         def observe(batch: Mapping[str, Any], restored: Tensor) -> None:
             nonlocal index
-            if index < wanted:
+            if index < image_count:
                 label = f"{dataset} {Path(batch['lq_path'][0]).stem}"
                 images = [batch["lq"][0], restored[0], *([batch["gt"][0]] if batch.get("gt") is not None else [])]
                 pictures = (of_width(as_picture(image, restored.shape[-2:]), _WIDTH) for image in images)
@@ -82,12 +82,12 @@ class ValidationPictures:
     def write(
         self, folder: Path, iteration: int | str, found: Sequence[Measured], best: Mapping[str, Any] | None = None
     ) -> None:
-        """Write `sheet_<iteration>.png` and `radar_<iteration>.png`, as far as they are due. All processes call it.
+        """Write `sheet_<iteration>.png` and `radar_<iteration>.png` if they are due. All processes call this.
 
         Args:
-            folder: where to.
-            iteration: as `watch` was told.
-            found: what was measured, dataset by dataset.
+            folder: the folder to write to.
+            iteration: as in `watch`.
+            found: the measurements, dataset by dataset.
             best: the best value of each metric so far (`val`), by dataset and metric.
         """
         if self.sheet is not None and self.sheet.is_due(iteration):
@@ -101,7 +101,7 @@ class ValidationPictures:
 
 
 def _write_sheet(path: Path, rows: Sequence[_Row]) -> None:
-    """Rows of a dataset without clean images have an empty place where others show theirs."""
+    """Write a sheet. In rows of a dataset without clean images, that place is empty."""
     titles = ["degraded", "restored", "clean"][: max(len(row.pictures) for row in rows)]
     shown = []
     for row in rows:
@@ -110,21 +110,21 @@ def _write_sheet(path: Path, rows: Sequence[_Row]) -> None:
     write_sheet(path, shown, titles, _WIDTH)
 
 
-def _write_radar(path: Path, metric: str, now: str, found: Sequence[Measured], best: Mapping[str, Any]) -> None:
-    """A line for the input, where it was measured on every dataset, one for the best so far and one for now."""
-    held = [item for item in found if metric in item.results]
-    if len(held) < _AXES:
-        names = ", ".join(item.dataset for item in held) or "none"
+def _write_radar(path: Path, metric: str, now: str, measurements: Sequence[Measured], best: Mapping[str, Any]) -> None:
+    """Draw one line for the input, if it was measured on every dataset, one for the best so far and one for now."""
+    measured = [item for item in measurements if metric in item.results]
+    if len(measured) < _AXES:
+        names = ", ".join(item.dataset for item in measured) or "none"
         logger.warning(
             "val.radar: no chart, because %s was measured on fewer than %d datasets: %s", metric, _AXES, names
         )
         return
     runs: dict[str, list[float]] = {}
-    if all(metric in item.inputs for item in held):
-        runs["input"] = [item.inputs[metric] for item in held]
-    restored = [item.results[metric] for item in held]
-    so_far = [best.get(item.dataset, {}).get(metric, {}).get("val", item.results[metric]) for item in held]
+    if all(metric in item.inputs for item in measured):
+        runs["input"] = [item.inputs[metric] for item in measured]
+    restored = [item.results[metric] for item in measured]
+    so_far = [best.get(item.dataset, {}).get(metric, {}).get("val", item.results[metric]) for item in measured]
     if so_far != restored:
         runs["best so far"] = so_far
     runs[now] = restored
-    radar_picture(path, runs, [item.dataset for item in held], metric)
+    radar_picture(path, runs, [item.dataset for item in measured], metric)

@@ -1,4 +1,4 @@
-"""Probes as a part of validation: how the network in training tells degradations apart, in numbers and pictures."""
+"""Probes during validation: how well the network in training separates degradations, in numbers and pictures."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from uir.registry.components import build
 
 @dataclass(frozen=True)
 class PatchSource:
-    """Where the patches of probes come from; those that agree in it share them.
+    """The source of the patches of probes; probes with equal sources share the patches.
 
     Attributes:
         images: the folder of photographs.
         recipe: the degradations.
         crop: side of the patches in pixels.
-        max_images: how many photographs; None for all.
+        max_images: number of photographs; None for all.
     """
 
     images: Path
@@ -42,7 +42,7 @@ class PatchSource:
 
     @cached_property
     def patches(self) -> DegradedPatches:
-        """The patches: made once, when they are first needed, and the same in every run."""
+        """The patches: created once, at first use, and the same in every run."""
         return degraded_patches(self.images, self.recipe, crop=self.crop, max_images=self.max_images)
 
 
@@ -53,17 +53,17 @@ class ValidationProbes:
         loaded: the checked file.
 
     Raises:
-        ValueError: the folder, the recipe, the network or its levels do not allow it.
+        ValueError: the folder, the recipe, the network or its levels are not suitable.
         ImportError: scikit-learn or matplotlib is not installed.
     """
 
     def __init__(self, loaded: OptionFile) -> None:
-        asked = loaded.options.val.probes if loaded.options.val else None
+        probes = loaded.options.val.probes if loaded.options.val else None
         self.probes: dict[str, PatchOptions] = {
-            kind: probe for kind in ("knn", "linear", "tsne") if (probe := getattr(asked, kind, None)) is not None
+            kind: probe for kind in ("knn", "linear", "tsne") if (probe := getattr(probes, kind, None)) is not None
         }
         self.sources: dict[str, PatchSource] = {}
-        held: dict[PatchSource, PatchSource] = {}
+        sources: dict[PatchSource, PatchSource] = {}
         for kind, probe in self.probes.items():
             _check_network(loaded, probe, f"val.probes.{kind}")
             try:
@@ -72,18 +72,18 @@ class ValidationProbes:
                 raise ValueError(f"val.probes.{kind}: {error}") from None
             except ImportError as error:
                 raise ImportError(f"val.probes.{kind}: {error}") from None
-            self.sources[kind] = held.setdefault(source, source)
+            self.sources[kind] = sources.setdefault(source, source)
 
     def run(self, model: BaseModel, iteration: int, folder: Path) -> dict[str, dict[str, float]]:
-        """Run the probes whose turn it is; the main process does it for all. The networks are left as they are.
+        """Run the probes that are due; the main process does it for all. The networks are unchanged.
 
         Args:
             model: the method in training.
-            iteration: at which it stands.
-            folder: where pictures go: `tsne_<level>_<iteration>.png`, with `tsne_<iteration>.json`.
+            iteration: the current iteration.
+            folder: folder for pictures: `tsne_<level>_<iteration>.png`, with `tsne_<iteration>.json`.
 
         Returns:
-            Mean accuracy over the splits by feature level, by the name it is logged under (`probe_knn`).
+            Mean accuracy over the splits by feature level, by its name in the log (`probe_knn`).
         """
         due = {kind: probe for kind, probe in self.probes.items() if probe.is_due(iteration)}
         if not due:
@@ -94,7 +94,7 @@ class ValidationProbes:
         self, due: Mapping[str, PatchOptions], model: BaseModel, iteration: int, folder: Path
     ) -> dict[str, dict[str, float]]:
         read: dict[tuple[PatchSource, str], dict[str, Tensor]] = {}
-        found = {}
+        results = {}
         for kind, probe in due.items():
             source = self.sources[kind]
             key = (source, probe.network)
@@ -106,8 +106,8 @@ class ValidationProbes:
                 levels = probe_features(
                     read[key], source.patches, "knn" if kind == "knn" else "linear", probe.k, probe.splits
                 )
-                found[f"probe_{kind}"] = {level.level: level.mean for level in levels}
-        return found
+                results[f"probe_{kind}"] = {level.level: level.mean for level in levels}
+        return results
 
 
 def _draw(
@@ -116,8 +116,8 @@ def _draw(
     levels = options.levels or [list(features)[-1]]
     if PIXELS in levels:
         features = {PIXELS: pixel_features(patches.images), **features}
-    kept = {"images", "recipe", "max_images", "network", "crop"}
-    settings = {"iteration": iteration, **options.model_dump(mode="json", include=kept)}
+    stored_fields = {"images", "recipe", "max_images", "network", "crop"}
+    settings = {"iteration": iteration, **options.model_dump(mode="json", include=stored_fields)}
     write_embeddings(
         folder, features, patches, levels, settings, f"_{iteration}", perplexity=options.perplexity,
         iterations=options.iterations, seed=0,
@@ -125,7 +125,7 @@ def _draw(
 
 
 def _source_of(loaded: OptionFile, options: PatchOptions) -> PatchSource:
-    """The photographs and the recipe of a probe, both there."""
+    """The photographs and the recipe of a probe; both must exist."""
     recipe = loaded.root / options.recipe if options.recipe.endswith((".yml", ".yaml")) else options.recipe
     source = PatchSource(loaded.root / options.images.expanduser(), recipe, options.crop, options.max_images)
     files, classes = photographs_in(source.images, source.max_images), degradation_classes(recipe)
@@ -138,21 +138,21 @@ def _source_of(loaded: OptionFile, options: PatchOptions) -> PatchSource:
 
 
 def _check_network(loaded: OptionFile, options: PatchOptions, where: str) -> None:
-    """Raise ValueError if a probe cannot look into the network, or if it has not the levels to draw."""
+    """Raise ValueError if the network has no features to probe, or lacks the levels to draw."""
     role = options.network
     component = getattr(loaded.options, f"network_{role}", None)
     if component is None:
         raise ValueError(f"{where}.network: the file has no network_{role}")
     if role == "g" and not hasattr(ARCH_REGISTRY.get(component.type), "feature_points"):
-        raise ValueError(f"{where}: {component.type} declares no feature points, which a probe looks into")
-    asked = set(options.levels or ()) - {PIXELS} if isinstance(options, TsneOptions) else set()
-    if not asked:
+        raise ValueError(f"{where}: {component.type} declares no feature points, which a probe needs")
+    chosen_levels = set(options.levels or ()) - {PIXELS} if isinstance(options, TsneOptions) else set()
+    if not chosen_levels:
         return
     encoder = getattr(loaded.options, "network_e", None)
     spec = sized_by_encoder(component.spec(), encoder.spec() if encoder else None) if role == "g" else component.spec()
     with torch.random.fork_rng(devices=[]):
         network = build(ARCH_REGISTRY, spec)
     levels = features_of(network, torch.zeros(1, 3, options.crop, options.crop))
-    if asked - set(levels):
-        missing = ", ".join(sorted(asked - set(levels)))
+    if chosen_levels - set(levels):
+        missing = ", ".join(sorted(chosen_levels - set(levels)))
         raise ValueError(f"{where}.levels: there is no {missing}; the levels are {', '.join([PIXELS, *levels])}")

@@ -1,1 +1,1 @@
-"""Backbones: one network family a file (`*_arch.py`), registered in `ARCH_REGISTRY`."""
+"""Backbones: one network family per file (`*_arch.py`), registered in `ARCH_REGISTRY`."""

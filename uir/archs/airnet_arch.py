@@ -14,11 +14,11 @@ from uir.registry import ARCH_REGISTRY
 
 
 class DGModule(nn.Module):
-    """Degradation-guided module (paper Fig. 3): deformable convolution and SFT by the code's map, added to the input.
+    """Degradation-guided module (paper Fig. 3): deformable convolution and SFT from the code's map, added to the input.
 
     Args:
         channels: C of input and output [B, C, H, W].
-        map_channels: of the code's map [B, M, H, W].
+        map_channels: channels of the code's map [B, M, H, W].
     """
 
     def __init__(self, channels: int, map_channels: int) -> None:
@@ -27,7 +27,7 @@ class DGModule(nn.Module):
         self.sft = SFT(channels, map_channels)
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
-        """Steer the features by the map."""
+        """Change the features according to the map."""
         return x + self.dcn(x, code) + self.sft(x, code)
 
 
@@ -58,7 +58,7 @@ class DGGroup(nn.Module):
 
     Args:
         channels, map_channels: as in `DGModule`.
-        n_blocks: how many.
+        n_blocks: number of blocks.
     """
 
     def __init__(self, channels: int, map_channels: int, n_blocks: int) -> None:
@@ -76,18 +76,18 @@ class DGGroup(nn.Module):
 
 @ARCH_REGISTRY.register()
 class DGRN(nn.Module):
-    """AirNet's degradation-guided restorer, steered by the `map` of a degradation code. [B, 3, H, W] to the same.
+    """AirNet's degradation-guided restorer, controlled by the `map` of a degradation code. [B, 3, H, W] is kept.
 
-    Parameter names are the authors': the part `R.` of their checkpoints loads strictly. The encoder is `CBDE`.
+    Parameter names are the authors'; the part `R.` of their checkpoints loads with `strict=True`. The encoder: `CBDE`.
 
     Args:
-        n_groups: groups of blocks.
-        n_blocks: blocks a group.
+        n_groups: number of groups of blocks.
+        n_blocks: number of blocks per group.
         n_feats: channels of the features.
-        map_channels: of the code's map.
+        map_channels: channels of the code's map.
 
     Raises:
-        ValueError: a number is not positive.
+        ValueError: a number is below 1.
     """
 
     scale = 1
@@ -116,7 +116,7 @@ class DGRN(nn.Module):
 
         Args:
             lq: [B, 3, H, W] in [0, 1]; any H, W.
-            code: its `map` [B, map_channels, h, w], which is resized to H×W where it is smaller.
+            code: its `map` [B, map_channels, h, w]; a smaller one is resized to H×W.
 
         Returns:
             [B, 3, H, W], not clipped.
@@ -135,5 +135,5 @@ class DGRN(nn.Module):
 
     @staticmethod
     def convert_state_dict(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The restorer's part of AirNet's published checkpoint, which holds the encoder too; others pass."""
+        """The restorer's part of AirNet's published checkpoint, which also has the encoder; others are unchanged."""
         return part_of(state, ["R."])

@@ -36,7 +36,7 @@ class DQABlock(nn.Module):
 
 
 class CodeFusion(nn.Module):
-    """A code of its own for each block, through two linear layers, and a `DQABlock` steered by it; keys `fc`, `dab`.
+    """Two linear layers give each block its own code, which controls a `DQABlock`; keys `fc`, `dab`.
 
     Args:
         channels: C of input and output [B, C, H, W].
@@ -51,18 +51,18 @@ class CodeFusion(nn.Module):
         self.dab = DQABlock(channels)
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
-        """Steer the features by the code [B, code_channels]."""
+        """Change the features according to the code [B, code_channels]."""
         fused: Tensor = self.dab(x, self.fc(code))
         return fused
 
 
 class FusedRRDB(nn.Module):
-    """`CodeFusion`, then a residual-in-residual dense block; 0.2 of it is added to what came before the fusion.
+    """`CodeFusion`, then a residual-in-residual dense block; 0.2 of the result is added to the input of the fusion.
 
     Args:
         channels: C of input and output [B, C, H, W].
         code_channels: width of the code.
-        growth: of the dense blocks.
+        growth: growth of the dense blocks.
     """
 
     def __init__(self, channels: int, code_channels: int, growth: int) -> None:
@@ -78,19 +78,19 @@ class FusedRRDB(nn.Module):
 
 @ARCH_REGISTRY.register()
 class CDSR(nn.Module):
-    """CDSR's restorer, steered by the `vector` of a degradation code. [B, 3, H, W] to `scale` times the size.
+    """CDSR's restorer, controlled by the `vector` of a degradation code. [B, 3, H, W] to `scale` times the size.
 
-    Parameter names are the authors': the part `G.` of their checkpoints loads strictly.
+    Parameter names are the authors': the part `G.` of their checkpoints loads with `strict=True`.
 
     Args:
-        scale: of the output, any.
+        scale: scale of the output, any.
         nf: channels of the features.
-        nb: residual-in-residual blocks.
+        nb: number of residual-in-residual blocks.
         gc: growth of their dense blocks.
         code_channels: width of the code's vector.
 
     Raises:
-        ValueError: a number is not positive.
+        ValueError: a number is below 1.
     """
 
     pad_multiple = 1
@@ -138,5 +138,5 @@ class CDSR(nn.Module):
 
     @staticmethod
     def convert_state_dict(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The restorer's part of a published checkpoint, which holds the encoder too; others pass."""
+        """The restorer's part of a published checkpoint, which also contains the encoder; others are unchanged."""
         return part_of(state, ["G."])

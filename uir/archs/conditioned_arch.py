@@ -1,4 +1,4 @@
-"""A restorer whose body and whose way of being steered by a degradation code are chosen in the option file."""
+"""A restorer with a body and a modulator (the layer that uses a degradation code) chosen in the option file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MakeModulator = Callable[[], nn.Module]
 
 
 class ModulatedResBlock(nn.Module):
-    """DASR's block with any modulator: two of them, each before a 3×3 convolution, added to the input.
+    """DASR's block with any modulator: two modulators, each before a 3×3 convolution, added to the input.
 
     Args:
         channels: C of input and output [B, C, H, W].
@@ -62,7 +62,7 @@ class ModulatedRRDB(nn.Module):
 
 
 class ModulatedNAFBlock(nn.Module):
-    """NAFNet's block behind a modulator whose result is added at a learned share; as NAFNet's own it starts at 0.
+    """NAFNet's block after a modulator; a learned factor, which starts at 0, scales the modulator's result.
 
     Args:
         channels, make_modulator: as in `ModulatedResBlock`.
@@ -85,25 +85,25 @@ BODIES: dict[str, type[nn.Module]] = {"dasr": ModulatedResBlock, "rrdb": Modulat
 
 @ARCH_REGISTRY.register()
 class ConditionedNet(nn.Module):
-    """Blocks of one resolution, steered by a degradation code; what they add to the enlarged image. Any H, W.
+    """Blocks of one resolution, controlled by a degradation code; their output is added to the enlarged image.
 
-    [B, 3, H, W] to `scale` times the size: a 3×3 convolution, the blocks, a 3×3 convolution around which the first
-    features are added, EDSR's upsampler, a 3×3 convolution, and the bilinearly enlarged input. The code is compressed
-    once, for all blocks, to as many channels as the features have.
+    Any H, W. [B, 3, H, W] to `scale` times the size: a 3×3 convolution, the blocks, a 3×3 convolution whose result the
+    first features are added to, EDSR's upsampler, a 3×3 convolution, and the bilinearly enlarged input. For all blocks
+    the code is compressed once, to as many channels as the features have.
 
     Args:
-        scale: of the output, any; 1 for restoration.
+        scale: scale of the output, any; 1 for restoration.
         body: the blocks: DASR's, ESRGAN's dense ones (growth half the features), or NAFNet's.
         modulator: a key of the table `MODULATORS`.
         modulator_args: further arguments of the modulator.
-        condition: the field of the code that steers: its vector, or its map (sft and stretch).
-        code_channels: width of the code's vector; a training method fills in the encoder's.
-        map_channels: of the code's map; likewise.
+        condition: the field of the code to use: its vector, or its map (sft and stretch).
+        code_channels: width of the code's vector; a training method sets the encoder's.
+        map_channels: channels of the code's map; set in the same way.
         num_feat: channels of the features.
-        num_block: how many blocks.
+        num_block: number of blocks.
 
     Raises:
-        ValueError: a name is unknown, a number is not positive, or the modulator cannot take the field.
+        ValueError: a name is unknown, a number is below 1, or the modulator cannot use the field.
     """
 
     pad_multiple = 1
@@ -161,7 +161,7 @@ class ConditionedNet(nn.Module):
             [B, 3, H·scale, W·scale], not clipped.
 
         Raises:
-            ValueError: there is no code, or its field is missing or of another width.
+            ValueError: there is no code, or its field is missing or has another width.
         """
         channels = self.code_channels if self.condition == "vector" else self.map_channels
         steering = self.compress(require_code(code, self.condition, "ConditionedNet", channels))

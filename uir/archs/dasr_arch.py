@@ -21,7 +21,7 @@ class DABlock(nn.Module):
 
     Args:
         channels: C of input and output [B, C, H, W], and width of the code [B, C].
-        reduction: of the channel gates.
+        reduction: reduction of the channel gates.
     """
 
     def __init__(self, channels: int, reduction: int = 8) -> None:
@@ -44,7 +44,7 @@ class DAGroup(nn.Module):
 
     Args:
         channels, reduction: as in `DABlock`.
-        n_blocks: how many.
+        n_blocks: number of blocks.
     """
 
     def __init__(self, channels: int, n_blocks: int, reduction: int = 8) -> None:
@@ -61,14 +61,14 @@ class DAGroup(nn.Module):
 
 
 def add(branch: Tensor, x: Tensor) -> Tensor:
-    """branch + x, in the place of the branch where no gradient needs it."""
+    """branch + x; the sum overwrites the branch if no gradient needs it."""
     if torch.is_grad_enabled() or branch.dtype != x.dtype:
         return branch + x
     return branch.add_(x)
 
 
 def mean_shift(sign: int, rgb_range: float) -> nn.Conv2d:
-    """The fixed 1×1 convolution that takes DIV2K's mean colour off (-1) or puts it back (1)."""
+    """The fixed 1×1 convolution that subtracts DIV2K's mean colour (-1) or adds it (1)."""
     shift = nn.Conv2d(3, 3, 1)
     with torch.no_grad():
         shift.weight.copy_(torch.eye(3).view(3, 3, 1, 1))
@@ -78,21 +78,21 @@ def mean_shift(sign: int, rgb_range: float) -> nn.Conv2d:
 
 @ARCH_REGISTRY.register()
 class DASR(nn.Module):
-    """DASR's restorer, steered by the `vector` of a degradation code. [B, 3, H, W] to `scale` times the size.
+    """DASR's restorer, controlled by the `vector` of a degradation code. [B, 3, H, W] to `scale` times the size.
 
-    Parameter names are the authors': the part `G.` of their checkpoints loads strictly.
+    Parameter names are the authors': the part `G.` of their checkpoints loads with `strict=True`.
 
     Args:
-        scale: of the output; the authors publish 2, 3 and 4.
-        n_groups: groups of blocks.
-        n_blocks: blocks a group.
+        scale: scale of the output; the authors publish 2, 3 and 4.
+        n_groups: number of groups of blocks.
+        n_blocks: number of blocks per group.
         n_feats: channels of the features; the code is compressed to as many.
-        reduction: of the channel gates.
+        reduction: reduction of the channel gates.
         code_channels: width of the code's vector.
-        rgb_range: the range that the weights were trained on; images are [0, 1] outside.
+        rgb_range: the pixel range of the weights' training; the images passed in are in [0, 1].
 
     Raises:
-        ValueError: a number is not positive, or the reduction does not fit.
+        ValueError: a number is below 1, or the reduction does not fit.
     """
 
     pad_multiple = 1
@@ -153,5 +153,5 @@ class DASR(nn.Module):
 
     @staticmethod
     def convert_state_dict(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The restorer's part of a published checkpoint, which holds the encoder too; others pass."""
+        """The restorer's part of a published checkpoint, which also contains the encoder; others are unchanged."""
         return part_of(state, ["G."])

@@ -20,7 +20,7 @@ class ContrastAttention(nn.Module):
 
     Args:
         channels: C of input and output [B, C, H, W].
-        reduction: by which the hidden layer is narrower.
+        reduction: the hidden layer is narrower by this factor.
     """
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
@@ -33,7 +33,7 @@ class ContrastAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Gate every channel."""
         variance, mean = torch.var_mean(x.float(), (2, 3), correction=0, keepdim=True)
-        # The gradient of a root is infinite at 0, where a channel is constant.
+        # The gradient of a square root is infinite at 0, where a channel is constant.
         contrast = torch.where(variance > 0, variance, 1).sqrt() * (variance > 0)
         return x * self.conv_du((contrast + mean).to(x.dtype))
 
@@ -43,7 +43,7 @@ class IMDModule(nn.Module):
 
     Args:
         channels: C of input and output [B, C, H, W]; a multiple of 4.
-        reduction: of the attention's hidden layer.
+        reduction: reduction of the attention's hidden layer.
     """
 
     def __init__(self, channels: int, reduction: int = 16) -> None:
@@ -62,13 +62,13 @@ class IMDModule(nn.Module):
         distilled, rest = [], x
         for conv in (self.c1, self.c2, self.c3):
             features = F.leaky_relu(conv(rest), 0.05)
-            kept, rest = features.split([self.kept, features.shape[1] - self.kept], 1)
-            distilled.append(kept)
+            part, rest = features.split([self.kept, features.shape[1] - self.kept], 1)
+            distilled.append(part)
         return self.c5(self.cca(torch.cat([*distilled, self.c4(rest)], 1))) + x
 
 
 class DAAdapter(nn.Module):
-    """What is added to the features of a trained network to fit it to a degradation (DAA, Fig. 4).
+    """A correction of a trained network's features that fits them to a degradation (DAA, Fig. 4).
 
     Args:
         channels: C of input and output [B, C, H, W].
@@ -89,7 +89,7 @@ class DAAdapter(nn.Module):
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
-        """The difference, from the features and a code [B, code_channels]."""
+        """The correction, from the features and a code [B, code_channels]."""
         code = self.compress(code)
         branch = F.leaky_relu(self.da_conv1(x, code), 0.1)
         branch = F.leaky_relu(self.conv1(branch), 0.1)
@@ -99,7 +99,7 @@ class DAAdapter(nn.Module):
 
 
 class _IMDN(nn.Module):
-    """What both networks share."""
+    """The common part of both networks."""
 
     pad_multiple = 1
 
@@ -124,7 +124,7 @@ class _IMDN(nn.Module):
         return [FeaturePoint(f"IMDB{index}", self.nf, 1) for index in range(1, MODULES + 1)]
 
     def adapt(self, index: int, x: Tensor, vector: Tensor | None) -> Tensor:
-        """The features after the first convolution (0) or a distillation block (1 to 6), as they go on."""
+        """Change the features after the first convolution (0) or a distillation block (1 to 6)."""
         return x
 
     def restore(self, lq: Tensor, vector: Tensor | None) -> Tensor:
@@ -139,7 +139,7 @@ class _IMDN(nn.Module):
 
     @staticmethod
     def convert_state_dict(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The restorer's part of DAA's published checkpoint, which holds the encoder too; others pass."""
+        """The restorer's part of DAA's published checkpoint, which also contains the encoder; others are unchanged."""
         return part_of(state, ["G."])
 
 
@@ -147,16 +147,16 @@ class _IMDN(nn.Module):
 class IMDN(_IMDN):
     """IMDN, six distillation blocks. [B, in_nc, H, W] in [0, 1] to `upscale` times the size; any H, W.
 
-    Argument and parameter names are the authors', so their checkpoints load strictly.
+    Argument and parameter names are the authors', so their checkpoints load with `strict=True`.
 
     Args:
         in_nc, out_nc: channels of input and output image.
         nf: channels of the features, a multiple of 4.
-        upscale: of the output.
-        reduction: by which the hidden layer of the channel attention is narrower; the authors' is 16.
+        upscale: scale of the output.
+        reduction: the hidden layer of the channel attention is narrower by this factor; the authors use 16.
 
     Raises:
-        ValueError: `nf` is no multiple of 4, or the scale is less than 1.
+        ValueError: `nf` is not a multiple of 4, or the scale is below 1.
     """
 
     def __init__(self, in_nc: int = 3, nf: int = 64, out_nc: int = 3, upscale: int = 4, reduction: int = 16) -> None:
@@ -169,10 +169,10 @@ class IMDN(_IMDN):
 
 @ARCH_REGISTRY.register()
 class IMDNAdapted(_IMDN):
-    """IMDN with DAA's adapters, steered by the `vector` of a degradation code. Input and output as IMDN's.
+    """IMDN with DAA's adapters, controlled by the `vector` of a degradation code. Input and output are those of IMDN.
 
-    An adapter stands behind the first convolution and behind each distillation block. Parameter names are the
-    authors': the part `G.` of their checkpoints loads strictly; IMDN's own weights load with `strict_load: false`.
+    An adapter follows the first convolution and each distillation block. Parameter names are the authors'; the part
+    `G.` of their checkpoints loads with `strict=True`. IMDN's own weights load with `strict_load: false`.
 
     Args:
         in_nc, nf, out_nc, upscale, reduction: as in IMDN.
@@ -197,7 +197,7 @@ class IMDNAdapted(_IMDN):
             self.add_module(f"adapt{index}", DAAdapter(nf, code_channels))
 
     def adapt(self, index: int, x: Tensor, vector: Tensor | None) -> Tensor:
-        """The features and what their adapter adds."""
+        """The features plus the correction of their adapter."""
         adapted: Tensor = x + self.get_submodule(f"adapt{index}")(x, vector)
         return adapted
 

@@ -1,4 +1,4 @@
-"""Networks without parameters: the baselines that a restorer has to beat in `uir test`."""
+"""Networks without parameters: the baselines for a restorer in `uir test`."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class Identity(nn.Module):
     scale = 1
 
     def forward(self, lq: Tensor, code: Any = None) -> Tensor:
-        """The input as it came; `code` is not used."""
+        """The unchanged input; `code` is not used."""
         return lq
 
     def feature_points(self) -> list[FeaturePoint]:
-        """None: there are no features."""
+        """An empty list: there are no features."""
         return []
 
 
 @ARCH_REGISTRY.register()
 class Bicubic(nn.Module):
-    """Bicubic upscaling as MATLAB's `imresize`: [B, C, H, W] to [B, C, scale·H, scale·W], not clipped.
+    """Bicubic upscaling as in MATLAB's `imresize`: [B, C, H, W] to [B, C, scale·H, scale·W], not clipped.
 
     Args:
         scale: a whole number of at least 1.
@@ -53,5 +53,5 @@ class Bicubic(nn.Module):
         return imresize(lq, scale=self.scale)
 
     def feature_points(self) -> list[FeaturePoint]:
-        """None: there are no features."""
+        """An empty list: there are no features."""
         return []

@@ -1,7 +1,7 @@
 """NAFNet: Simple Baselines for Image Restoration (Chen et al., ECCV 2022).
 
-The arithmetic is the paper's, arranged for speed: everything runs in channels-last order, and a branch's scale is
-multiplied into the weights of its last convolution instead of into the image.
+The results are the paper's, but the computation is arranged for speed: everything runs in channels-last order, and the
+scale of a branch multiplies the weights of its last convolution instead of the image.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def add_scaled(x: Tensor, branch: Tensor, conv: nn.Conv2d, scale: Tensor) -> Ten
     branch = pointwise(branch, conv.weight * scale.view(-1, 1, 1, 1), conv.bias * scale.flatten())
     if torch.is_grad_enabled() or x.dtype != branch.dtype:
         return x + branch
-    return branch.add_(x)  # the sum takes the place of the branch, which nobody else holds
+    return branch.add_(x)  # the sum overwrites the branch, which nothing else uses
 
 
 class NAFBlock(nn.Module):
@@ -69,11 +69,11 @@ class NAFBlock(nn.Module):
         return add_scaled(x, branch, self.conv5, self.gamma)
 
     def _attention(self, branch: Tensor) -> Tensor:
-        """Simplified channel attention (paper Eq. 5): [B, C, 1, 1], or one value a pixel with local pooling."""
+        """Simplified channel attention (paper Eq. 5): [B, C, 1, 1], or one value per pixel with local pooling."""
         attention = self.sca(branch)
         if attention.shape[-2:] == (1, 1):
             return attention
-        # A 1×1 convolution and repeated edges commute; in this order the convolution has fewer pixels to see.
+        # A 1×1 convolution and repeating edges commute; in this order the convolution computes fewer pixels.
         return spread_edges(attention, branch.shape[-2], branch.shape[-1])
 
 
@@ -115,7 +115,7 @@ class BaselineBlock(nn.Module):
 
 
 class _UNet(nn.Module):
-    """The U that NAFNet and its baseline share: a block class, and how many of them at each level."""
+    """The U-Net that NAFNet and its baseline share: a block class, and the number of blocks at each level."""
 
     scale = 1
 
@@ -135,7 +135,7 @@ class _UNet(nn.Module):
         if len(enc_blk_nums) != len(dec_blk_nums):
             raise ValueError(
                 f"{name}: enc_blk_nums has {len(enc_blk_nums)} levels {list(enc_blk_nums)}, dec_blk_nums has "
-                f"{len(dec_blk_nums)} {list(dec_blk_nums)}; they must have as many"
+                f"{len(dec_blk_nums)} {list(dec_blk_nums)}; both need the same number of levels"
             )
         if min(width, img_channel, window_size) < 1:
             raise ValueError(
@@ -165,12 +165,12 @@ class _UNet(nn.Module):
 
     @property
     def pads_itself(self) -> bool:
-        """Whether any size is padded here, with zeros, as the authors do; DCPT pads by reflection, outside."""
+        """Whether the network itself pads any size with zeros, as the authors' does; DCPT reflects, outside."""
         return self.window_size == 1
 
     @property
     def pad_multiple(self) -> int:
-        """Height and width of a batch are best multiples of this; others are padded with zeros inside."""
+        """Height and width of a batch should be multiples of this; other sizes are padded with zeros inside."""
         return math.lcm(2 ** len(self.encoders), self.window_size)
 
     def feature_points(self) -> list[FeaturePoint]:
@@ -179,7 +179,7 @@ class _UNet(nn.Module):
         return [FeaturePoint(f"decoders.{i}", self.width * stride, stride) for i, stride in enumerate(strides)]
 
     def encoder_blocks(self) -> list[str]:
-        """The blocks of the encoder, whose output masked pre-training masks."""
+        """The blocks of the encoder; masked pre-training masks their output."""
         stages = (list(stage.children()) for stage in self.encoders)
         return [f"encoders.{level}.{i}" for level, blocks in enumerate(stages) for i in range(len(blocks))]
 
@@ -207,7 +207,7 @@ class _UNet(nn.Module):
 
     @staticmethod
     def convert_state_dict(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The authors' keys for those of DCPT, which writes `decoder0.` for `decoders.0.`; others pass."""
+        """Replace DCPT's keys, which have `decoder0.` for `decoders.0.`, by the authors' keys; others are unchanged."""
         return {re.sub(r"^decoder(\d+)\.", r"decoders.\1.", key): value for key, value in state.items()}
 
 
@@ -215,7 +215,7 @@ class _UNet(nn.Module):
 class NAFNet(_UNet):
     """U-shaped NAFNet. Input and output [B, img_channel, H, W]; any H, W (padded with zeros to a multiple of 2^levels).
 
-    Argument and parameter names are the authors', so their checkpoints load strictly; DCPT's load too (its class
+    Argument and parameter names are the authors', so their checkpoints load with `strict=True`; DCPT's too (its class
     `NAFNetBaseline` is this network, its `NAFNet` is `NAFNetLocal`).
 
     Args:
@@ -224,10 +224,10 @@ class NAFNet(_UNet):
         middle_blk_num: blocks at the lowest resolution.
         enc_blk_nums: encoder blocks at each level, fine to coarse.
         dec_blk_nums: decoder blocks at each level, coarse to fine; as many levels.
-        window_size: DCPT's; raises `pad_multiple` to a multiple of it, changes nothing inside.
+        window_size: from DCPT; raises `pad_multiple` to a multiple of it; this has no other effect.
 
     Raises:
-        ValueError: the numbers of levels differ, or a width is not positive.
+        ValueError: the numbers of levels differ, or a width is below 1.
     """
 
     def __init__(
@@ -246,11 +246,11 @@ class NAFNet(_UNet):
 class NAFNetLocal(NAFNet):
     """NAFNet whose channel attention pools over windows of the training crop's size (the test-time local converter).
 
-    Keys are NAFNet's: train one, test with the other. On inputs up to the size of a window both give the same.
+    Keys are NAFNet's: train one and test with the other. On inputs up to the window's size both give the same result.
 
     Args:
         train_size: [B, C, H, W] of the crops that the weights were trained on.
-        fast_imp: pool shrunk maps; faster, not exact.
+        fast_imp: pool reduced maps; faster, not exact.
         base_size: side(s) of the window at full resolution; default 1.5 times the crop's, rounded down.
         img_channel, width, middle_blk_num, enc_blk_nums, dec_blk_nums, window_size: as in NAFNet.
 
@@ -284,7 +284,7 @@ class NAFNetLocal(NAFNet):
         stages = [*enumerate(self.encoders), (levels, self.middle_blks)]
         stages += [(levels - 1 - i, decoder) for i, decoder in enumerate(self.decoders)]
         for level, blocks in stages:
-            # What a crop, padded to a multiple of 2^levels, measures here; the published converter runs one to see.
+            # The size of a crop here, padded to a multiple of 2^levels; the published converter runs a crop to see it.
             height, width = (math.ceil(side / 2**levels) * 2**levels >> level for side in crop_size)
             window = (height * base_size[0] // crop_size[0], width * base_size[1] // crop_size[1])
             for block in blocks.children():
@@ -293,11 +293,11 @@ class NAFNetLocal(NAFNet):
 
 @ARCH_REGISTRY.register()
 class Baseline(_UNet):
-    """The baseline that NAFNet was simplified from: GELU, squeeze-and-excitation. Input and output as NAFNet's.
+    """The baseline that NAFNet was simplified from: GELU, squeeze-and-excitation. Input and output are those of NAFNet.
 
     Args:
         dw_expand: width of the depthwise branch, as a multiple of the level's.
-        ffn_expand: width of the feed-forward branch, likewise.
+        ffn_expand: width of the feed-forward branch, as a multiple of the level's.
         img_channel, width, middle_blk_num, enc_blk_nums, dec_blk_nums, window_size: as in NAFNet.
 
     Raises:

@@ -14,13 +14,13 @@ from uir.layers.restormer_unet import RestormerUNet
 from uir.layers.transposed_attention import TransformerBlock
 from uir.registry import ARCH_REGISTRY
 
-# Convolutions that the published network holds and never runs.
+# Convolutions that the published network contains but never runs.
 _UNUSED = tuple(f"{name}{level}." for name in ("chnl_reduce", "reduce_noise_channel_") for level in (1, 2, 3))
 _LIGHTNING = "net."
 
 
 class PromptGenBlock(nn.Module):
-    """A prompt mixed for the image at hand from learnt components (paper Eq. 2).
+    """A prompt for each image, mixed from learned components (paper Eq. 2).
 
     Args:
         prompt_dim: channels of the prompt.
@@ -44,29 +44,29 @@ class PromptGenBlock(nn.Module):
         return mapped
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PromptGenBlock:
-        """What `to`, `half` and the like call; `to(memory_format=torch.channels_last)` refuses five dimensions."""
+        """Called by `to`, `half` and others; `to(memory_format=torch.channels_last)` refuses five dimensions."""
         return super()._apply(lambda t: fn(t.squeeze(0)).unsqueeze(0) if t.ndim == 5 else fn(t), recurse)
 
 
 @ARCH_REGISTRY.register()
 class PromptIR(RestormerUNet):
-    """Restormer whose decoder is told of the degradation by prompts. Input and output [B, C, H, W]; any H, W.
+    """Restormer with prompts that tell the decoder about the degradation. Input and output [B, C, H, W]; any H, W.
 
-    Argument and parameter names are the authors', so their checkpoints load strictly: with the prefix `net.` that their
-    trainer writes, and less six convolutions that are never run. DCPT's class of this name is this network too.
+    Argument and parameter names are the authors', so their checkpoints load with `strict=True`, with the prefix `net.`
+    of their trainer, and without six convolutions that never run. DCPT's class of this name is also this network.
 
     Args:
         inp_channels: channels of the image.
-        out_channels: as many.
+        out_channels: channels of the output; equal to `inp_channels`.
         dim: channels at full resolution, even; the next levels have 2, 4 and 8 times as many.
         num_blocks: blocks at each of the four levels, fine to coarse.
-        num_refinement_blocks: blocks at full resolution behind the decoder.
-        heads: attention heads at each level; the blocks behind the prompts have those of the third.
+        num_refinement_blocks: blocks at full resolution after the decoder.
+        heads: attention heads at each level; the blocks after the prompts have those of the third level.
         ffn_expansion_factor: width of the feed-forward, as a multiple of a level's channels.
         bias: whether the convolutions have one.
         LayerNorm_type: `WithBias` or `BiasFree`.
-        decoder: prompts in the decoder, without which the published network cannot run; only true.
-        window_size: DCPT's; raises `pad_multiple` to a multiple of it, changes nothing else.
+        decoder: prompts in the decoder; must be true, because the published network cannot run without them.
+        window_size: from DCPT; raises `pad_multiple` to a multiple of it; this has no other effect.
         prompt_dims: channels of the prompts, fine to coarse.
         prompt_len: components of each prompt.
         prompt_sizes: height and width of the components, fine to coarse.
@@ -94,13 +94,13 @@ class PromptIR(RestormerUNet):
     ) -> None:
         if not decoder:
             raise ValueError(
-                "PromptIR.decoder: false leaves out the prompts, without which the published network cannot run; "
+                "PromptIR.decoder: false removes the prompts, and the published network cannot run without them; "
                 "Restormer is this network without them"
             )
-        for key, given in (("prompt_dims", prompt_dims), ("prompt_sizes", prompt_sizes)):
-            if len(given) != 3 or min(given) < 1:
+        for key, numbers in (("prompt_dims", prompt_dims), ("prompt_sizes", prompt_sizes)):
+            if len(numbers) != 3 or min(numbers) < 1:
                 raise ValueError(
-                    f"PromptIR.{key}: expected three numbers of at least 1, fine to coarse, got {list(given)}"
+                    f"PromptIR.{key}: expected three numbers of at least 1, fine to coarse, got {list(numbers)}"
                 )
         if prompt_len < 1:
             raise ValueError(f"PromptIR.prompt_len: expected at least 1, got {prompt_len}")
@@ -119,12 +119,12 @@ class PromptIR(RestormerUNet):
             self.add_module(f"reduce_noise_level{level}", PointwiseConv2d(joined, out, bias))
 
     def feature_points(self) -> list[FeaturePoint]:
-        """One point behind each prompt, coarse to fine: those that DCPT classifies."""
+        """One point after each prompt, coarse to fine; DCPT classifies these features."""
         widths = {3: 4 * self._dim, 2: 4 * self._dim, 1: 2 * self._dim}
         return [FeaturePoint(f"reduce_noise_level{level}", width, 2**level) for level, width in widths.items()]
 
     def _refine_level(self, level: int, x: Tensor) -> Tensor:
-        """Join the prompt of this level, and let one block mix it in."""
+        """Append the prompt of this level, and mix it in with one block."""
         prompt, mix, reduce = (
             getattr(self, f"{part}{level}") for part in ("prompt", "noise_level", "reduce_noise_level")
         )
@@ -133,7 +133,7 @@ class PromptIR(RestormerUNet):
 
     @staticmethod
     def convert_state_dict(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The network's keys for those of published checkpoints: without `net.`, without the unused convolutions."""
+        """Replace the keys of published checkpoints by the network's: without `net.` and the unused convolutions."""
         if any(key.startswith(_LIGHTNING) for key in state):
             state = {key[len(_LIGHTNING) :]: value for key, value in state.items() if key.startswith(_LIGHTNING)}
         return {key: value for key, value in state.items() if not key.startswith(_UNUSED)}

@@ -10,7 +10,7 @@ from torch import Tensor
 from uir.layers.restormer_unet import RestormerUNet
 from uir.registry import ARCH_REGISTRY
 
-# DCPT wraps the blocks of a level once more.
+# DCPT wraps the blocks of a level in one more module.
 _BODY = re.compile(r"^((?:en|de)coder_level\d|latent|refinement)\.body\.")
 
 
@@ -18,22 +18,22 @@ _BODY = re.compile(r"^((?:en|de)coder_level\d|latent|refinement)\.body\.")
 class Restormer(RestormerUNet):
     """Restormer. Input [B, inp_channels, H, W], output [B, out_channels, H, W]; any H, W (reflected to multiples of 8).
 
-    Argument and parameter names are the authors', so their checkpoints load strictly. Those of the Gaussian denoising
-    tasks need `LayerNorm_type: BiasFree`. DCPT's class `Restormer` computes something else: here it is `RestormerDCPT`;
-    its `Restormer_origin` is this one.
+    Argument and parameter names are the authors', so their checkpoints load with `strict=True`. Those of the Gaussian
+    denoising tasks need `LayerNorm_type: BiasFree`. DCPT's class `Restormer` computes something else; here it is
+    `RestormerDCPT`. DCPT's `Restormer_origin` is this class.
 
     Args:
         inp_channels: channels of the input; 6 for two views with `dual_pixel_task`.
-        out_channels: channels of the output; those of the input unless `dual_pixel_task`.
+        out_channels: channels of the output; equal to the input's unless `dual_pixel_task`.
         dim: channels at full resolution, even; the next levels have 2, 4 and 8 times as many.
         num_blocks: blocks at each of the four levels, fine to coarse.
-        num_refinement_blocks: blocks at full resolution behind the decoder.
+        num_refinement_blocks: blocks at full resolution after the decoder.
         heads: attention heads at each level; they divide its channels.
         ffn_expansion_factor: width of the feed-forward, as a multiple of a level's channels.
         bias: whether the convolutions have one.
         LayerNorm_type: `WithBias` or `BiasFree`.
         dual_pixel_task: defocus deblurring from two views; the image is not added to the output.
-        window_size: DCPT's; raises `pad_multiple` to a multiple of it, changes nothing else.
+        window_size: from DCPT; raises `pad_multiple` to a multiple of it; this has no other effect.
 
     Raises:
         ValueError: an argument does not fit the others.
@@ -59,14 +59,14 @@ class Restormer(RestormerUNet):
         )  # fmt: skip
 
     def check_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Refuse weights that would not compute here what they were trained for.
+        """Refuse weights that would compute something else here than in training.
 
         Raises:
-            ValueError: they are of DCPT's variant, or were trained with the other kind of norm.
+            ValueError: they belong to DCPT's variant, or were trained with the other kind of norm.
         """
         if any(_BODY.match(key) for key in state):
             raise ValueError(
-                "Restormer: these weights (keys like 'latent.body.0.') are of DCPT's variant, whose attention is a "
+                "Restormer: these weights (keys like 'latent.body.0.') belong to DCPT's variant, whose attention has a "
                 "ReLU and not a softmax; build the network with type: RestormerDCPT"
             )
         super().check_state_dict(state)
@@ -74,10 +74,11 @@ class Restormer(RestormerUNet):
 
 @ARCH_REGISTRY.register()
 class RestormerDCPT(RestormerUNet):
-    """The Restormer of DCPT's code (Hu et al., ICLR 2025). Input and output as Restormer's.
+    """The Restormer of DCPT's code (Hu et al., ICLR 2025). Input and output are those of Restormer.
 
-    It differs from the paper's: a ReLU in place of the attention's softmax, 1e-6 in the norms in place of 1e-5, blocks
-    without biases whatever `bias` says, `BiasFree` by default. Published checkpoints load strictly.
+    Differences from the paper: the attention has a ReLU instead of the softmax, the norms use 1e-6 instead of 1e-5,
+    blocks have no biases whatever `bias` is, and the default is `BiasFree`. Published checkpoints load with
+    `strict=True`.
 
     Args:
         bias: whether the 1×1 reductions and the output have one.
@@ -110,5 +111,5 @@ class RestormerDCPT(RestormerUNet):
 
     @staticmethod
     def convert_state_dict(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The authors' keys for those of DCPT, which writes `latent.body.0.` for `latent.0.`; others pass."""
+        """Replace DCPT's keys, which have `latent.body.0.` for `latent.0.`, by the authors'; others are unchanged."""
         return {_BODY.sub(r"\1.", key): value for key, value in state.items()}

@@ -25,12 +25,12 @@ _DCPT = re.compile(r"(encode_layers\.|decode_layers)\d+\.")
 
 
 class RSTB(nn.Module):
-    """Residual Swin Transformer block (paper Fig. 2a). Tokens [B, H·W, C] to the same.
+    """Residual Swin Transformer block (paper Fig. 2a). Tokens [B, H·W, C] to the same shape.
 
     Args:
         channels: C.
         group: its transformer blocks.
-        resi_connection: the convolution behind them, `1conv` or `3conv`.
+        resi_connection: the convolution after them, `1conv` or `3conv`.
     """
 
     def __init__(self, channels: int, group: BasicLayer, resi_connection: str) -> None:
@@ -39,7 +39,7 @@ class RSTB(nn.Module):
         self.conv = _residual_conv(channels, resi_connection)
 
     def forward(self, tokens: Tensor, height: int, width: int, layouts: tuple[WindowLayout, WindowLayout]) -> Tensor:
-        """The blocks and the convolution, added to the input; `layouts` of the windows in place and of the shifted."""
+        """The blocks and the convolution, added to the input; `layouts` of the regular and of the shifted windows."""
         deep = self.residual_group(tokens, layouts)
         return tokens + _to_tokens(self.conv(_to_map(deep, height, width)))
 
@@ -50,7 +50,7 @@ def _to_map(tokens: Tensor, height: int, width: int) -> Tensor:
 
 
 def _to_tokens(x: Tensor) -> Tensor:
-    """[B, C, H, W] to [B, H·W, C]; nothing is copied where the map is in channels-last order."""
+    """[B, C, H, W] to [B, H·W, C]; there is no copy if the map is in channels-last order."""
     return x.flatten(2).transpose(1, 2)
 
 
@@ -80,7 +80,7 @@ def _init_linear(module: nn.Module) -> None:
 
 
 def _prepare_loading(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    """Before `load_state_dict`: refuse what does not fit, and leave out what follows from the sizes."""
+    """Before `load_state_dict`: refuse weights that do not fit, and drop buffers that follow from the sizes."""
     own = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     if isinstance(module, SwinIR):
         module.check_state_dict(own)
@@ -99,7 +99,7 @@ def _check_sizes(
     window_size: int,
     upscale: int,
 ) -> None:
-    """Raise ValueError where a size is out of range, or does not fit the others."""
+    """Raise ValueError if a size is out of range, or does not fit the others."""
     if len(img_size) != 2 or min(img_size) < 1:
         raise ValueError(f"SwinIR.img_size: expected one side or [height, width], got {list(img_size)}")
     if patch_size != 1:
@@ -122,36 +122,36 @@ def _check_sizes(
 class SwinIR(nn.Module):
     """SwinIR. Input [B, in_chans, H, W], output [B, in_chans, H·scale, W·scale]; any H, W (reflected to whole windows).
 
-    Argument and parameter names are the authors', so their checkpoints load strictly, whatever `img_size` they were
-    trained with: masks and indices follow from the sizes and are no part of the weights here (`published_state_dict`
-    gives them). DCPT's SwinIR is this one with `rel_pos_bias: false, attn_mask: false`; its checkpoints load too.
+    Argument and parameter names are the authors', so their checkpoints load with `strict=True`, whatever their
+    `img_size` was: masks and indices follow from the sizes and are not stored as weights here (`published_state_dict`
+    gives them). DCPT's SwinIR is this class with `rel_pos_bias: false, attn_mask: false`; its checkpoints load too.
 
     Args:
-        img_size: side, or height and width, of the training crops; matters only for `ape` and where it is no larger
-            than a window.
+        img_size: side, or height and width, of the training crops; it has an effect only for `ape` and if it is not
+            larger than a window.
         patch_size: 1, as in all published networks.
         in_chans: channels of the image.
-        embed_dim: C, channels inside.
+        embed_dim: C, the number of channels inside.
         depths: transformer blocks in each RSTB.
         num_heads: attention heads in each RSTB; they divide C.
         window_size: side of a window in pixels.
         mlp_ratio: width of the perceptrons, as a multiple of C.
         qkv_bias: whether queries, keys and values have a bias.
         qk_scale: factor of the attention's logits; default (C / heads)^-0.5.
-        drop_rate: dropout behind the embedding and the linear layers.
+        drop_rate: dropout after the embedding and the linear layers.
         attn_drop_rate: dropout of the attention's weights.
         drop_path_rate: stochastic depth of the last block; it grows linearly from 0 at the first.
-        ape: add a learnt value for every place; images must then be of `img_size`.
+        ape: add a learned value for every position; images must then have `img_size`.
         patch_norm: normalise the embedding.
         use_checkpoint: compute activations again in the backward pass: slower, less memory.
-        upscale: enlargement, done by the upsampler.
+        upscale: factor of the upsampler.
         img_range: the factor by which images in [0, 1] are multiplied inside; 255 for JPEG.
         upsampler: `pixelshuffle` (classical; 2, 3, 4, 8), `pixelshuffledirect` (lightweight; any), `nearest+conv`
             (real-world; 2, 4, 8), or nothing: the output has the input's size, and the network learns a residual.
         resi_connection: the convolution of a residual, `1conv` or `3conv`.
         num_feat: channels between `pixelshuffle` or `nearest+conv` and the body.
         rel_pos_bias: whether the attention has tables of relative positions; DCPT's has none.
-        attn_mask: whether shifted windows keep apart what the shift brings together; DCPT's do not.
+        attn_mask: whether shifted windows mask the pairs that the shift makes neighbours; DCPT's do not.
 
     Raises:
         ValueError: an argument is out of range, or does not fit the others.
@@ -226,7 +226,7 @@ class SwinIR(nn.Module):
         self.register_load_state_dict_pre_hook(_prepare_loading)
 
     def _add_upsampler(self, channels: int, num_feat: int, out_channels: int, upscale: int) -> None:
-        """The layers behind the body, under the names that they have in published checkpoints."""
+        """Add the layers after the body, under their names in published checkpoints."""
         stages = upscale.bit_length() - 1
         is_power_of_two = upscale == 2**stages
         if self.upsampler in ("pixelshuffle", "nearest+conv"):
@@ -256,12 +256,12 @@ class SwinIR(nn.Module):
         return self.window
 
     def feature_points(self) -> list[FeaturePoint]:
-        """One point after each RSTB of the second half: those that DCPT classifies."""
+        """One point after each RSTB of the second half; DCPT classifies these features."""
         count = len(self.layers)
         return [FeaturePoint(f"layers.{i}", self.embed_dim, 1, "tokens") for i in range(count // 2, count)]
 
     def encoder_blocks(self) -> list[str]:
-        """The RSTBs of the first half (DCPT's encoder) and their blocks, whose output masked pre-training masks."""
+        """The RSTBs of the first half (DCPT's encoder) and their blocks; masked pre-training masks their output."""
         firsts = [f"layers.{i}" for i in range(len(self.layers) // 2)]
         return [name for first in firsts for name in (f"{first}.residual_group.blocks", first)]
 
@@ -275,7 +275,7 @@ class SwinIR(nn.Module):
             [B, in_chans, H·scale, W·scale], not clipped.
 
         Raises:
-            ValueError: with `ape`, the padded image is not of `img_size`.
+            ValueError: with `ape`, the padded image does not have `img_size`.
         """
         padded = pad_to_multiple(lq, self.window).contiguous(memory_format=torch.channels_last)
         image = (padded - self.mean) * self.img_range
@@ -306,7 +306,7 @@ class SwinIR(nn.Module):
         return _to_map(self.norm(tokens), height, width)
 
     def _reconstruct(self, deep: Tensor) -> Tensor:
-        """The image, or the residual, of the deep features."""
+        """The image, or the residual, from the deep features."""
         if self.upsampler == "pixelshuffledirect":
             return self.upsample(deep)
         if self.upsampler == "pixelshuffle":
@@ -321,12 +321,12 @@ class SwinIR(nn.Module):
 
     @staticmethod
     def convert_state_dict(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The network's keys for those of the authors and of DCPT, without the buffers that follow from the sizes.
+        """Replace the authors' and DCPT's keys by the network's, without the buffers that follow from the sizes.
 
         DCPT writes `encode_layers.0.` and `decode_layers0.` for the first and the second half of `layers.`.
         """
         encoders = {int(match[1]) for key in state if (match := re.match(r"encode_layers\.(\d+)\.", key))}
-        half = max(encoders) + 1 if encoders else 3  # DCPT's code holds six layers
+        half = max(encoders) + 1 if encoders else 3  # DCPT's code has six layers
 
         def rename(key: str) -> str:
             key = re.sub(r"^encode_layers\.", "layers.", key)
@@ -335,13 +335,13 @@ class SwinIR(nn.Module):
         return {rename(key): value for key, value in state.items() if not key.endswith(_DERIVED)}
 
     def published_state_dict(self) -> dict[str, Tensor]:
-        """The weights as the published code loads them: `convert_state_dict` the other way round.
+        """The weights in the published code's form: the reverse of `convert_state_dict`.
 
-        Under DCPT's keys where this is DCPT's network (no tables, no masks), else under the authors', with the buffers
-        that theirs holds; the masks are those of `img_size`.
+        For DCPT's network (no tables, no masks) the keys are DCPT's. Otherwise they are the authors', with the buffers
+        of their code; the masks are those of `img_size`.
 
         Raises:
-            ValueError: `img_size` is not a multiple of the window; the published network cannot be built so.
+            ValueError: `img_size` is not a multiple of the window; the published network cannot be built like that.
         """
         state = dict(self.state_dict())
         if not self.rel_pos_bias and not self.attn_mask:
@@ -362,7 +362,7 @@ class SwinIR(nn.Module):
         return state
 
     def check_arch(self, arch: Mapping[str, Any]) -> None:
-        """Refuse weights of a SwinIR with masks in one without, and the reverse; the keys do not tell.
+        """Refuse weights of a SwinIR with masks in one without, and the reverse; the keys do not show the difference.
 
         Raises:
             ValueError: the network of the card has another `attn_mask`.
@@ -376,19 +376,19 @@ class SwinIR(nn.Module):
             )
 
     def check_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Refuse weights that would not compute here what they were trained for.
+        """Refuse weights that would compute something else here than in training.
 
-        The authors' files hold the masks that they were trained with, DCPT's keys tell that there were none; those of
-        this network tell nothing about masks.
+        The authors' files contain the masks of the training, and DCPT's keys show that there were none; this network's
+        keys show nothing about masks.
 
         Raises:
             ValueError: they have tables of relative positions, or masks, and the network has none, or the reverse.
         """
         if not any(key.endswith(".attn.qkv.weight") for key in state):
             return
-        held = any(key.endswith(_TABLE) for key in state)
-        if held != self.rel_pos_bias:
-            has, lacks, flag = ("have", "has none", "true") if held else ("lack", "has them", "false")
+        has_tables = any(key.endswith(_TABLE) for key in state)
+        if has_tables != self.rel_pos_bias:
+            has, lacks, flag = ("have", "has none", "true") if has_tables else ("lack", "has them", "false")
             raise ValueError(
                 f"SwinIR: these weights {has} tables of relative positions (keys ending in '{_TABLE[1:]}'), and the "
                 f"network {lacks}: it would compute something else; build it with rel_pos_bias: {flag}, "
@@ -401,7 +401,7 @@ class SwinIR(nn.Module):
             )
         if self.attn_mask and any(_DCPT.match(key) for key in state):
             raise ValueError(
-                "SwinIR: these weights (keys like 'encode_layers.0.') are of DCPT's variant, trained without masks of "
-                "the shifted windows, and the network has them: it would compute something else; build it with "
+                "SwinIR: these weights (keys like 'encode_layers.0.') belong to DCPT's variant, trained without masks "
+                "of the shifted windows, and the network has them: it would compute something else; build it with "
                 "attn_mask: false"
             )

@@ -1,4 +1,4 @@
-"""The command `uir`, one file a group of commands."""
+"""The command `uir`, one file for each group of commands."""
 
 from uir.cli.main import app, main, run, spread
 

@@ -1,4 +1,4 @@
-"""The command `uir ablate`. Nothing heavy is imported before a command needs it."""
+"""The command `uir ablate`. Large packages are imported only when the command needs them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import typer
 
 def ablate(
     file: Annotated[Path, typer.Argument(help="Ablation file (YAML).")],
-    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Runs at a time; they share the cores.")] = 1,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Runs at the same time; they share the cores.")] = 1,
     dry_run: Annotated[
         bool, typer.Option("--dry_run", help="List the runs and check their option files; start and write nothing.")
     ] = False,
-    root: Annotated[Optional[Path], typer.Option("--root", help="Where relative paths start.")] = None,  # noqa: UP045
+    root: Annotated[Optional[Path], typer.Option("--root", help="Folder where relative paths start.")] = None,  # noqa: UP045
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
-    """Train a grid of option overrides with several seeds; tables and charts in experiments/ablation/<name>.
+    """Train a grid of option overrides with several seeds; write tables and charts to experiments/ablation/<name>.
 
-    Finished runs are not repeated, interrupted ones go on: the same command takes everything up again.
+    The same command continues the work: finished runs are skipped, interrupted runs are resumed.
 
     Example: uir ablate options/ablation/dcpt_controls.yml --jobs 2
     """
@@ -31,7 +31,7 @@ def ablate(
     from uir.ablation.runs import plan_runs
     from uir.config.options import find_root
 
-    def tell(text: str) -> None:
+    def print_line(text: str) -> None:
         print(text, file=sys.stderr if as_json else sys.stdout, flush=True)
 
     ablation = read_ablation(file)
@@ -40,30 +40,30 @@ def ablate(
         _list(plan, as_json)
         return 0
     try:
-        failures = train_runs(plan, jobs, tell, show_bar=not as_json)
+        failures = train_runs(plan, jobs, print_line, show_bar=not as_json)
     except KeyboardInterrupt:
-        write_report(plan, tell)
+        write_report(plan, print_line)
         raise
-    report = write_report(plan, tell)
+    report = write_report(plan, print_line)
     if as_json:
         print(report.json if report else json.dumps({"name": ablation.name, "tables": []}))
     elif report:
         print(report.markdown)
     for path in report.files if report else ():
-        tell(f"written: {path}")
+        print_line(f"written: {path}")
     for failure in failures:
-        tell(f"FAILED {failure}")
+        print_line(f"FAILED {failure}")
     return 1 if failures else 0
 
 
 def _list(plan: Any, as_json: bool) -> None:
-    """Print what would be trained."""
+    """Print which runs would be trained."""
     rows = [
         {
             "cell": run.cell,
             "seed": run.seed,
             "iterations": run.iterations,
-            "state": "finished" if run.is_finished() else "to go on" if run.has_begun() else "to start",
+            "state": "finished" if run.is_finished() else "to resume" if run.has_begun() else "to start",
             "folder": str(run.folder),
         }
         for run in plan.runs
@@ -73,4 +73,4 @@ def _list(plan: Any, as_json: bool) -> None:
         return
     for row in rows:
         print(f"{row['cell']} seed {row['seed']}: {row['iterations']:,d} iterations, {row['state']}, {row['folder']}")
-    print(f"{len(rows)} runs; every option file is fine")
+    print(f"{len(rows)} runs; every option file is valid")

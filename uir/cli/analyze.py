@@ -1,4 +1,4 @@
-"""The commands `uir analyze knn|probe|tsne|radar|complexity`. Nothing heavy is imported before a command needs it."""
+"""The commands `uir analyze knn|probe|tsne|radar|complexity`. Large packages are imported only when they are needed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 analyze_app = typer.Typer(
     name="analyze",
-    help="Look into networks: which degradations their features tell apart, pictures of them, and what they cost.",
+    help="Examine networks: do their features show the degradation, pictures of the features, and their cost.",
     no_args_is_help=True,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -22,19 +22,19 @@ analyze_app = typer.Typer(
 
 OptArgument = Annotated[
     Optional[Path],  # noqa: UP045
-    typer.Option("-opt", "--opt", help="Option file that describes the network; not needed where --model has a card."),
+    typer.Option("-opt", "--opt", help="Option file that describes the network; not needed if --model has a card."),
 ]
 ModelArgument = Annotated[Optional[Path], typer.Option("--model", help="Checkpoint (.pth or .safetensors).")]  # noqa: UP045
 ParamKeyArgument = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--param_key", help="Weights to take; default params_ema, else params."),
+    typer.Option("--param_key", help="Weights to use; default params_ema, else params."),
 ]
 NetworkArgument = Annotated[
     str, typer.Option("--network", help="Role of the network in the file: g, or e, an encoder.")
 ]
 InitArgument = Annotated[
     Optional[Literal["trained", "random", "kaiming"]],  # noqa: UP045
-    typer.Option("--init", help="Weights: default trained where --model is given, else random."),
+    typer.Option("--init", help="Weights; default trained if --model is present, else random."),
 ]
 ImagesArgument = Annotated[Path, typer.Option("--images", help="Folder of clean photographs.")]
 RecipeArgument = Annotated[
@@ -43,23 +43,23 @@ RecipeArgument = Annotated[
 ]
 MaxImagesArgument = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option("--max_images", min=2, help="Take only the first so many photographs."),
+    typer.Option("--max_images", min=2, help="Use only this many photographs."),
 ]
 CropArgument = Annotated[int, typer.Option("--crop", min=1, help="Side of the patches, in pixels.")]
-PositionArgument = Annotated[Literal["center", "random"], typer.Option("--position", help="Where patches are cut.")]
+PositionArgument = Annotated[Literal["center", "random"], typer.Option("--position", help="Position of the patches.")]
 ScaleArgument = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option("--scale", help="Scale of a recipe that makes images smaller."),
 ]
 PoolArgument = Annotated[
-    Literal["mean", "flatten"], typer.Option("--pool", help="Features: their mean over space, or all of them.")
+    Literal["mean", "flatten"], typer.Option("--pool", help="Features: their mean over space, or all values.")
 ]
-SplitsArgument = Annotated[int, typer.Option("--splits", min=1, help="How often the photographs are split anew.")]
-SeedArgument = Annotated[int, typer.Option("--seed", help="Of degradations, places and random weights.")]
-BatchArgument = Annotated[int, typer.Option("--batch_size", min=1, help="Images that run together.")]
+SplitsArgument = Annotated[int, typer.Option("--splits", min=1, help="Number of random splits of the photographs.")]
+SeedArgument = Annotated[int, typer.Option("--seed", help="Seed of degradations, positions and random weights.")]
+BatchArgument = Annotated[int, typer.Option("--batch_size", min=1, help="Images in one batch.")]
 DeviceArgument = Annotated[
     Optional[str],  # noqa: UP045
-    typer.Option("--device", help="cpu, cuda, mps; default the best there is."),
+    typer.Option("--device", help="cpu, cuda, mps; default the best available."),
 ]
 PluginArgument = Annotated[Optional[list[str]], typer.Option("--plugin", help="Module or file to import first.")]  # noqa: UP045
 JsonArgument = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -92,9 +92,9 @@ def knn(
     plugin: PluginArgument = None,
     as_json: JsonArgument = False,
 ) -> int:
-    """How well the nearest neighbours in feature space tell the degradation, level by level, beside plain pixels.
+    """Measure how well nearest neighbours in feature space name the degradation, at each level and for raw pixels.
 
-    Every class is made of the same photographs, and none is on both sides of a split.
+    All classes contain the same photographs, and no photograph is in both parts of a split.
 
     Example: uir analyze knn -opt options/train/nafnet_allinone_demo.yml --images datasets/demo/train -o probes
     """
@@ -130,7 +130,7 @@ def probe(
     plugin: PluginArgument = None,
     as_json: JsonArgument = False,
 ) -> int:
-    """How well a linear classifier on frozen features tells the degradation, level by level, beside plain pixels.
+    """Measure how well a linear classifier on frozen features names the degradation, at each level and for raw pixels.
 
     Example: uir analyze probe -opt options/train/nafnet_allinone_demo.yml --images datasets/demo/train --splits 3
     """
@@ -158,7 +158,7 @@ def tsne(
         Optional[list[str]],  # noqa: UP045
         typer.Option("--level", help="Feature level to draw (`pixels` too); may be repeated. Default the last."),
     ] = None,
-    perplexity: Annotated[float, typer.Option("--perplexity", help="About the neighbours that count.")] = 30.0,
+    perplexity: Annotated[float, typer.Option("--perplexity", help="Rough number of neighbours that count.")] = 30.0,
     iterations: Annotated[int, typer.Option("--iterations", min=250, help="Steps of the optimisation.")] = 2000,
     max_images: MaxImagesArgument = None,
     crop: CropArgument = 128,
@@ -171,7 +171,7 @@ def tsne(
     plugin: PluginArgument = None,
     as_json: JsonArgument = False,
 ) -> int:
-    """Draw features in the plane by t-SNE, coloured by degradation; writes the coordinates too.
+    """Draw features in two dimensions by t-SNE, coloured by degradation, and write the coordinates.
 
     Example: uir analyze tsne -opt options/train/nafnet_allinone_demo.yml --images datasets/demo/train -o tsne
     """
@@ -193,16 +193,16 @@ def tsne(
 @analyze_app.command("radar")
 def radar(
     results: Annotated[
-        list[Path], typer.Argument(help="metrics.json of tests, or what `uir test --json` printed; a file for a run.")
+        list[Path], typer.Argument(help="metrics.json of tests, or the output of `uir test --json`; one file per run.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Picture to write.")],
     metric: Annotated[
         Optional[str],  # noqa: UP045
-        typer.Option("--metric", help="Which metric; default the first that all runs have."),
+        typer.Option("--metric", help="Metric; default the first that all runs have."),
     ] = None,
     name: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option("--name", help="Name of a run, in the files' order; default the files' names."),
+        typer.Option("--name", help="Name of a run, in the order of the files; default the file names."),
     ] = None,
     as_json: JsonArgument = False,
 ) -> int:
@@ -231,13 +231,13 @@ def complexity(
     opt: OptArgument = None,
     model: ModelArgument = None,
     network: NetworkArgument = "g",
-    size: Annotated[tuple[int, int], typer.Option("--size", metavar="H W", help="Of the input.")] = (256, 256),
-    runs: Annotated[int, typer.Option("--runs", min=1, help="Timed passes; their median counts.")] = 3,
+    size: Annotated[tuple[int, int], typer.Option("--size", metavar="H W", help="Size of the input.")] = (256, 256),
+    runs: Annotated[int, typer.Option("--runs", min=1, help="Timed passes; the median is reported.")] = 3,
     device: DeviceArgument = None,
     plugin: PluginArgument = None,
     as_json: JsonArgument = False,
 ) -> int:
-    """Parameters, multiply-accumulates, time and memory of one image. An encoder that makes the code is counted in.
+    """Count parameters and multiply-accumulates, and measure time and memory, for one image. An encoder is included.
 
     Example: uir analyze complexity -opt options/train/nafnet_allinone_demo.yml --size 256 256
     """
@@ -248,8 +248,8 @@ def complexity(
     from uir.analysis.networks import load_network, with_encoder
     from uir.core.devices import pick_device
 
-    found = with_encoder(load_network(opt, model, network, "random"), opt)
-    cost = measure_complexity(found, size, device=device or pick_device("auto"), runs=runs)
+    whole_network = with_encoder(load_network(opt, model, network, "random"), opt)
+    cost = measure_complexity(whole_network, size, device=device or pick_device("auto"), runs=runs)
     if as_json:
         print(json.dumps(asdict(cost), indent=2))
         return 0
@@ -278,21 +278,21 @@ def _probe(
     output: Path | None,
     as_json: bool,
 ) -> int:
-    """Probe, write what is wanted, and print; 0, the exit code."""
+    """Probe, write the report if `output` is set, and print; return the exit code 0."""
     from uir.analysis.probe_report import ProbeReport
     from uir.analysis.probes import probe_features
 
     features, patches = source.read(progress=not as_json)
     levels = probe_features(features, patches, kind, k or 1, splits)
     report = ProbeReport(kind, patches, levels, source.settings() | ({} if k is None else {"k": k}))
-    written = report.write(output) if output is not None else []
+    files = report.write(output) if output is not None else []
     if as_json:
         print(json.dumps(report.to_dict(), indent=2))
         return 0
     _print_table(report.header(), report.rows())
-    best = max(report.levels, key=lambda found: found.mean)
+    best = max(report.levels, key=lambda level: level.mean)
     _print_table([f"{best.level}, %", *patches.classes], report.confusion_rows(best))
-    return _said(written, False) if written else 0
+    return _said(files, False) if files else 0
 
 
 def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -308,10 +308,10 @@ def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     console.print(table)
 
 
-def _said(written: Sequence[Path], as_json: bool) -> int:
-    """Print which files were written; 0, the exit code."""
+def _said(files: Sequence[Path], as_json: bool) -> int:
+    """Print which files were written; return the exit code 0."""
     if as_json:
-        print(json.dumps([str(path) for path in written]))
+        print(json.dumps([str(path) for path in files]))
     else:
-        print(f"written: {', '.join(map(str, written))}")
+        print(f"written: {', '.join(map(str, files))}")
     return 0

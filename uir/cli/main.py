@@ -1,4 +1,4 @@
-"""The command `uir`. Nothing heavy is imported before a command needs it."""
+"""The command `uir`. Large packages are imported only when a command needs them."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
         print(f"uir {__version__}")
         raise typer.Exit
 
@@ -53,21 +53,21 @@ ForceArgument = Annotated[
     list[str] | None, typer.Option("--force_yml", help="Override options: train:ema_decay=0.999 name=x")
 ]
 PluginArgument = Annotated[Optional[list[str]], typer.Option("--plugin", help="Module or file to import first.")]  # noqa: UP045
-RootArgument = Annotated[Optional[Path], typer.Option("--root", help="Where relative paths start.")]  # noqa: UP045
+RootArgument = Annotated[Optional[Path], typer.Option("--root", help="Folder where relative paths start.")]  # noqa: UP045
 JsonArgument = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 LauncherArgument = Annotated[
-    Literal["none", "pytorch", "slurm"], typer.Option("--launcher", help="How the processes were started.")
+    Literal["none", "pytorch", "slurm"], typer.Option("--launcher", help="How the processes are started.")
 ]
 LocalRankArgument = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option("--local_rank", "--local-rank", hidden=True, help="Set by torch.distributed.launch."),
+    typer.Option("--local_rank", "--local-rank", hidden=True, help="torch.distributed.launch sets this."),
 ]
 
 
 @app.command()
 def train(
     opt: OptionFileArgument,
-    auto_resume: Annotated[bool, typer.Option("--auto_resume", help="Go on from the run's newest state.")] = False,
+    auto_resume: Annotated[bool, typer.Option("--auto_resume", help="Continue from the run's newest state.")] = False,
     force_yml: ForceArgument = None,
     plugin: PluginArgument = None,
     launcher: LauncherArgument = "none",
@@ -75,7 +75,7 @@ def train(
         bool, typer.Option("--debug", help="Frequent logs and checkpoints, under the name debug_<name>.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry_run", help="Build everything, run one step and tell about it; write nothing.")
+        bool, typer.Option("--dry_run", help="Build everything, run one step and report; write nothing.")
     ] = False,
     root: RootArgument = None,
     as_json: JsonArgument = False,
@@ -118,18 +118,18 @@ def test(
     from uir.engine.testing import test as run_test
 
     with _processes(launcher, loaded, local_rank):
-        found = run_test(loaded, quiet=as_json)
+        evaluations = run_test(loaded, quiet=as_json)
         main_process = is_main()
     if as_json and main_process:
-        print(json.dumps([asdict(item) for item in found]))
-    return found
+        print(json.dumps([asdict(item) for item in evaluations]))
+    return evaluations
 
 
 @app.command()
 def check(
     opt: Annotated[Optional[Path], typer.Option("-opt", "--opt", help="Option file (YAML).")] = None,  # noqa: UP045
     schema: Annotated[
-        bool, typer.Option("--schema", help="Print a JSON Schema for editors instead, plugins included.")
+        bool, typer.Option("--schema", help="Instead, print a JSON Schema for editors, plugins included.")
     ] = False,
     for_test: Annotated[bool, typer.Option("--test", help="Check it as a file for `uir test`.")] = False,
     force_yml: ForceArgument = None,
@@ -137,7 +137,7 @@ def check(
     root: RootArgument = None,
     as_json: JsonArgument = False,
 ) -> bool:
-    """Check an option file: every mistake with its line and the nearest valid name. Runs nothing.
+    """Check an option file: list every mistake with its line and the nearest valid name. This runs nothing.
 
     Example: uir check -opt options/train/nafnet_allinone_demo.yml
     """
@@ -162,7 +162,7 @@ def check(
             print(line)
         for key in unchecked:
             print(f"unchecked: {key} (its plugin does not declare its keys)")
-        print(f"{opt}: {len(problems)} problem{'s' * (len(problems) != 1)}" if problems else f"{opt}: fine")
+        print(f"{opt}: {len(problems)} problem{'s' * (len(problems) != 1)}" if problems else f"{opt}: valid")
     if problems:
         raise typer.Exit(2)
     return True
@@ -174,12 +174,12 @@ def list_names(
         Optional[  # noqa: UP045
             Literal["archs", "models", "losses", "metrics", "datasets", "degradations", "encoders", "weights"]
         ],
-        typer.Argument(help="Which kind; default every registry."),
+        typer.Argument(help="Kind of names; default every registry."),
     ] = None,
     plugin: PluginArgument = None,
     as_json: JsonArgument = False,
 ) -> None:
-    """List every name that an option file may use, with its origin and what it shadows.
+    """List every name that an option file can use, with its origin and the names that it shadows.
 
     Example: uir list archs --plugin ./my_arch.py
     """
@@ -191,14 +191,18 @@ def list_names(
 
     for spec in plugin or []:
         load_plugin(spec, named_in="--plugin")
-    found = {name: entries_of(name) for name in ([kind] if kind else REGISTRIES)}
+    entries_by_kind = {name: entries_of(name) for name in ([kind] if kind else REGISTRIES)}
     if as_json:
-        print(json.dumps({name: [asdict(entry) for entry in entries] for name, entries in found.items()}, indent=2))
+        print(
+            json.dumps(
+                {name: [asdict(entry) for entry in entries] for name, entries in entries_by_kind.items()}, indent=2
+            )
+        )
         return
     from rich.console import Console
     from rich.table import Table
 
-    for name, entries in found.items():
+    for name, entries in entries_by_kind.items():
         table = Table(
             "name", "origin", "shadows", "what it is", title=name, title_justify="left", box=None, pad_edge=False
         )
@@ -216,22 +220,24 @@ def restore(
         Path | None, typer.Option("-opt", "--opt", help="Option file, for a checkpoint without a card.")
     ] = None,
     param_key: Annotated[
-        str | None, typer.Option("--param_key", help="Weights to take; default params_ema, else params.")
+        str | None, typer.Option("--param_key", help="Weights to use; default params_ema, else params.")
     ] = None,
     precision: Annotated[Literal["fp32", "bf16", "fp16"], typer.Option("--precision")] = "fp32",
-    device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, mps; default the best there is.")] = None,
+    device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, mps; default the best available.")] = None,
     tile: Annotated[
-        int | None, typer.Option("--tile", help="Side of tiles in pixels, for images too large for the memory.")
+        int | None, typer.Option("--tile", help="Side of tiles in pixels, for images that do not fit into memory.")
     ] = None,
     overlap: Annotated[
-        int | None, typer.Option("--overlap", help="Pixels that tiles share; default 64, or half the tile.")
+        int | None,
+        typer.Option("--overlap", help="Pixels that neighbouring tiles share; default 64, or half the tile."),
     ] = None,
     encoder: Annotated[
         Path | None,
         typer.Option("--encoder", help="Weights of the degradation encoder; default net_e_* beside net_g_*."),
     ] = None,
     code_from: Annotated[
-        Path | None, typer.Option("--code-from", help="Restore as if degraded like this image (blind networks).")
+        Path | None,
+        typer.Option("--code-from", help="Restore with the degradation code of this image (blind networks)."),
     ] = None,
     settings: Annotated[
         Optional[list[str]],  # noqa: UP045
@@ -265,12 +271,12 @@ def restore(
         _show_controls(restorer.controls, as_json)
         return []
     controls = {**_settings(settings or []), **({"code_from": str(code_from)} if code_from is not None else {})}
-    written = restore_files(restorer, inputs, output, controls, sweep)
+    files = restore_files(restorer, inputs, output, controls, sweep)
     if as_json:
-        print(json.dumps([str(path) for path in written]))
+        print(json.dumps([str(path) for path in files]))
     else:
-        print(f"{len(written)} image{'s' * (len(written) != 1)} written to {output}")
-    return written
+        print(f"{len(files)} image{'s' * (len(files) != 1)} written to {output}")
+    return files
 
 
 def _settings(settings: list[str]) -> dict[str, str]:
@@ -311,15 +317,16 @@ def degrade(
         bool, typer.Option("--gt", help="Also write the clean images, in pairs with the degraded ones.")
     ] = False,
     records: Annotated[
-        bool, typer.Option("--records/--no-records", help="Write manifest.json: what was done to each image.")
+        bool, typer.Option("--records/--no-records", help="Write manifest.json with the degradations of each image.")
     ] = True,
     sheet: Annotated[
-        bool, typer.Option("--sheet", help="Instead: pictures of the recipe, or of every op, at three severities.")
+        bool,
+        typer.Option("--sheet", help="Instead, write pictures of the recipe, or of every op, at three severities."),
     ] = False,
     plugin: PluginArgument = None,
     as_json: JsonArgument = False,
 ) -> None:
-    """Degrade clean photographs, reproducibly: the same command gives the same files anywhere.
+    """Degrade clean photographs reproducibly: the same command gives the same files on every machine.
 
     Example: uir degrade datasets/demo/test -o degraded --recipe realesrgan --scale 4 --gt --seed 7
     """
@@ -329,12 +336,12 @@ def degrade(
         load_plugin(spec, named_in="--plugin")
     if sheet:
         if scale is not None or gt:
-            raise typer.BadParameter("--scale and --gt do not go with --sheet, which writes pictures alone")
+            raise typer.BadParameter("--scale and --gt cannot be used with --sheet, which writes only pictures")
         from uir.analysis.degradation_sheets import write_degradation_sheets
 
         written = [str(path) for path in write_degradation_sheets(inputs, output, recipe, seed)]
     elif recipe is None:
-        raise typer.BadParameter("--recipe is missing; `uir list degradations` shows what there is")
+        raise typer.BadParameter("--recipe is missing; `uir list degradations` lists the names")
     else:
         from uir.degradations.degraded_files import degrade_files
         from uir.degradations.recipes import load_recipe
@@ -345,7 +352,7 @@ def degrade(
 
 
 def _processes(launcher: str, loaded: Any, local_rank: int | None) -> Any:
-    """The processes of a run, where there are several."""
+    """Join the processes of a run, if there are several."""
     from uir.core.distributed import processes
 
     if local_rank is not None:
@@ -364,7 +371,7 @@ def _load(
 
 
 def _schema(opt: Path | None, plugins: list[str] | None) -> dict[str, Any]:
-    """The schema of option files: of the method that a file names, or of all."""
+    """The schema of option files: of the method that a file names, or of all methods."""
     from uir.config.json_schema import option_schema
     from uir.config.options import load_plugins_of, read_merged
     from uir.registry.plugins import load_plugin
@@ -379,14 +386,14 @@ def _schema(opt: Path | None, plugins: list[str] | None) -> dict[str, Any]:
 
 
 def _holds_training(opt: Path) -> bool:
-    """Whether a file (or what it inherits) has a `train` section, and so is checked as a training file."""
+    """Whether a file (or a file it inherits) has a `train` section, and is therefore checked as a training file."""
     from uir.config.options import read_merged
 
     return "train" in read_merged(opt)[0]
 
 
 def spread(argv: Sequence[str]) -> list[str]:
-    """BasicSR's `--force_yml a=1 b=2`, as the repeated option that the parser knows."""
+    """Turn BasicSR's `--force_yml a=1 b=2` into the repeated option that the parser knows."""
     result: list[str] = []
     index = 0
     while index < len(argv):
@@ -408,7 +415,7 @@ def run(argv: Sequence[str]) -> Any:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """The command line: exit code 2 and one clear message for a user's mistake, 1 and a traceback for ours."""
+    """Run the command line: exit code 2 and one clear message for a user's mistake, 1 and a traceback for a bug."""
     try:
         result = run(sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt:
@@ -419,7 +426,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _report(error: Exception) -> int:
-    """Print what went wrong; the exit code."""
+    """Print the error and return the exit code."""
     if hasattr(error, "format_message"):  # the command line itself is wrong
         context = getattr(error, "ctx", None)
         if context is not None:
@@ -432,7 +439,7 @@ def _report(error: Exception) -> int:
         print(f"uir: {_message(error)}", file=sys.stderr)
         return 2
     traceback.print_exception(error)
-    print("uir: this is a fault of uir, not yours; please report it with the lines above", file=sys.stderr)
+    print("uir: this is a bug in uir, not your mistake; please report it with the lines above", file=sys.stderr)
     return 1
 
 
@@ -440,7 +447,7 @@ _IN_WORKER = "in DataLoader worker process"
 
 
 def _message(error: Exception) -> str:
-    """What an error says; one of a loader's process carries a whole traceback, whose last line says it."""
+    """The message of an error; in an error from a loader process, the last line of the traceback is the message."""
     text = str(error)
     if _IN_WORKER not in text:
         return text
@@ -448,7 +455,7 @@ def _message(error: Exception) -> str:
 
 
 def _is_users(error: Exception) -> bool:
-    """A mistake of the user: something uir itself checks and raises, rather than something that broke below it."""
+    """Whether the user made a mistake: uir itself checked and raised the error, no library below it."""
     from uir.registry import UnknownNameError
     from uir.registry.plugins import PluginError
 

@@ -1,4 +1,4 @@
-"""The commands `uir prepare lmdb|subimages|meta`. Nothing heavy is imported before a command needs it."""
+"""The commands `uir prepare lmdb|subimages|meta`. Large packages are imported only when a command needs them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ prepare_app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-SourceArgument = Annotated[Path, typer.Argument(help="Folder of images; those in folders below it count.")]
+SourceArgument = Annotated[Path, typer.Argument(help="Folder of images; subfolders are included.")]
 WorkersArgument = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option("--workers", min=1, help="Threads; default one for each core, eight at most."),
@@ -27,13 +27,13 @@ JsonArgument = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @prepare_app.command("lmdb")
 def lmdb(
     source: SourceArgument,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The store to write, a name ending in .lmdb.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The store to write; its name ends in .lmdb.")],
     compress_level: Annotated[int, typer.Option("--compress_level", min=0, max=9, help="PNG compression.")] = 1,
     keep_png: Annotated[
-        bool, typer.Option("--keep_png", help="Store PNG files as they are; compress the other kinds with level 1.")
+        bool, typer.Option("--keep_png", help="Store PNG files unchanged; compress the other kinds with level 1.")
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Begin again, instead of going on with a store that is there.")
+        bool, typer.Option("--overwrite", help="Start again instead of continuing an existing store.")
     ] = False,
     workers: WorkersArgument = None,
     as_json: JsonArgument = False,
@@ -54,9 +54,9 @@ def subimages(
     source: SourceArgument,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write to.")],
     crop_size: Annotated[int, typer.Option("--crop_size", min=1, help="Side of the squares, in pixels.")] = 480,
-    step: Annotated[int, typer.Option("--step", min=1, help="Distance of neighbouring windows, in pixels.")] = 240,
+    step: Annotated[int, typer.Option("--step", min=1, help="Distance between neighbouring windows, in pixels.")] = 240,
     thresh_size: Annotated[
-        int, typer.Option("--thresh_size", min=0, help="How many pixels at the border may be left out.")
+        int, typer.Option("--thresh_size", min=0, help="Number of pixels at the border that may be left out.")
     ] = 0,
     compression_level: Annotated[int, typer.Option("--compression_level", min=0, max=9, help="PNG compression.")] = 3,
     keep_scale: Annotated[
@@ -92,7 +92,7 @@ def meta(
     workers: WorkersArgument = None,
     as_json: JsonArgument = False,
 ) -> int:
-    """List a folder's images with their sizes, as a `meta_info_file` of an option file. Finds damaged images too.
+    """List a folder's images with their sizes, as a `meta_info_file` of an option file. Damaged images are reported.
 
     Example: uir prepare meta datasets/DIV2K/train_HR_sub -o datasets/meta_info_DIV2K_sub.txt
     """
@@ -102,7 +102,7 @@ def meta(
 
 
 def _report(count: int, where: str, output: Path, as_json: bool) -> int:
-    """Print how many images there are now; 0, the exit code."""
+    """Print the number of images and return the exit code 0."""
     if as_json:
         print(json.dumps({"images": count, "output": str(output)}))
     else:

@@ -1,8 +1,9 @@
-"""The one package that knows about basicsr's and torchvision's age, and about other toolboxes' option files.
+"""Everything that depends on basicsr, on old torchvision versions, and on other toolboxes' option files.
 
-`prepare()` makes torchvision, timm and basicsr importable beside today's torch; `load_basicsr()` enters the bridge to
-basicsr; `basicsr_names()` lists what basicsr registers without importing it. `import uir` lends basicsr's names to the
-registries and the dialects to the reader of option files (`lend`). Importing this package loads no torch.
+`prepare()` makes torchvision, timm and basicsr importable with today's torch. `load_basicsr()` imports basicsr and
+connects it to uir. `basicsr_names()` lists the names that basicsr registers without importing it. `import uir` calls
+`lend()`, which gives basicsr's names to the registries and the dialects to the reader of option files. Importing this
+package does not load torch.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class BasicSRNames(NameSource):
     model_keys = MODEL_KEYS
 
     def prepare(self) -> None:
-        """Make what a plugin may import importable."""
+        """Make the packages importable that a plugin may import."""
         prepare()
 
     def names(self) -> Mapping[str, Mapping[str, tuple[str, str]]]:
@@ -63,7 +64,7 @@ def _dcpt(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark]) -> Translation 
 
 
 def lend() -> None:
-    """Give the registries basicsr's names, the reader of option files the dialects, and old import paths a place."""
+    """Give basicsr's names to the registries and the dialects to the reader; keep old import paths valid."""
     find_moved_modules()
     set_name_source(BasicSRNames())
     register_dialect(_dcpt)

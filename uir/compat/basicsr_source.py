@@ -1,4 +1,4 @@
-"""What basicsr registers, read from its source files: importing it takes seconds, this takes milliseconds."""
+"""The names that basicsr registers, read from its source files in milliseconds; importing it would take seconds."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def basicsr_names() -> dict[str, dict[str, tuple[str, str]]]:
     """Names that basicsr registers, without importing it (nor torch).
 
     Returns:
-        `{"ARCH_REGISTRY": {name: (module, first line of the docstring)}, ...}`, the suffix `_basicsr` left out; empty
-        where basicsr is not installed.
+        `{"ARCH_REGISTRY": {name: (module, first line of the docstring)}, ...}`, without the suffix `_basicsr`; empty if
+            basicsr is not installed.
     """
     spec = find_spec("basicsr")
     if spec is None or not spec.submodule_search_locations:
@@ -34,19 +34,19 @@ def basicsr_names() -> dict[str, dict[str, tuple[str, str]]]:
 
 
 def _registrations(source: str) -> list[tuple[str, str, str]]:
-    """`(registry, name, summary)` of every class and function under a `@X_REGISTRY.register()` decorator."""
-    found = []
+    """`(registry, name, summary)` of every class and function with a `@X_REGISTRY.register()` decorator."""
+    rows = []
     for start in [match.start() for match in _REGISTRATION.finditer(source)]:
-        found += [row for node in _parse_head(source, start) for row in _described(node)]
-    return found
+        rows += [row for node in _parse_head(source, start) for row in _described(node)]
+    return rows
 
 
 def _parse_head(source: str, start: int) -> list[ast.stmt]:
-    """The statement at `start` as far as its docstring: parsing whole files would take five times as long."""
+    """The statement at `start` up to its docstring; parsing whole files would take five times as long."""
     end = _END_OF_HEAD.search(source, start)
     try:
         return ast.parse(source[start : end.start() if end else None] + "\n    pass\n").body[:1]
-    except SyntaxError:  # cut in the middle of something unusual
+    except SyntaxError:  # the text was cut inside an unusual statement
         line = source.count("\n", 0, start) + 1
         body = ast.parse(source).body
         return [node for node in body if getattr(node, "decorator_list", []) and node.decorator_list[0].lineno == line]  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""The bridge to basicsr 1.4.2: import it, lend it uir's archs and losses, and take its log lines."""
+"""The connection to basicsr 1.4.2: import it, give it uir's archs and losses, and take over its log lines."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _entered = False
 
 
 class BasicSRMissingError(ImportError):
-    """basicsr is asked for and is not installed, or cannot be imported; the message says how to install it."""
+    """basicsr is needed but is not installed or cannot be imported; the message says how to install it."""
 
 
 def load_basicsr() -> ModuleType:
-    """Import basicsr and, the first time, lend it uir's archs and losses and take over its logger.
+    """Import basicsr. The first call also gives it uir's archs and losses and takes over its logger.
 
     Raises:
         BasicSRMissingError: it is not installed, or importing it failed.
@@ -41,7 +41,7 @@ def load_basicsr() -> ModuleType:
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore", DeprecationWarning
-            )  # of scipy and distutils, for code that nobody maintains
+            )  # warnings of scipy and distutils, about code that nobody maintains
             basicsr = importlib.import_module("basicsr")
             registries = importlib.import_module(_REGISTRIES)
     except Exception as error:
@@ -57,7 +57,7 @@ def load_basicsr() -> ModuleType:
 
 
 def basicsr_registry(name: str) -> dict[str, Any]:
-    """What one of basicsr's registries (`"ARCH_REGISTRY"`) holds, as `{name: object}`; enters the bridge.
+    """The content of one of basicsr's registries (`"ARCH_REGISTRY"`), as `{name: object}`; this imports basicsr.
 
     Raises:
         BasicSRMissingError: see `load_basicsr`.
@@ -67,13 +67,13 @@ def basicsr_registry(name: str) -> dict[str, Any]:
 
 
 def loaded_basicsr_registry(name: str) -> dict[str, Any]:
-    """The same as `basicsr_registry`, but never imports basicsr: empty as long as nobody else has."""
+    """The same as `basicsr_registry`, but it never imports basicsr: empty if nothing else has imported it."""
     registries = sys.modules.get(_REGISTRIES)
     return {key: obj for key, obj in getattr(registries, name, ())}  # noqa: C416  (a registry with `keys`, not a mapping)
 
 
 def _lend(ours: Registry, theirs: Any) -> None:
-    """Mirror uir's own classes into one of basicsr's registries, under names that basicsr leaves free."""
+    """Copy uir's own classes into one of basicsr's registries, under names that basicsr does not use."""
     for name in ours.keys():  # noqa: SIM118
         if name in theirs or f"{name}_basicsr" in theirs:
             continue
@@ -84,7 +84,7 @@ def _lend(ours: Registry, theirs: Any) -> None:
 
 
 class _ToUIR(logging.Handler):
-    """Hands basicsr's log lines to the handlers of the logger `uir`."""
+    """Passes basicsr's log lines to the handlers of the logger `uir`."""
 
     def emit(self, record: logging.LogRecord) -> None:
         logger = logging.getLogger("uir")
@@ -93,7 +93,7 @@ class _ToUIR(logging.Handler):
 
 
 def _take_log_lines() -> None:
-    """Make basicsr's `get_root_logger()` return a logger whose lines come out where uir's do, and nowhere else."""
+    """Make basicsr's `get_root_logger()` return a logger that writes only through uir's handlers."""
     logger = logging.getLogger("basicsr")
     for handler in list(logger.handlers):
         logger.removeHandler(handler)

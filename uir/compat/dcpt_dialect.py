@@ -1,8 +1,8 @@
-"""Option files in the dialect of DCPT's code (Hu et al., ICLR 2025), as files in uir's own form.
+"""Translates option files of DCPT's code (Hu et al., ICLR 2025) into uir's form.
 
-That code gives a mixture as sections `train_1`, `train_2`, ... beside one `dataloader`, names layers to hook, and has
-networks of its own under common names. A file is taken for one of this dialect by these keys alone; any other passes
-as it is. Classes are the training sets in the order of the file, as there, so that published classifiers fit.
+DCPT's code describes a mixture as sections `train_1`, `train_2`, ... beside one `dataloader`, names layers to hook, and
+uses common names for its own networks. Only these keys identify the dialect; any other file passes unchanged. The
+classes are the training sets in the order of the file, as in DCPT, so that published classifiers fit.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from uir.registry.components import build, signature_of
 
 logger = logging.getLogger("uir")
 
-# What DCPT's names stand for: the type here, and the arguments that make it the same network.
+# The meaning of DCPT's names: the type in uir, and the arguments that make it the same network.
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "NAFNet": ("NAFNetLocal", {"train_size": [1, 3, 128, 128]}),
     "NAFNetBaseline": ("NAFNet", {}),
@@ -33,7 +33,7 @@ CROP = 256  # side of DCPT's validation crops
 _OWN_KEYS = ("hook_names", "classify", "dataset_idx", "dataloader", "dataloader_val")
 _OWN_NETWORKS = ("NAFNetBaseline", "Restormer_origin")
 _LOADER_KEYS = tuple(key for key in LoaderOptions.model_fields if key not in ("name", "dataset_enlarge_ratio"))
-# Progressive learning: the published loader of a mixture reads none of these.
+# Progressive learning: the published loader of a mixture ignores all of these keys.
 _IDLE_KEYS = ("iters", "gt_sizes", "mini_batch_sizes")
 _NUMBERED = re.compile(r"train_\d+$")
 
@@ -41,32 +41,32 @@ _NUMBERED = re.compile(r"train_\d+$")
 def is_dialect(raw: Mapping[str, Any]) -> bool:
     """Whether a merged option mapping is in DCPT's dialect."""
     datasets, train, network = (_mapping(raw, key) for key in ("datasets", "train", "network_g"))
-    held = [section for section in (raw, datasets, train, network) for key in _OWN_KEYS if key in section]
+    sections = [section for section in (raw, datasets, train, network) for key in _OWN_KEYS if key in section]
     numbered = any(_NUMBERED.match(str(key)) for key in datasets)
     metrics = _mapping(_mapping(raw, "val"), "metrics").values()
     ranged = any(isinstance(metric, Mapping) and "image_range" in metric for metric in metrics)
-    return bool(held) or numbered or ranged or network.get("type") in _OWN_NETWORKS
+    return bool(sections) or numbered or ranged or network.get("type") in _OWN_NETWORKS
 
 
 def translate(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark]) -> Translation | None:
-    """A merged option mapping in uir's form; None where it is not in the dialect.
+    """Translate a merged option mapping into uir's form; None if it is not in the dialect.
 
     Args:
         raw: the mapping; it is not changed.
-        marks: where its keys were written.
+        marks: the places where its keys were written.
 
     Raises:
-        DialectError: a key of the dialect cannot be understood.
+        DialectError: a key of the dialect has no valid meaning.
     """
     if not is_dialect(raw):
         return None
     translator = _Translator(copy.deepcopy(dict(raw)))
     translator.run()
-    found = dict(marks)
+    translated_marks = dict(marks)
     for new, old in sorted(translator.moved.items(), key=lambda item: len(item[0])):
-        found |= {(*new, *path[len(old) :]): mark for path, mark in marks.items() if path[: len(old)] == old}
-    logger.warning("The option file is in DCPT's dialect and is read so: %s", "; ".join(translator.notes))
-    return Translation(translator.raw, found, translator.moved, tuple(translator.notes))
+        translated_marks |= {(*new, *path[len(old) :]): mark for path, mark in marks.items() if path[: len(old)] == old}
+    logger.warning("The option file is in DCPT's dialect; it is read as follows: %s", "; ".join(translator.notes))
+    return Translation(translator.raw, translated_marks, translator.moved, tuple(translator.notes))
 
 
 class _Translator:
@@ -93,26 +93,26 @@ class _Translator:
             self.train.setdefault("labels", self.labels)
 
     def _take(self, key: str) -> tuple[KeyPath, Any]:
-        """Remove a key from wherever it may stand; its path and value, ((), None) where it stands nowhere."""
-        found: tuple[KeyPath, Any] = (), None
+        """Remove a key from any of its possible places; its path and value, or ((), None) if it is absent."""
+        path_and_value: tuple[KeyPath, Any] = (), None
         for name in (None, "train", "val", "datasets", "network_g", "network_dc"):
             section = self.raw if name is None else _mapping(self.raw, name)
             if key in section:
                 path, value = (key,) if name is None else (name, key), section.pop(key)
-                if found[0] and value != found[1]:
-                    first = ".".join(map(str, found[0]))
-                    raise DialectError(path, f": {value!r}, but {first} is {found[1]!r}; keep one of them")
-                found = path, value
-        return found
+                if path_and_value[0] and value != path_and_value[1]:
+                    first = ".".join(map(str, path_and_value[0]))
+                    raise DialectError(path, f": {value!r}, but {first} is {path_and_value[1]!r}; keep one of them")
+                path_and_value = path, value
+        return path_and_value
 
     def _check_classify(self, path: KeyPath, value: Any) -> None:
-        """`classify` only says again what the networks say: there is a classifier, or none."""
+        """Check `classify`, which only repeats what the networks say: there is a classifier, or there is none."""
         if value is not None and not isinstance(value, bool):
             raise DialectError(path, f": expected true or false, got {value!r}")
         if value is False and self.classifies:
             raise DialectError(
                 path,
-                ": false, but the file has network_dc, a classifier; remove `classify`, or restore alone: SRModel "
+                ": false, but the file has network_dc, a classifier; remove `classify`, or only restore: SRModel "
                 "without network_dc",
             )
 
@@ -122,7 +122,7 @@ class _Translator:
         network = _mapping(self.raw, "network_g")
         name = network.get("type")
         if not isinstance(name, str) or name not in NETWORKS:
-            return  # the checker says what is wrong with it
+            return  # the checker reports what is wrong with it
         network["type"], arguments = NETWORKS[name]
         for key, value in arguments.items():
             network.setdefault(key, copy.deepcopy(value))
@@ -141,7 +141,7 @@ class _Translator:
         if points and not chosen:
             raise DialectError(
                 path,
-                f": no feature point of network_g {self.raw['network_g']['type']} is called so, got {hooks!r}; it has "
+                f": network_g {self.raw['network_g']['type']} has no such feature point, got {hooks!r}; it has "
                 + ", ".join(published for _, published in points),
             )
         if chosen and len(chosen) < len(points) and self.classifies:
@@ -155,7 +155,7 @@ class _Translator:
     def _tasks(self) -> None:
         keys = [key for key in self.datasets if _NUMBERED.match(str(key))]
         if keys and "train" in self.datasets:
-            raise DialectError(("datasets", keys[0]), "stands beside datasets.train; a file has one or the other")
+            raise DialectError(("datasets", keys[0]), "and datasets.train exclude each other; keep one of them")
         path, loader = self._loader("dataloader")
         if not keys:
             self._lay_below("train", loader, path)
@@ -192,7 +192,7 @@ class _Translator:
         self.raw["datasets"] = self.datasets = {"train": mixture, **self.datasets}
         self.labels = self.tasks = list(tasks)
         self.notes.append(
-            f"{keys[0]} to {keys[-1]} are the tasks {', '.join(tasks)} of a MultiTaskDataset, drawn by size times "
+            f"{keys[0]} to {keys[-1]} are the tasks {', '.join(tasks)} of a MultiTaskDataset, sampled by size times "
             "dataset_enlarge_ratio"
         )
 
@@ -208,21 +208,21 @@ class _Translator:
             section = self._section(here, self.datasets[key])
             classify = section.pop("classify", None)
             if classify is False:
-                label = None  # this one is not classified
+                label = None  # this set is not classified
             else:
                 self._check_classify((*here, "classify"), classify)
             crop = section.pop("center_crop", everywhere)
-            kept = {leaf: section.pop(leaf) for leaf in (*LoaderOptions.model_fields,) if leaf in section}
+            loader_keys = {leaf: section.pop(leaf) for leaf in (*LoaderOptions.model_fields,) if leaf in section}
             if label is not None and _takes_label(section):
                 section.setdefault("label", label)
-            section = _several_folders(section, label or str(kept.get("name") or key))
+            section = _several_folders(section, label or str(loader_keys.get("name") or key))
             if crop:
                 size = section.get("gt_size", CROP) if crop is True else crop
                 section = {"type": "CenterCropDataset", "size": size, "dataset": section}
                 self.moved["datasets", key, "dataset"] = here
                 self.moved["datasets", key, "size"] = (*here, "center_crop")
                 cropped = True
-            self.datasets[key] = {**section, **kept}
+            self.datasets[key] = {**section, **loader_keys}
             self._lay_below(key, {leaf: value for leaf, value in loader.items() if leaf != "use_shuffle"}, path)
         if cropped:
             self.notes.append("center_crop is CenterCropDataset")
@@ -230,7 +230,7 @@ class _Translator:
             self.notes.append(f"{keys[0]} to {keys[-1]} have the labels of the training sets, in their order")
 
     def _loader(self, key: str) -> tuple[KeyPath, dict[str, Any]]:
-        """A section of loader keys, and where it stands."""
+        """A section of loader keys, and its path."""
         path, loader = self._take(key)
         if loader is not None and not isinstance(loader, dict):
             raise DialectError(path, f": expected a mapping of loader keys, got {loader!r}")
@@ -255,11 +255,11 @@ class _Translator:
             del section[key]
         if idle:
             where = ".".join(map(str, path))
-            self.notes.append(f"{', '.join(idle)} of {where} are left out, as they have no effect in DCPT's code")
+            self.notes.append(f"{', '.join(idle)} of {where} are ignored, because they have no effect in DCPT's code")
         return section
 
     def _target_task(self) -> None:
-        """Transfer: the one training set is the task of this number among those that the classifier knows."""
+        """Transfer: the single training set is the task of this number among the tasks that the classifier knows."""
         path, index = self._take("dataset_idx")
         section = self.datasets.get("train")
         if index is None and isinstance(section, dict) and "dataset_idx" in section:
@@ -274,9 +274,9 @@ class _Translator:
         if not isinstance(index, int) or not 0 <= index < count:
             raise DialectError(path, f": expected a whole number from 0 to {count - 1}, got {index!r}")
         self.labels = names
-        for key, held in self.datasets.items():
-            if self.classifies and isinstance(held, dict) and _takes_label(held):
-                held.setdefault("label", names[index])
+        for key, dataset in self.datasets.items():
+            if self.classifies and isinstance(dataset, dict) and _takes_label(dataset):
+                dataset.setdefault("label", names[index])
                 self.moved["datasets", key, "label"] = path
         self.notes.append(f"dataset_idx {index} is the label {names[index]} out of {', '.join(names)}")
 
@@ -289,16 +289,16 @@ class _Translator:
                 continue
             value, kind = spec.pop("image_range"), spec.get("type")
             if not isinstance(kind, str):
-                continue  # the checker says what is wrong with it
+                continue  # the checker reports what is wrong with it
             whole = {"calculate_psnr": "PSNR", "calculate_ssim": "SSIM"}.get(kind)
             if value not in (1, 255) or whole is None:
-                wanted = "1 (not rounded) or 255 (rounded), of calculate_psnr or calculate_ssim"
-                raise DialectError(("val", "metrics", key, "image_range"), f": expected {wanted}, got {value!r}")
+                expected = "1 (not rounded) or 255 (rounded), of calculate_psnr or calculate_ssim"
+                raise DialectError(("val", "metrics", key, "image_range"), f": expected {expected}, got {value!r}")
             if value == 1:
                 spec["type"], spec["rounding"] = whole, "none"
                 spec["color_space"] = "y" if spec.pop("test_y_channel", False) else "rgb"
                 self.moved["val", "metrics", key, "color_space"] = ("val", "metrics", key, "test_y_channel")
-            self.notes.append(f"{key} is of images that are {'not rounded' if value == 1 else 'rounded to 8 bits'}")
+            self.notes.append(f"{key} measures images that are {'not rounded' if value == 1 else 'rounded to 8 bits'}")
 
     def _training(self) -> None:
         for section, path in ((self.raw, ()), (self.train, ("train",))):
@@ -310,8 +310,8 @@ class _Translator:
         everywhere, own = self.raw.get("grad_clip"), self.train.get("grad_clip")
         if everywhere is not None and own is not None and everywhere != own:
             raise DialectError(("grad_clip",), f": {everywhere}, but train.grad_clip is {own}; keep one of them")
-        held = [key for key, spec in self.train.items() if str(key).endswith("_opt") and isinstance(spec, dict)]
-        for key in held:
+        loss_keys = [key for key, spec in self.train.items() if str(key).endswith("_opt") and isinstance(spec, dict)]
+        for key in loss_keys:
             kind = self.train[key].get("type")
             if self.classifies and kind in ("FocalLoss", "CrossEntropyLoss") and "classify_opt" not in self.train:
                 self.train["classify_opt"] = self.train.pop(key)
@@ -320,7 +320,7 @@ class _Translator:
         self._scheduler(_mapping(self.train, "scheduler"))
 
     def _scheduler(self, spec: dict[str, Any]) -> None:
-        """A cosine with an end for each period."""
+        """Translate a cosine schedule with an end for each period."""
         if isinstance(spec.get("eta_min"), list):
             spec |= {"type": "CosineAnnealingRestartCyclicLR", "eta_mins": spec.pop("eta_min")}
             self.moved["train", "scheduler", "eta_mins"] = ("train", "scheduler", "eta_min")
@@ -328,22 +328,22 @@ class _Translator:
 
 
 def _mapping(section: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """A mapping within another; an empty one of its own where there is none."""
+    """A mapping within another; a new empty one if there is none."""
     value = section.get(key)
     return value if isinstance(value, dict) else {}
 
 
 def _points(network: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The feature points of a network, each with its name in DCPT's code; none where it cannot be built."""
+    """The feature points of a network, each with its name in DCPT's code; empty if the network cannot be built."""
     import torch
 
     if not isinstance(network.get("type"), str):
-        return []  # the checker says what is wrong with it
+        return []  # the checker reports what is wrong with it
     try:
         with torch.device("meta"):
             built = build(ARCH_REGISTRY, network)
     except (ValueError, TypeError, RuntimeError, UnknownNameError):
-        return []  # likewise
+        return []  # as above
     declared = getattr(built, "feature_points", None)
     return list(_published([point.name for point in declared()])) if callable(declared) else []
 
@@ -362,7 +362,7 @@ def _takes_label(section: Mapping[str, Any]) -> bool:
 
 
 def _several_folders(section: dict[str, Any], label: str) -> dict[str, Any]:
-    """`MultiPairedImageDataset`, pairs in several folders, as a mixture of sets of one label; others as they are."""
+    """Turn `MultiPairedImageDataset`, pairs in several folders, into a mixture of sets with one label; keep others."""
     if section.get("type") != "MultiPairedImageDataset":
         return section
     roots = {key: section.pop(key) for key in ("dataroot_gt", "dataroot_lq") if key in section}

@@ -1,4 +1,4 @@
-"""Running a model that is written against basicsr's BaseModel, unchanged, under the interface of uir's own."""
+"""Runs an unchanged model that is written for basicsr's BaseModel, with the interface of uir's own models."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 
 
 class ForeignModel:
-    """Wraps a dictionary-built model.
+    """Wraps a model that is built from a dictionary.
 
-    It does its whole step inside `optimize_parameters`, validates with its own loop, and writes its files to the
-    folders of its dictionary; only what the training loop calls differently is translated here.
+    The model does its whole step inside `optimize_parameters`, validates with its own loop, and writes its files to the
+    folders of its dictionary. This class translates only the calls of the training loop that differ.
     """
 
     def __init__(self, model: Any) -> None:
         self.model = model
         self.device = getattr(model, "device", "cpu")
-        model.save_training_state = lambda *_: None  # the training loop writes the state, whole, after the networks
+        model.save_training_state = lambda *_: None  # the training loop writes the complete state after the networks
 
     def roles(self) -> list[str]:
-        """Roles of the networks it has."""
+        """Roles of the model's networks."""
         return [key.removeprefix("network_") for key in self.model.opt if key.startswith("network_")]
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
-        """Take a batch."""
+        """Store a batch for the next step."""
         with naming_cuda(type(self.model).__name__):
             self.model.feed_data(data)
 
@@ -52,28 +52,28 @@ class ForeignModel:
         self.model.save(-1 if tag == "latest" else 0, iteration)
 
     def training_state(self) -> dict[str, Any]:
-        """Optimizers and schedulers, as basicsr's own state files hold them."""
+        """Optimizers and schedulers, as in basicsr's own state files."""
         return {
             "optimizers": [optimizer.state_dict() for optimizer in self.model.optimizers],
             "schedulers": [scheduler.state_dict() for scheduler in self.model.schedulers],
         }
 
     def resume_training(self, state: Mapping[str, Any], models: Path) -> None:
-        """Go on from a state; the networks were loaded when the model was built (see `resume_paths`)."""
+        """Continue from a state; the networks were loaded when the model was built (see `resume_paths`)."""
         self.model.resume_training(state)
 
     def evaluate(self, loader: Any, current_iter: int | str, tb_logger: Any, save_img: bool) -> dict[str, float]:
-        """The model's own validation; the metrics it measured."""
+        """Run the model's own validation and return its metrics."""
         self.model.validation(loader, current_iter, tb_logger, save_img)
         return {name: float(value) for name, value in getattr(self.model, "metric_results", {}).items()}
 
 
 @contextmanager
 def naming_cuda(name: str) -> Iterator[None]:
-    """Say so where a class hard-codes CUDA and there is none.
+    """Report clearly if a class hard-codes CUDA and there is no GPU.
 
     Raises:
-        ValueError: it does.
+        ValueError: the class hard-codes CUDA, and there is no GPU.
     """
     try:
         yield

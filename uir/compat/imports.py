@@ -1,9 +1,9 @@
-"""What has to be in place before torchvision, timm or basicsr can be imported beside today's torch and Python.
+"""Preparations that let today's torch and Python import torchvision, timm or basicsr.
 
-Three things have gone missing under these packages:
-- torchvision's compiled operators, beside a torch they were not built for (a CPU torch with a CUDA torchvision);
+These packages may miss three things:
+- torchvision's compiled operators, if torchvision was built for another torch (a CPU torch with a CUDA torchvision);
 - `torchvision.transforms.functional_tensor`, removed in torchvision 0.17, which basicsr 1.4.2 imports;
-- `distutils`, removed in Python 3.12, which basicsr imports too and setuptools usually stands in for.
+- `distutils`, removed in Python 3.12, which basicsr imports too; setuptools usually replaces it.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Operators to which torchvision attaches shape functions while it is imported, compiled code loaded or not.
+# torchvision attaches shape functions to these operators during import, even if their compiled code is not loaded.
 _TORCHVISION_SCHEMAS = {
     "nms": "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms": "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 }
-_libraries: list[Any] = []  # a torch.library.Library takes its operators back when it is collected
+_libraries: list[Any] = []  # a torch.library.Library removes its operators when it is garbage-collected
 _prepared = False
 
 
 def prepare() -> None:
     """Make torchvision, timm and basicsr importable; call it before the first import of any of them.
 
-    Where nothing is missing nothing is changed; a second call returns at once. None of the three packages is imported
-    here, and none has to be installed. torch is imported only where torchvision is installed and not yet imported.
+    If nothing is missing, nothing is changed; a second call returns at once. This imports none of the three packages,
+    and none has to be installed. It imports torch only if torchvision is installed and not yet imported.
     """
     global _prepared
     if _prepared:
@@ -50,7 +50,7 @@ def prepare() -> None:
 
 
 def rgb_to_grayscale(img: Tensor, num_output_channels: int = 1) -> Tensor:
-    """Luma of an RGB image (ITU-R BT.601 weights, three decimals and more as torchvision has them).
+    """Luma of an RGB image (ITU-R BT.601 weights with the digits that torchvision uses).
 
     Args:
         img: [..., 3, H, W], any range.
@@ -66,7 +66,7 @@ def rgb_to_grayscale(img: Tensor, num_output_channels: int = 1) -> Tensor:
 
 @total_ordering
 class LooseVersion:
-    """A version number compared part by part, numbers as numbers: all that basicsr asks of `distutils.version`."""
+    """A version number compared part by part, numbers as numbers; basicsr needs no more of `distutils.version`."""
 
     def __init__(self, vstring: str) -> None:
         self.vstring = vstring
@@ -95,7 +95,7 @@ def _as_version(other: object) -> LooseVersion:
 
 
 def _package_folder(name: str) -> Path | None:
-    """Where an installed package lies, found without importing it."""
+    """The folder of an installed package, without importing it."""
     loaded = sys.modules.get(name)
     spec = loaded.__spec__ if loaded is not None else find_spec(name)
     if spec is None or not spec.submodule_search_locations:
@@ -104,7 +104,7 @@ def _package_folder(name: str) -> Path | None:
 
 
 def _declare_missing_operators(torchvision: Path) -> None:
-    """Declare, without code behind them, the operators that torchvision expects and could not bring along."""
+    """Declare, without code, the operators that torchvision expects but could not load."""
     import torch
 
     compiled = [file for suffix in EXTENSION_SUFFIXES if (file := torchvision / f"_C{suffix}").exists()]
@@ -112,7 +112,7 @@ def _declare_missing_operators(torchvision: Path) -> None:
         for file in compiled[:1]:
             torch.ops.load_library(str(file))
     except OSError:
-        pass  # built for another torch: its operators do not come, which is what the rest is for
+        pass  # built for another torch: its operators cannot load, so they are declared below
     missing = [schema for name, schema in _TORCHVISION_SCHEMAS.items() if not hasattr(torch.ops.torchvision, name)]
     if missing:
         library = torch.library.Library("torchvision", "FRAGMENT")
@@ -122,12 +122,12 @@ def _declare_missing_operators(torchvision: Path) -> None:
 
 
 def _add_functional_tensor() -> None:
-    """Stand in for `torchvision.transforms.functional_tensor` with the one function that basicsr takes from it."""
+    """Replace `torchvision.transforms.functional_tensor` by a module with the one function that basicsr uses."""
     _add_module("torchvision.transforms.functional_tensor", rgb_to_grayscale=rgb_to_grayscale)
 
 
 def _add_distutils_version() -> None:
-    """Stand in for `distutils.version`, as far as basicsr uses it."""
+    """Replace `distutils.version` by a module with what basicsr uses."""
     version = _add_module("distutils.version", LooseVersion=LooseVersion)
     _add_module("distutils", version=version, __path__=[])
 

@@ -1,4 +1,4 @@
-"""Import paths of earlier versions that plugins may use: each stands for the module that took its place."""
+"""Import paths of earlier versions that plugins may use; each leads to the module that replaced it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MOVED = {
 
 
 class _Alias(Loader):
-    """Gives the module that took another's place."""
+    """Gives the module that replaced another."""
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """The module itself, not a copy: its classes are the same under both names."""
@@ -42,7 +42,7 @@ class _Alias(Loader):
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """It has run already; the import system has given it the old name's spec, which is taken back."""
+        """Only restore the module's spec: it has run already, and the import system gave it the old name's spec."""
         module.__spec__ = self._own
 
 
@@ -57,6 +57,6 @@ class _MovedModules(MetaPathFinder):
 
 
 def find_moved_modules() -> None:
-    """Let the old names be imported."""
+    """Make the old names importable."""
     if not any(isinstance(finder, _MovedModules) for finder in sys.meta_path):
         sys.meta_path.append(_MovedModules())

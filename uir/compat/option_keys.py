@@ -1,4 +1,4 @@
-"""The option keys that basicsr 1.4.2's dictionary classes read, by class; basicsr itself checks none of them."""
+"""The option keys that basicsr 1.4.2's dictionary classes read, by class; basicsr itself does not check them."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What all the rest stands on: checkpoints, image files, seeds, devices, processes, progress. It knows no networks."""
+"""The basis of all other folders: checkpoints, image files, seeds, devices, processes, progress. No networks."""

@@ -1,4 +1,4 @@
-"""Network files: BasicSR's form (`{params, params_ema}`) with a card; written whole, read in every usual form."""
+"""Network files: BasicSR's form (`{params, params_ema}`) with a card. All usual forms can be read."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ PARAM_KEYS = ("params_ema", "params", "state_dict", "model", "net", "ema_model")
 
 
 class CheckpointError(ValueError):
-    """A file of weights that cannot be read, or does not fit the network."""
+    """A file of weights cannot be read, or does not fit the network."""
 
 
 def digest(state: Mapping[str, Tensor]) -> str:
-    """sha256 over the tensors' bytes in key order."""
+    """The sha256 of the tensors' bytes in key order."""
     total = hashlib.sha256()
     for key in sorted(state):
         total.update(key.encode())
@@ -36,9 +36,9 @@ def write_checkpoint(path: Path, params: Mapping[str, StateDict], card: Mapping[
     """Write a network file.
 
     Args:
-        path: where to.
-        params: `{params: state dict}`, and `params_ema` where there is a moving average.
-        card: what the weights are: `arch` (the network's mapping in the option file), `scale`, `labels`, ...
+        path: the file to write.
+        params: `{params: state dict}`, and `params_ema` if there is a moving average.
+        card: a description of the weights: `arch` (the network's mapping in the option file), `scale`, `labels`, ...
     """
     on_cpu = {key: {name: tensor.detach().cpu() for name, tensor in state.items()} for key, state in params.items()}
     full_card = {**card, "uir_version": __version__, "sha256": {key: digest(state) for key, state in on_cpu.items()}}
@@ -47,10 +47,10 @@ def write_checkpoint(path: Path, params: Mapping[str, StateDict], card: Mapping[
 
 
 def read_file(path: Path) -> dict[str, Any]:
-    """The content of a `.pth` or `.safetensors` file; only plain data is ever unpickled.
+    """The content of a `.pth` or `.safetensors` file; only plain data is unpickled.
 
     Raises:
-        CheckpointError: the file is missing, damaged, or holds more than plain data.
+        CheckpointError: the file is missing, damaged, or contains more than plain data.
     """
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no such file")
@@ -63,29 +63,29 @@ def read_file(path: Path) -> dict[str, Any]:
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
-            f"{path}: cannot be read as weights ({reason}); a file that holds more than tensors and plain values is "
-            "refused, because reading it could run code: save its state dict alone, or as .safetensors"
+            f"{path}: cannot be read as weights ({reason}); a file that contains more than tensors and plain values is "
+            "refused, because reading it could run code: save only its state dict, or save it as .safetensors"
         ) from None
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: expected a mapping of weights, found {type(content).__name__}")
+        raise CheckpointError(f"{path}: expected a mapping of weights, got {type(content).__name__}")
     return content
 
 
 def read_weights(path: Path, param_key: str | None = None, must_have: bool = False) -> tuple[StateDict, dict[str, Any]]:
-    """The weights in a file, and its card (empty where it has none).
+    """The weights in a file, and its card (empty if it has none).
 
     Args:
         path: a file of basicsr, of uir, a raw state dict, or `.safetensors`.
-        param_key: which entry to take; where the file lacks it, and by default, the first of `params_ema`, `params`,
-            `state_dict`, ... that it has, else the file itself.
+        param_key: the entry to use. If the file lacks it, and by default, the first of `params_ema`, `params`,
+            `state_dict`, ... that exists is used, else the file itself.
         must_have: a file that lacks `param_key` is an error.
     """
     content = read_file(path)
     if param_key is not None and not isinstance(content.get(param_key), dict):
-        held = [key for key in PARAM_KEYS if isinstance(content.get(key), dict)]
+        keys = [key for key in PARAM_KEYS if isinstance(content.get(key), dict)]
         if must_have:
-            raise CheckpointError(f"{path}: has no '{param_key}'; it has {', '.join(held) or 'a plain state dict'}")
-        logger.info("%s has no '%s'; %s is taken", path, param_key, f"'{held[0]}'" if held else "the file itself")
+            raise CheckpointError(f"{path}: has no '{param_key}'; it has {', '.join(keys) or 'a plain state dict'}")
+        logger.info("%s has no '%s'; %s is used", path, param_key, f"'{keys[0]}'" if keys else "the file itself")
     card = content.get("card") if isinstance(content.get("card"), dict) else {}
     for key in (param_key, *PARAM_KEYS):
         if key is not None and isinstance(content.get(key), dict):
@@ -93,7 +93,7 @@ def read_weights(path: Path, param_key: str | None = None, must_have: bool = Fal
             break
     state = {key: value for key, value in content.items() if isinstance(value, Tensor)}
     if not state:
-        raise CheckpointError(f"{path}: holds no tensors (keys: {', '.join(map(str, list(content)[:10]))})")
+        raise CheckpointError(f"{path}: contains no tensors (keys: {', '.join(map(str, list(content)[:10]))})")
     for prefix in ("module.", "_orig_mod."):
         if all(key.startswith(prefix) for key in state):
             state = {key[len(prefix) :]: value for key, value in state.items()}
@@ -107,7 +107,7 @@ def load_weights(network: nn.Module, path: Path, param_key: str | None = None, s
         The file's card.
 
     Raises:
-        CheckpointError: keys or shapes do not fit (with `strict`), or nothing fits at all; the message lists the first
+        CheckpointError: keys or shapes do not fit (with `strict`), or no key fits; the message lists the first
             differences.
     """
     state, card = read_weights(path, param_key)
@@ -120,17 +120,17 @@ def fit_state(
 ) -> None:
     """Load a state dict into a network, as `load_weights` does with a file.
 
-    A network may have `check_state_dict(state)`, which sees the keys of the file and raises a ValueError where loading
-    would lose what the weights mean, and `convert_state_dict(state)` (of its class), which then renames published key
-    variants and drops what the network does not need. `check_arch(arch)` does as `check_state_dict` with the mapping
-    that the file's card describes the network by, for what no key tells.
+    A network may have `check_state_dict(state)`. It sees the keys of the file and raises a ValueError if loading would
+    lose what the weights mean. The network's class may have `convert_state_dict(state)`, which then renames published
+    key variants and drops what the network does not need. `check_arch(arch)` works like `check_state_dict`, but sees
+    the mapping that describes the network in the file's card, for what the keys do not show.
     """
     described = (card or {}).get("arch")
-    for method, held in (("check_arch", described), ("check_state_dict", state)):
+    for method, checked_value in (("check_arch", described), ("check_state_dict", state)):
         check = getattr(network, method, None)
-        if check is not None and isinstance(held, Mapping):
+        if check is not None and isinstance(checked_value, Mapping):
             try:
-                check(held)
+                check(checked_value)
             except ValueError as error:
                 raise CheckpointError(f"{source}: {error}") from None
     convert = getattr(type(network), "convert_state_dict", None)

@@ -1,4 +1,4 @@
-"""Many processes: which one this is, how they were started, and what they tell each other."""
+"""Several processes: their ranks, how they are started, and the exchange of values between them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _started = False
 
 
 def rank_and_world() -> tuple[int, int]:
-    """Rank of this process and number of processes; (0, 1) where nothing was launched."""
+    """Rank of this process and number of processes; (0, 1) if no launcher was used."""
     if not _started:
         return 0, 1
     import torch.distributed as dist
@@ -31,12 +31,12 @@ def is_main() -> bool:
 
 
 def local_rank() -> int:
-    """Rank among the processes of this machine, which is the number of its GPU."""
+    """Rank among the processes of this machine; this is also the number of its GPU."""
     return int(os.environ.get("LOCAL_RANK", 0))
 
 
 def launcher_of(launcher: str) -> str:
-    """`pytorch` where torchrun started this process, whatever the command line says; else what it says."""
+    """`pytorch` if torchrun started this process, else the value of the command line."""
     launched_by_torchrun = "TORCHELASTIC_RUN_ID" in os.environ or {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= set(
         os.environ
     )
@@ -45,17 +45,17 @@ def launcher_of(launcher: str) -> str:
 
 @contextmanager
 def processes(launcher: str, device_type: str | None = None, backend: str | None = None) -> Iterator[None]:
-    """Join the other processes for the time of a block.
+    """Join the other processes for the duration of a block.
 
     Args:
         launcher: `none`, `pytorch` (torchrun's environment) or `slurm`.
-        device_type: of the computation; NCCL is chosen only with `cuda`.
+        device_type: device type of the computation; NCCL is used only with `cuda`.
         backend: a backend to use instead.
 
-    An error in the block is printed with this process's rank; torchrun then ends the others.
+    An error in the block is printed with this process's rank; torchrun then stops the others.
 
     Raises:
-        ValueError: the environment lacks what the launcher sets.
+        ValueError: the environment lacks the launcher's variables.
     """
     global _started
     kind = launcher_of(launcher)
@@ -70,7 +70,7 @@ def processes(launcher: str, device_type: str | None = None, backend: str | None
     missing = [key for key in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT") if key not in os.environ]
     if missing:
         raise ValueError(
-            f"--launcher {kind}: the environment lacks {', '.join(missing)}; start it with torchrun (or srun)"
+            f"--launcher {kind}: the environment lacks {', '.join(missing)}; start uir with torchrun (or srun)"
         )
     cuda = torch.cuda.is_available() if device_type is None else device_type == "cuda"
     if cuda:
@@ -79,8 +79,8 @@ def processes(launcher: str, device_type: str | None = None, backend: str | None
     _started = True
     try:
         yield
-        gc.collect()  # networks that DDP wraps are cycles; at exit their threads must not outlive what they work for
-        dist.barrier()  # and none leaves while another is still in a collective operation
+        gc.collect()  # networks in DDP form reference cycles; their threads must end before the process group does
+        dist.barrier()  # no process leaves while another is still in a collective operation
     except Exception as error:
         rank, world = rank_and_world()
         print(f"uir: rank {rank} of {world} failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
@@ -91,14 +91,14 @@ def processes(launcher: str, device_type: str | None = None, backend: str | None
 
 
 def slurm_environment(environment: Any) -> dict[str, str]:
-    """torchrun's variables out of Slurm's.
+    """torchrun's variables, derived from Slurm's.
 
     Raises:
         ValueError: the process was not started by srun.
     """
     missing = [key for key in ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_NODELIST") if key not in environment]
     if missing:
-        raise ValueError(f"--launcher slurm: the environment lacks {', '.join(missing)}; start it with srun")
+        raise ValueError(f"--launcher slurm: the environment lacks {', '.join(missing)}; start uir with srun")
     return {
         "RANK": environment["SLURM_PROCID"],
         "WORLD_SIZE": environment["SLURM_NTASKS"],
@@ -117,7 +117,7 @@ def first_host(nodes: str) -> str:
 
 
 def any_process(flag: bool, device: torch.device | str = "cpu") -> bool:
-    """Whether a flag is set in any process."""
+    """Whether a flag is set in at least one process."""
     if rank_and_world()[1] == 1:
         return flag
     import torch
@@ -128,31 +128,31 @@ def any_process(flag: bool, device: torch.device | str = "cpu") -> bool:
 
 
 def gathered(value: Any) -> list[Any]:
-    """A plain value of every process, in the order of ranks."""
+    """The plain values of all processes, in the order of ranks."""
     world = rank_and_world()[1]
     if world == 1:
         return [value]
     import torch.distributed as dist
 
-    found: list[Any] = [None] * world
-    dist.all_gather_object(found, value)
-    return found
+    values: list[Any] = [None] * world
+    dist.all_gather_object(values, value)
+    return values
 
 
 def share_weights(network: torch.nn.Module) -> None:
-    """Give a network the first process's weights and buffers in all processes, as DDP does with those that it wraps."""
+    """Copy the first process's weights and buffers to all processes, as DDP does for networks that it wraps."""
     if rank_and_world()[1] == 1:
         return
     import torch
 
     for tensor in network.state_dict().values():
-        held = tensor.contiguous()
-        torch.distributed.broadcast(held, 0)
-        tensor.copy_(held)
+        contiguous = tensor.contiguous()
+        torch.distributed.broadcast(contiguous, 0)
+        tensor.copy_(contiguous)
 
 
 def mean_over_processes(values: dict[str, float], device: torch.device | str = "cpu") -> dict[str, float]:
-    """Mean of each value over the processes; all of them have the same keys."""
+    """Mean of each value over the processes; the keys must be the same in all of them."""
     world = rank_and_world()[1]
     if world == 1:
         return values

@@ -1,4 +1,4 @@
-"""Writing files so that a crash never leaves half of one."""
+"""Writing files so that a crash never leaves an incomplete file."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path, flush: bool = True) -> Iterator[Path]:
-    """Give a temporary name beside `path` to write to; once all went well it takes the place of `path`.
+    """Give a temporary name beside `path` to write to; if no error occurs, the file then replaces `path`.
 
     Args:
-        flush: wait until the disk holds it, so that a power failure leaves no half either; many small files need not.
+        flush: wait until the disk has the data, so that a power failure leaves no incomplete file; not for small files.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part{path.suffix}")
@@ -28,6 +28,6 @@ def replacing(path: Path, flush: bool = True) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file completely or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

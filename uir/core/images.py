@@ -1,4 +1,4 @@
-"""Image files in and out: any bit depth, any channel count, RGB, names in any alphabet."""
+"""Reading and writing image files: any bit depth, any number of channels, RGB, names in any alphabet."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ ALPHA_EXTENSIONS = frozenset({".png", ".tif", ".tiff", ".webp"})
 
 
 class UnreadableImageError(ValueError):
-    """A file that is not an image, or a damaged one. `path` names it."""
+    """The file is not an image, or it is damaged. `path` names it."""
 
     def __init__(self, path: str, reason: str = "") -> None:
-        super().__init__(path, reason)  # both, so that the error survives its way out of a loader's worker
+        super().__init__(path, reason)  # both arguments, so that the error can be pickled in a loader's worker
         self.path = path
         self.reason = reason
 
@@ -33,9 +33,9 @@ class UnreadableImageError(ValueError):
 
 
 def read_image(path: str | Path) -> np.ndarray:
-    """An image file as stored: HWC, uint8, uint16 or float32, with 1, 3 (RGB) or 4 (RGBA) channels.
+    """Read an image file as stored: HWC, uint8, uint16 or float32, with 1, 3 (RGB) or 4 (RGBA) channels.
 
-    A photograph's EXIF orientation is applied, as BasicSR's reader does it (see `decode_image`).
+    The EXIF orientation of a photograph is applied, as in BasicSR's reader (see `decode_image`).
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -46,14 +46,15 @@ def read_image(path: str | Path) -> np.ndarray:
 
 
 def decode_image(data: bytes | np.ndarray, name: str) -> np.ndarray:
-    """The bytes of an image file as an array, as `read_image` gives it.
+    """Decode the bytes of an image file to an array like that of `read_image`.
 
-    OpenCV applies the EXIF orientation in every mode but `IMREAD_UNCHANGED`, the only one that keeps an alpha channel.
-    So an image without alpha comes upright, as BasicSR's `IMREAD_COLOR` gives it; one with alpha comes as it is stored.
+    OpenCV applies the EXIF orientation in every mode except `IMREAD_UNCHANGED`, the only mode that keeps an alpha
+    channel. So an image without alpha is turned upright, as with BasicSR's `IMREAD_COLOR`; one with alpha stays as
+    stored.
 
     Args:
         data: the file's content, as bytes or a flat uint8 array.
-        name: what to call it in messages.
+        name: the name for messages.
 
     Raises:
         UnreadableImageError: it is not an image, or it is damaged.
@@ -73,7 +74,7 @@ def decode_image(data: bytes | np.ndarray, name: str) -> np.ndarray:
     except cv2.error as error:
         raise UnreadableImageError(name, f"cannot be decoded as an image ({error.err})") from error
     if image is None:
-        raise UnreadableImageError(name, "cannot be decoded as an image; the file is damaged or of another kind")
+        raise UnreadableImageError(name, "cannot be decoded as an image; the file is damaged or is no image")
     if image.ndim == 2:
         image = image[:, :, None]
     channels = image.shape[2]
@@ -87,7 +88,7 @@ def decode_image(data: bytes | np.ndarray, name: str) -> np.ndarray:
 
 
 def read_rgb(path: str | Path) -> np.ndarray:
-    """An image file as float32 HWC RGB in [0, 1]; grey is replicated, alpha dropped.
+    """Read an image file as float32 HWC RGB in [0, 1]; grey is replicated, alpha is dropped.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -97,16 +98,16 @@ def read_rgb(path: str | Path) -> np.ndarray:
 
 
 def to_rgb(image: np.ndarray, name: str = "image") -> np.ndarray:
-    """An array as `read_image` gives it, as float32 HWC RGB in [0, 1]; grey is replicated, alpha dropped."""
+    """Convert an array of `read_image` to float32 HWC RGB in [0, 1]; grey is replicated, alpha is dropped."""
     colour = to_float(image[:, :, :3], name)
     return np.repeat(colour, 3, axis=2) if colour.shape[2] == 1 else np.ascontiguousarray(colour)
 
 
 def to_float(image: np.ndarray, name: str = "image") -> np.ndarray:
-    """Pixels as float32 in [0, 1]: uint8 / 255, uint16 / 65535, floats clipped.
+    """Convert pixels to float32 in [0, 1]: uint8 / 255, uint16 / 65535, floats are clipped.
 
     Raises:
-        ValueError: another type, or floats so far from [0, 1] that they must be on another scale (or are not finite).
+        ValueError: another type, or floats so far from [0, 1] that they must have another scale (or are not finite).
     """
     if image.dtype == np.uint8:
         return image.astype(np.float32) / 255.0
@@ -121,14 +122,14 @@ def to_float(image: np.ndarray, name: str = "image") -> np.ndarray:
 
 
 def to_tensor(image: np.ndarray) -> Tensor:
-    """HWC (or HW) array to a contiguous CHW tensor of the same type that shares no memory with it."""
+    """Convert an HWC (or HW) array to a contiguous CHW tensor of the same type that shares no memory with it."""
     if image.ndim == 2:
         image = image[:, :, None]
     return torch.from_numpy(image.transpose(2, 0, 1).copy())
 
 
 def list_images(folder: str | Path) -> list[Path]:
-    """All image files in `folder` and below it, sorted by their path; hidden files and folders are left out.
+    """All image files in `folder` and its subfolders, sorted by path; hidden files and folders are left out.
 
     Raises:
         ValueError: the folder does not exist.
@@ -138,10 +139,10 @@ def list_images(folder: str | Path) -> list[Path]:
 
 
 def list_image_names(root: Path) -> list[str]:
-    """The same as paths below the folder, with `/` (a hundred thousand `Path` objects would take seconds)."""
+    """The same as paths relative to the folder, with `/` (a hundred thousand `Path` objects would take seconds)."""
     if not root.is_dir():
         raise ValueError(f"{root}: there is no such folder")
-    found: list[str] = []
+    names: list[str] = []
     visited: set[str] = set()  # linked folders are followed, but each only once, so that a circle of links ends
     for place, folders, files in os.walk(root, followlinks=True):
         real = os.path.realpath(place)
@@ -154,24 +155,24 @@ def list_image_names(root: Path) -> list[str]:
         prefix = "" if relative == "." else f"{relative}/"
         for name in files:
             if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS:
-                found.append(prefix + name)
-    return sorted(found)
+                names.append(prefix + name)
+    return sorted(names)
 
 
 # writing --------------------------------------------------------------------------------------------------------------
 
 
 def write_image(path: str | Path, image: Tensor | np.ndarray, bits: int = 8) -> None:
-    """Write an image file whole or not at all (a temporary file, then a rename); folders are made.
+    """Write an image file completely or not at all (a temporary file, then a rename); missing folders are created.
 
     Args:
-        path: its extension names the format.
-        image: a float tensor CHW or a float array HWC (or HW), RGB in [0, 1]: clamped, scaled, rounded half to even as
-            BasicSR does it. An array or tensor of uint8 or uint16 is written as it is. 1, 3 (RGB) or 4 (RGBA) channels.
+        path: the file; its extension determines the format.
+        image: a float tensor CHW or a float array HWC (or HW), RGB in [0, 1]. It is clamped, scaled and rounded half to
+            even, as in BasicSR. A uint8 or uint16 array or tensor is written unchanged. 1, 3 or 4 channels (RGB, RGBA).
         bits: 8 or 16 per channel, for floats.
 
     Raises:
-        ValueError: a shape, a type or a bit depth that cannot be written so, or pixels that are not finite.
+        ValueError: the format cannot store the shape, type or bit depth, or some pixels are not finite.
     """
     path = Path(path)
     extension = path.suffix.lower()
@@ -181,11 +182,11 @@ def write_image(path: str | Path, image: Tensor | np.ndarray, bits: int = 8) -> 
         )
     pixels = _to_pixels(path, _to_hwc(path, image), bits)
     if pixels.dtype == np.uint16 and extension not in SIXTEEN_BIT_EXTENSIONS:
-        raise ValueError(f"{path}: {extension} holds 8 bits per channel; write 16 bits as .png or .tif")
+        raise ValueError(f"{path}: {extension} stores 8 bits per channel; write 16 bits as .png or .tif")
     if pixels.shape[2] == 4 and extension not in ALPHA_EXTENSIONS:
-        raise ValueError(f"{path}: {extension} holds no alpha channel; write RGBA as .png, .tif or .webp")
-    done, encoded = cv2.imencode(extension, _swap_red_and_blue(pixels))
-    if not done:
+        raise ValueError(f"{path}: {extension} stores no alpha channel; write RGBA as .png, .tif or .webp")
+    is_encoded, encoded = cv2.imencode(extension, _swap_red_and_blue(pixels))
+    if not is_encoded:
         raise ValueError(f"{path}: OpenCV could not encode an image of shape {pixels.shape}")
     with replacing(path, flush=False) as temporary:
         temporary.write_bytes(encoded.tobytes())
@@ -222,13 +223,13 @@ def _to_pixels(path: Path, image: np.ndarray, bits: int) -> np.ndarray:
 
 
 def _swap_red_and_blue(image: np.ndarray) -> np.ndarray:
-    """BGR(A) to RGB(A) and back; grey as it is."""
+    """Convert BGR(A) to RGB(A) and back; grey is unchanged."""
     code = {1: None, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}[image.shape[2]]
     return np.ascontiguousarray(image) if code is None else cv2.cvtColor(np.ascontiguousarray(image), code)
 
 
 def _cannot_have_alpha(buffer: np.ndarray) -> bool:
-    """Whether it is a JPEG, or a PNG of the colour types grey and RGB (which are opaque but for a rare tRNS chunk)."""
+    """Whether it is a JPEG, or a PNG of colour type grey or RGB (which are opaque except with a rare tRNS chunk)."""
     head = buffer[:26].tobytes()
     if head.startswith(b"\xff\xd8"):
         return True
@@ -236,6 +237,6 @@ def _cannot_have_alpha(buffer: np.ndarray) -> bool:
 
 
 def _may_have_exif(buffer: np.ndarray) -> bool:
-    """Whether a PNG or WebP file seems to hold an EXIF chunk (a false alarm costs a second decoding, no more)."""
+    """Whether a PNG or WebP file seems to contain an EXIF chunk (a false alarm only costs a second decoding)."""
     content = buffer.tobytes()
     return b"eXIf" in content or b"EXIF" in content

@@ -1,4 +1,4 @@
-"""Mixed precision by the name that option files and the command line give it."""
+"""Mixed precision, by the names of option files and of the command line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Precision = Literal["fp32", "bf16", "fp16"]
 
 
 def autocast(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[Any]:
-    """A block that computes in `precision` on `device`; nothing for fp32."""
+    """A block that computes in `precision` on `device`; for fp32 it changes nothing."""
     if precision == "fp32":
         return contextlib.nullcontext()
     import torch

@@ -1,4 +1,4 @@
-"""The screen: one console, one kind of progress bar."""
+"""Output to the terminal: one console, one kind of progress bar."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ console = Console()
 
 
 class _Speed(ProgressColumn):
-    """Items a second."""
+    """Items per second."""
 
     def __init__(self, per_step: int, unit: str) -> None:
         super().__init__()
         self.per_step, self.unit = per_step, unit
 
     def render(self, task: Task) -> Text:
-        """Text of the column."""
+        """The text of the column."""
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else f"{speed * self.per_step:.1f} {self.unit}/s")
 
 
 def progress_bar(per_step: int = 1, unit: str = "images", visible: bool = True) -> Progress:
-    """A progress bar with speed and remaining time; silent where the output is no terminal."""
+    """A progress bar with speed and remaining time; silent if the output is not a terminal."""
     return Progress(
         TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), _Speed(per_step, unit),
         TimeRemainingColumn(), TextColumn("{task.fields[note]}"),

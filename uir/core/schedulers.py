@@ -1,4 +1,4 @@
-"""BasicSR's learning-rate schedulers and its forks', in closed form: warm-up or a resumed run cannot bend them."""
+"""Learning-rate schedulers of BasicSR and its forks, in closed form: warm-up and resuming cannot change the curve."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from torch.optim.lr_scheduler import LRScheduler
 
 
 class _ClosedForm(LRScheduler):
-    """A schedule that is a function of the iteration: its state is the iteration, whoever wrote it."""
+    """A schedule that depends only on the iteration: its state is the iteration, whichever program wrote it."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a state of this class or of basicsr's; the shape of the schedule stays that of the option file."""
+        """Continue from a state of this class or of basicsr's; the option file still determines the curve."""
         for key in ("last_epoch", "_step_count", "base_lrs", "_last_lr"):
             if key in state_dict:
                 setattr(self, key, state_dict[key])
 
 
 class MultiStepRestartLR(_ClosedForm):
-    """Steps down at milestones, restarts at given iterations.
+    """Decreases at milestones, restarts at given iterations.
 
-    lr = initial · weight of the last restart · gammaⁿ, n being the milestones passed since (a restart comes before a
-    milestone at the same iteration).
+    lr = initial · weight of the last restart · gammaⁿ, where n is the number of milestones since that restart (a
+    restart comes before a milestone at the same iteration).
 
     Args:
-        milestones: iterations at which the rate is multiplied by `gamma`; one given twice counts twice.
-        restarts: iterations at which it starts anew, from the initial rate times its `restart_weights` entry.
+        milestones: iterations at which the rate is multiplied by `gamma`; a repeated value counts each time.
+        restarts: iterations at which the rate returns to the initial rate times its entry in `restart_weights`.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class MultiStepRestartLR(_ClosedForm):
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:  # type: ignore[override]
-        """Learning rate of each parameter group at the present iteration."""
+        """Learning rate of each parameter group at the current iteration."""
         past = [(start, weight) for start, weight in zip(self.restarts, self.restart_weights, strict=True)
                 if start <= self.last_epoch]  # fmt: skip
         start, weight = max(past) if past else (-1, 1.0)
@@ -61,11 +61,11 @@ class MultiStepRestartLR(_ClosedForm):
 
 
 class CosineAnnealingRestartCyclicLR(_ClosedForm):
-    """Cosine annealing in periods, each from its weight times the initial rate down to an end of its own.
+    """Cosine annealing in periods. Each period starts at its weight times the initial rate and has its own end rate.
 
-    At t iterations into a period of T: lr = eta_min + weight · (initial − eta_min) · (1 + cos(π · t / T)) / 2. A period
-    whose end is the initial rate keeps it. Past the last period the rate stays at its end. The schedule of the option
-    files of Restormer (Zamir et al., CVPR 2022), and of DCPT's transfer.
+    At t iterations into a period of T: lr = eta_min + weight · (initial − eta_min) · (1 + cos(π · t / T)) / 2. If the
+    end of a period equals the initial rate, the rate is constant. After the last period the rate stays at its end. The
+    option files of Restormer (Zamir et al., CVPR 2022) and of DCPT's transfer use this schedule.
 
     Args:
         periods: length of each period in iterations.
@@ -73,7 +73,7 @@ class CosineAnnealingRestartCyclicLR(_ClosedForm):
         eta_mins: the lowest rate of each period.
 
     Raises:
-        ValueError: the lists are not of one length.
+        ValueError: the lists differ in length.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class CosineAnnealingRestartCyclicLR(_ClosedForm):
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:  # type: ignore[override]
-        """Learning rate of each parameter group at the present iteration."""
+        """Learning rate of each parameter group at the current iteration."""
         iteration = min(self.last_epoch, self.ends[-1])
         index = bisect.bisect_left(self.ends, iteration)
         begin = self.ends[index - 1] if index else 0
@@ -109,9 +109,9 @@ class CosineAnnealingRestartCyclicLR(_ClosedForm):
 
 
 class CosineAnnealingRestartLR(CosineAnnealingRestartCyclicLR):
-    """Cosine annealing in periods, each from its weight times the initial rate down to `eta_min`.
+    """Cosine annealing in periods. Each period goes from its weight times the initial rate down to `eta_min`.
 
-    Past the last period the rate stays at its end.
+    After the last period the rate stays at its end.
 
     Args:
         periods: length of each period in iterations.
@@ -130,7 +130,7 @@ class CosineAnnealingRestartLR(CosineAnnealingRestartCyclicLR):
         super().__init__(optimizer, periods, restart_weights, [eta_min] * len(periods), last_epoch)
 
 
-# BasicSR calls its MultiStepRestartLR by the name of torch's class too; without restarts the two agree.
+# BasicSR registers its MultiStepRestartLR under the name of torch's class too; without restarts the two agree.
 SCHEDULERS: dict[str, type[LRScheduler]] = {
     "MultiStepLR": MultiStepRestartLR,
     "MultiStepRestartLR": MultiStepRestartLR,

@@ -1,4 +1,4 @@
-"""The geometry of training patches: a random crop, flips and a transposition, alike for both images of a pair."""
+"""The geometry of training patches: a random crop, flips and a transposition, the same for both images of a pair."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from uir.core.seeds import derive_seed
 
 
 class Flips(NamedTuple):
-    """What is done to a patch, in this order: flip left-right, flip up-down, swap rows and columns.
+    """The changes of a patch, in this order: flip left-right, flip up-down, swap rows and columns.
 
-    The last is what BasicSR calls `rot90`: a transposition, which makes a rotation only together with one flip.
+    BasicSR calls the last one `rot90`. It is a transposition, which is a rotation only together with one flip.
     """
 
     hflip: bool
@@ -21,7 +21,7 @@ class Flips(NamedTuple):
 
 
 def draw_flips(seed: int, use_hflip: bool, use_rot: bool) -> Flips:
-    """Each with probability 1/2: the first if `use_hflip`, the two others if `use_rot` (as BasicSR's `augment`)."""
+    """Each with probability 1/2: the first if `use_hflip`, the other two if `use_rot` (as in BasicSR's `augment`)."""
     bits = derive_seed(seed, "flips")
     hflip, vflip, rot90 = bool(bits & 1), bool(bits & 2), bool(bits & 4)
     return Flips(use_hflip and hflip, use_rot and vflip, use_rot and rot90)
@@ -44,14 +44,14 @@ def draw_corner(seed: int, height: int, width: int, patch: int) -> tuple[int, in
     """
     if height < patch or width < patch:
         raise ValueError(f"the image is {height}x{width} (height x width), smaller than a patch of {patch}x{patch}")
-    # A remainder of 63 bits favours no position by more than one part in 10¹⁴, at a tenth of a generator's price.
+    # A remainder of 63 bits prefers no position by more than one part in 10¹⁴, and takes a tenth of a generator's time.
     return derive_seed(seed, "top") % (height - patch + 1), derive_seed(seed, "left") % (width - patch + 1)
 
 
 def crop_pair(
     gt: np.ndarray, lq: np.ndarray, corner: tuple[int, int], lq_patch: int, scale: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The square of `lq_patch` pixels at `corner` of the HWC lq image and what it shows in the gt image (views)."""
+    """The square of `lq_patch` pixels at `corner` of the HWC lq image, and the same area of the gt image (views)."""
     top, left = corner
     gt_top, gt_left, gt_patch = top * scale, left * scale, lq_patch * scale
     return (

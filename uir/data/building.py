@@ -1,4 +1,4 @@
-"""From the dataset sections of an option file to datasets and loaders."""
+"""Builds datasets and loaders from the dataset sections of an option file."""
 
 from __future__ import annotations
 
@@ -85,9 +85,9 @@ def training_loader(
 
 
 def evaluation_loaders(loaded: OptionFile) -> dict[str, DataLoader[Any]]:
-    """Loaders to validate or test on, by the datasets' names, in the order of their keys; batches of one image.
+    """Loaders for validation or test, by the datasets' names, in the order of their keys; batches of one image.
 
-    Each of several processes gets its share of the images; a model in basicsr's manner validates on all of them.
+    Each of several processes gets its part of the images; a model written like basicsr's validates on all of them.
     """
     loaders: dict[str, DataLoader[Any]] = {}
     whole = signature_of(MODEL_REGISTRY.get(loaded.options.model_type)).takes_opt
@@ -97,7 +97,7 @@ def evaluation_loaders(loaded: OptionFile) -> dict[str, DataLoader[Any]]:
         section = loaded.options.datasets[key]
         dataset = build_dataset(loaded, key)
         if not hasattr(dataset, "opt"):
-            dataset.opt = dataset_dictionary(loaded, key)  # type: ignore[attr-defined]  # basicsr's models read its name there
+            dataset.opt = dataset_dictionary(loaded, key)  # type: ignore[attr-defined]  # basicsr's models read its name here
         rank, world_size = rank_and_world()
         share = None if whole or world_size == 1 else range(rank, len(dataset), world_size)  # type: ignore[arg-type]
         loaders[section.name or key] = build_eval_loader(dataset, section.num_worker_per_gpu, share)

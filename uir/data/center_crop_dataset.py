@@ -1,4 +1,4 @@
-"""The middle of every image of another data set."""
+"""The centre of every image of another data set."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from uir.registry.components import DatasetSpec, build
 
 @DATASET_REGISTRY.register()
 class CenterCropDataset(Dataset[dict[str, Any]]):
-    """A data set whose images are cut to a square in their middle, for quick validation; DCPT's `center_crop`.
+    """A data set whose images are cut to a square at their centre, for quick validation; DCPT's `center_crop`.
 
     Args:
-        dataset: the data set, `{type: PairedImageDataset, ...}`; its samples hold `lq` and `gt`, CHW.
-        size: side of the square in pixels of `gt`, a multiple of `scale`; a shorter side of an image stays whole.
-        scale: size of `gt` over size of `lq`.
-        phase, name: handed down.
+        dataset: the data set, `{type: PairedImageDataset, ...}`; its samples contain `lq` and `gt`, CHW.
+        size: side of the square in pixels of `gt`, a multiple of `scale`; a shorter side of an image is not cut.
+        scale: size of `gt` divided by size of `lq`.
+        phase, name: passed on to the data set.
 
     Raises:
         ValueError: `size` is not a positive multiple of `scale`, or the data set cannot be built.
@@ -45,7 +45,7 @@ class CenterCropDataset(Dataset[dict[str, Any]]):
         return self.sample(index, derive_seed(0, index))
 
     def sample(self, index: int, seed: int) -> dict[str, Any]:
-        """The middle of the sample `index`."""
+        """The centre of the sample `index`."""
         item = dict(draw_sample(self.dataset, index, seed))
         side = self.size // self.scale
         top, left = (max(extent - side, 0) // 2 for extent in item["lq"].shape[-2:])

@@ -1,4 +1,4 @@
-"""Clean photographs degraded for learning by comparison: two crops degraded alike, or renditions in a known order."""
+"""Clean photographs for learning by comparison: two crops with one degradation, or versions in a known order."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from uir.registry.components import DegradationSpec
 
 
 class _TwoCrops(DegradedImageDataset):
-    """What both datasets share: an image is flipped once, and cut twice."""
+    """The common part of both datasets: an image is flipped once, and cropped twice."""
 
     def sample(self, index: int, seed: int) -> dict[str, Any]:
-        """The image `index`, cropped, flipped and degraded as `seed` says; outside of training as its base class."""
+        """The image `index`, cropped, flipped and degraded by `seed`; outside of training as in the base class."""
         if not self.training:
             return super().sample(index, seed)
         name = type(self).__name__
         if self.gt_size is None or self.on_device or self.crop_size is not None or self.target is not None:
-            raise ValueError(f"{name} needs a gt_size, degrades in its workers, and takes no crop_size or target")
+            raise ValueError(f"{name} needs a gt_size, degrades in its workers, and accepts no crop_size or target")
         path = self.images.path(self.images.names[index])
         clean = apply_flips(self.images.read(self.images.names[index]), draw_flips(seed, self.use_hflip, self.use_rot))
         try:
             gt, key = (self._crop(clean, crop_seed, path) for crop_seed in (seed, derive_seed(seed, "key")))
-            made = self.degraded(gt, key, derive_seed(seed, "degradation"))
+            sample = self.degraded(gt, key, derive_seed(seed, "degradation"))
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-        return {**made, "gt": gt, "lq_path": path, "gt_path": path}
+        return {**sample, "gt": gt, "lq_path": path, "gt_path": path}
 
     def degraded(self, gt: Tensor, key: Tensor, seed: int) -> dict[str, Any]:
-        """What is made of the two crops [3, gt_size, gt_size]."""
-        raise TypeError(f"{type(self).__name__} does not say what it makes of two crops")
+        """The sample from the two crops [3, gt_size, gt_size]."""
+        raise TypeError(f"{type(self).__name__} must define `degraded`")
 
     def _crop(self, clean: np.ndarray, seed: int, path: str) -> Tensor:
         size = int(self.gt_size or 0)
@@ -54,23 +54,24 @@ class _TwoCrops(DegradedImageDataset):
         if (height * self.scale, width * self.scale) != tuple(image.shape[-2:]):
             raise ValueError(
                 f"the degradation gave {height}x{width} for an image of {image.shape[-2]}x{image.shape[-1]}, which is "
-                f"not its size divided by scale {self.scale}; mend the degradation, or `scale`"
+                f"not its size divided by scale {self.scale}; correct the degradation, or `scale`"
             )
         return lq
 
 
 @DATASET_REGISTRY.register()
 class ContrastiveDataset(_TwoCrops):
-    """Two crops of each photograph under one degradation, as DASR, CDSR and AirNet compare them.
+    """Two crops of each photograph with one degradation, as DASR, CDSR and AirNet compare them.
 
-    A training sample is that of `DegradedImageDataset`, and `lq_key` [3, h, w]: another crop of the same (equally
-    flipped) image, degraded by the same record. Only what is drawn for every place anew, such as the noise itself, is
-    another draw of the same strength: an encoder shall not recognise the draw. A blur that is drawn by its seed is the
-    same one. Validation and test are those of `DegradedImageDataset`, whose arguments it takes; `degrade_on`,
-    `crop_size` and `target` it does not use.
+    A training sample is that of `DegradedImageDataset`, plus `lq_key` [3, h, w]: another crop of the same (equally
+    flipped) image, degraded by the same record. Only values that differ at every pixel, such as the noise itself, are
+    drawn again with the same strength, because an encoder must not recognise them. A blur with a seed stays the same.
+    Validation and test are those of `DegradedImageDataset`. Arguments are the same, but `degrade_on`, `crop_size` and
+    `target` are not available.
 
     Raises:
-        ValueError: as `DegradedImageDataset`; in training, too, without `gt_size`, or with what it does not use.
+        ValueError: as in `DegradedImageDataset`; in training also without `gt_size`, or with an argument not available.
+            available.
     """
 
     gives: ClassVar[tuple[str, ...]] = ("lq_key",)
@@ -88,21 +89,22 @@ class ContrastiveDataset(_TwoCrops):
 
 @DATASET_REGISTRY.register()
 class RankingDataset(_TwoCrops):
-    """Renditions of each photograph that differ in one factor of its degradation, in a known order (DAA, ACCV 2022).
+    """Versions of each photograph that differ in one factor of its degradation, in a known order (DAA, ACCV 2022).
 
-    A training sample is that of `DegradedImageDataset`, and `renditions` [R, 3, h, w] with `orders` [R] (1, 0, -1:
-    more severe than the query, alike, less): the query, which is `lq`; another crop degraded alike (as `lq_key` of
-    `ContrastiveDataset`); one for each factor, drawn anew with all else kept; and one without the factors' ops, the
-    clean one. R = factors + 3, six in DAA.
+    A training sample is that of `DegradedImageDataset`, plus `renditions` [R, 3, h, w] and `orders` [R] (1, 0, -1: more
+    severe than the query, equal, less severe). The versions are: the query, which is `lq`; another crop with the same
+    degradation (as `lq_key` of `ContrastiveDataset`); one for each factor, with only this factor drawn again; and the
+    clean one, without the factors' ops. R = factors + 3, six in DAA.
 
     Args:
         dataroot_gt, degradation, gt_size, scale, phase, use_hflip, use_rot, label, seed, io_backend, name: as in
             `DegradedImageDataset`.
-        factors: `Op.parameter` as records have it, of ops that the degradation always applies:
+        factors: `Op.parameter` as in the records, of ops that the degradation always applies:
             `[AnisotropicGaussianBlur.sigma_x_px, GaussianNoise.sigma_255]`.
 
-    Raises:
-        ValueError: as `DegradedImageDataset`; in training, too, without `gt_size` or factors, or a factor is not drawn.
+    ValueError: as in `DegradedImageDataset`; in training also without `gt_size` or factors, or for a fixed factor.
+        ValueError: as in `DegradedImageDataset`; in training also without `gt_size` or factors, or a factor is
+            constant.
     """
 
     gives: ClassVar[tuple[str, ...]] = ("renditions", "orders")
@@ -131,7 +133,7 @@ class RankingDataset(_TwoCrops):
         )  # fmt: skip
 
     def degraded(self, gt: Tensor, key: Tensor, seed: int) -> dict[str, Any]:
-        """The renditions, their orders, and the query as `lq` with its record."""
+        """The versions, their orders, and the query as `lq` with its record."""
         tuples = ranking_tuple(self.degrader.degradation, seed, (gt.shape[-2], gt.shape[-1]), self.factors)
         query, *others = tuples
         steps = list(query.record.steps or ())
@@ -148,7 +150,7 @@ class RankingDataset(_TwoCrops):
 
 
 def with_another_field(step: Step) -> Step:
-    """The step with another draw of its field, of the same parameters; a blur's seed is its kernel, and stays."""
+    """The step with another random field and the same parameters; a blur's seed is its kernel, and is kept."""
     if "seed" not in step or DEGRADATION_REGISTRY.get(step["op"]).family == "blur":
         return step
     return {**step, "seed": derive_seed(step["seed"], "key")}

@@ -1,7 +1,8 @@
-"""DCPT's data sets that make their own input, under their published names (Hu et al., ICLR 2025).
+"""DCPT's data sets that create their own input, under their published names (Hu et al., ICLR 2025).
 
-Thin names over `DegradedImageDataset`, so that the published option files run: the draws are seeded and recorded, where
-the published classes reseed numpy for each image (noise) or draw test masks anew in each run (inpainting).
+They are thin classes over `DegradedImageDataset`, so that the published option files run. Their random values have a
+seed and a record; the published classes reseed numpy for each image (noise) or draw new test masks in each run
+(inpainting).
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ class PairedImageDenoiseDataset(DegradedImageDataset):
 
     Args:
         dataroot_gt: folder of the clean images.
-        sigma_type: how `sigma_range` is meant in training: `constant` a number, `random` [low, high], `choice` a list.
-        sigma_range: σ in grey levels of 255; DCPT has the choice of 15, 25 and 50, or [1, 50] at random.
+        sigma_type: meaning of `sigma_range` in training: `constant` a number, `random` [low, high], `choice` a list.
+        sigma_range: σ in grey levels of 255; DCPT uses a choice of 15, 25 and 50, or [1, 50] at random.
         sigma_test: σ in validation and test.
-        dataroot_lq: not used, the input is made; published files name one.
+        dataroot_lq: not used, because the input is created; published files name one.
         gt_size, scale, phase, use_hflip, use_rot, label, seed, io_backend, name: see `DegradedImageDataset`.
 
     Raises:
-        ValueError: `sigma_range` does not fit `sigma_type`, or what `DegradedImageDataset` refuses.
+        ValueError: `sigma_range` does not fit `sigma_type`, or an error of `DegradedImageDataset`.
     """
 
     def __init__(
@@ -74,20 +75,20 @@ class PairedImageDenoiseDataset(DegradedImageDataset):
 class PairedImageGaussianBlurDataset(DegradedImageDataset):
     """Clean images blurred by isotropic Gaussians.
 
-    DCPT's code has a class of this name. What it reads is documented nowhere; the keys here are those of its sibling
-    `PairedImageDenoiseDataset`.
+    DCPT's code has a class of this name. Its option keys are not documented; the keys here are those of the similar
+    class `PairedImageDenoiseDataset`.
 
     Args:
         dataroot_gt: folder of the clean images.
-        sigma_type: how `sigma_range` is meant in training: `constant` a number, `random` [low, high], `choice` a list.
+        sigma_type: meaning of `sigma_range` in training: `constant` a number, `random` [low, high], `choice` a list.
         sigma_range: σ in pixels.
         sigma_test: σ in validation and test.
         kernel_size: side of the kernel in pixels, odd; null: 2·⌈4σ⌉ + 1.
-        dataroot_lq: not used, the input is made; published files name one.
+        dataroot_lq: not used, because the input is created; published files name one.
         gt_size, scale, phase, use_hflip, use_rot, label, seed, io_backend, name: see `DegradedImageDataset`.
 
     Raises:
-        ValueError: `sigma_range` does not fit `sigma_type`, or what `DegradedImageDataset` refuses.
+        ValueError: `sigma_range` does not fit `sigma_type`, or an error of `DegradedImageDataset`.
     """
 
     def __init__(
@@ -128,14 +129,14 @@ class PairedImageGaussianBlurDataset(DegradedImageDataset):
 
 @DATASET_REGISTRY.register()
 class PairedImageJPEGCARDataset(DegradedImageDataset):
-    """Clean images through the JPEG codec: artefact removal as a task of DCPT.
+    """Clean images after the JPEG codec: artefact removal as a task of DCPT.
 
     Args:
         dataroot_gt: folder of the clean images.
         quality: libjpeg's scale in training: a number, [low, high] or {choice: [...]}; default {choice: [10, 20, 30,
             40, 50]}.
         quality_test: the quality in validation and test.
-        dataroot_lq: not used, the input is made; published files name one.
+        dataroot_lq: not used, because the input is created; published files name one.
         gt_size, scale, phase, use_hflip, use_rot, label, seed, io_backend, name: see `DegradedImageDataset`.
     """
 
@@ -174,13 +175,13 @@ class PairedImageJPEGCARDataset(DegradedImageDataset):
 
 @DATASET_REGISTRY.register()
 class PairedImageMosaicDataset(DegradedImageDataset):
-    """Clean images through a Bayer mosaic and OpenCV's edge-aware demosaicing: demosaicing as a task of DCPT.
+    """Clean images after a Bayer mosaic and OpenCV's edge-aware demosaicing: demosaicing as a task of DCPT.
 
     Args:
         dataroot_gt: folder of the clean images.
         pattern: the colours of the four pixels at the top left; see `Mosaic`.
         demosaic: `edge_aware` as published; `none` or `bilinear`, see `Mosaic`.
-        dataroot_lq: not used, the input is made; published files name one.
+        dataroot_lq: not used, because the input is created; published files name one.
         gt_size, scale, phase, use_hflip, use_rot, label, seed, io_backend, name: see `DegradedImageDataset`.
     """
 
@@ -218,12 +219,12 @@ class PairedImageMosaicDataset(DegradedImageDataset):
 
 @DATASET_REGISTRY.register()
 class PairedImageInpaintingDataset(DegradedImageDataset):
-    """Clean images under 5 to 10 random lines, black or white: inpainting as a task of DCPT.
+    """Clean images with 5 to 10 random lines, black or white: inpainting as a task of DCPT.
 
     Args:
         dataroot_gt: folder of the clean images.
         lines, width, fill: see `InpaintingLines`; the defaults are DCPT's. `fill` by default is black or white.
-        dataroot_lq: not used, the input is made; published files name one.
+        dataroot_lq: not used, because the input is created; published files name one.
         gt_size, scale, phase, use_hflip, use_rot, label, seed, io_backend, name: see `DegradedImageDataset`.
     """
 
@@ -261,18 +262,18 @@ class PairedImageInpaintingDataset(DegradedImageDataset):
 
 
 def training_sigma(sigma_type: str, sigma_range: float | list[float]) -> Numbers:
-    """DCPT's two keys as the one value that `GaussianNoise` takes.
+    """DCPT's two keys as the single value that `GaussianNoise` takes.
 
     Raises:
-        ValueError: the type is unknown, or the range is not of its form.
+        ValueError: the type is unknown, or the range has another form.
     """
     if sigma_type not in SIGMA_TYPES:
         raise ValueError(f"sigma_type: got {sigma_type!r}; expected one of {', '.join(SIGMA_TYPES)}")
     listed = list(sigma_range) if isinstance(sigma_range, (list, tuple)) else [sigma_range]
     counts = {"constant": len(listed) == 1, "random": len(listed) == 2, "choice": len(listed) >= 1}
     if not counts[sigma_type]:
-        wanted = {"constant": "a number", "random": "[low, high]", "choice": "a list of numbers"}[sigma_type]
-        raise ValueError(f"sigma_range: with sigma_type {sigma_type} expected {wanted}, got {sigma_range!r}")
+        expected = {"constant": "a number", "random": "[low, high]", "choice": "a list of numbers"}[sigma_type]
+        raise ValueError(f"sigma_range: with sigma_type {sigma_type} expected {expected}, got {sigma_range!r}")
     if sigma_type == "choice":
         return {"choice": listed}
     return listed if sigma_type == "random" else listed[0]
@@ -280,4 +281,4 @@ def training_sigma(sigma_type: str, sigma_range: float | list[float]) -> Numbers
 
 def _note_unused(dataroot_lq: str | None, dataroot_gt: str) -> None:
     if dataroot_lq is not None and dataroot_lq.lower() != "none" and dataroot_lq != dataroot_gt:
-        logger.warning("dataroot_lq %s is not used: the input is made from dataroot_gt", dataroot_lq)
+        logger.warning("dataroot_lq %s is not used: the input is created from dataroot_gt", dataroot_lq)

@@ -1,4 +1,4 @@
-"""Clean photographs, degraded as they are read."""
+"""Clean photographs that are degraded when they are read."""
 
 from __future__ import annotations
 
@@ -21,30 +21,31 @@ from uir.registry.components import DegradationSpec
 
 @DATASET_REGISTRY.register()
 class DegradedImageDataset(Dataset[dict[str, Any]]):
-    """Clean images with a degradation made on the fly, after crop and flip.
+    """Clean images that are degraded during loading, after crop and flip.
 
-    A sample holds `lq` and `gt` (float32 RGB in [0, 1], CHW), `lq_path` and `gt_path` (both the clean file) and
-    `degradation`, the record of what was done. In training each epoch degrades anew; otherwise an image is whole and
-    always degraded alike, whatever else the folder holds. Where `degrade_on` is `device`, a training sample holds `gt`
-    and `degradation_seed`, and `finish_batch` makes the rest of the whole batch at once.
+    A sample contains `lq` and `gt` (float32 RGB in [0, 1], CHW), `lq_path` and `gt_path` (both the clean file) and
+    `degradation`, the record of the degradation. In training each epoch has new degradations. Otherwise an image is
+    whole and always has the same degradation, whatever other files the folder has. If `degrade_on` is `device`, a
+    training sample contains `gt` and `degradation_seed`, and `finish_batch` computes the rest for the whole batch at
+    once.
 
     Args:
-        dataroot_gt: folder of the clean images; folders within it count. With lmdb a store `x.lmdb`.
+        dataroot_gt: folder of the clean images; subfolders are included. With lmdb a store `x.lmdb`.
         degradation: the degradation or pipeline, `{type: Haze, ...}`.
-        target: what is done to `gt` once `lq` is made of it, `{type: USMSharpen}` in Real-ESRGAN; not recorded.
-        gt_size: side of the training patch in pixels; None takes whole images.
-        crop_size: side to which the patch of `gt` is cut after degrading, and `lq` with it, so that no filter's border
-            is left (Real-ESRGAN: 400, then 256); None keeps it whole.
-        degrade_on: `worker` degrades each image where it is read; `device` degrades whole batches on the training
+        target: change of `gt` after `lq` is made from it, `{type: USMSharpen}` in Real-ESRGAN; not recorded.
+        gt_size: side of the training patch in pixels; None for whole images.
+        crop_size: side to which `gt`, and `lq` with it, is cut after degrading, so that the effect of borders is
+            removed (Real-ESRGAN: 400, then 256); None cuts nothing.
+        degrade_on: `worker` degrades each image in the loading process; `device` degrades whole batches on the training
             device (on a CPU: in several threads).
-        scale: size of `gt` over size of `lq`; what the degradation gives is checked against it.
+        scale: size of `gt` divided by size of `lq`; the degraded image is checked against it.
         phase: `train`, `val` or `test`.
         use_hflip: flip left-right with probability 1/2 (training).
         use_rot: flip up-down and transpose, each with probability 1/2 (training).
-        label: the name of the task, kept in the record.
-        seed: another seed gives other degradations in validation and test; training has the run's seed.
+        label: the name of the task, stored in the record.
+        seed: another seed gives other degradations in validation and test; training uses the run's seed.
         io_backend: `{type: disk}` or `{type: lmdb}`.
-        name: what tables and logs call the set.
+        name: the set's name in tables and logs.
 
     Raises:
         ValueError: the folder is missing or empty, an argument does not fit, or the first image cannot be read or
@@ -89,7 +90,7 @@ class DegradedImageDataset(Dataset[dict[str, Any]]):
         self.images = open_images("dataroot_gt", dataroot_gt, io_backend)
         self.degrader = Degrader(degradation, scale)
         self.target = None if target is None else Degrader(target)
-        first = self.sample(0, seed=0)  # what is wrong with all images shows before training
+        first = self.sample(0, seed=0)  # so that mistakes common to all images show before training
         if self.on_device:
             self.finish_batch({"gt": first["gt"][None], "degradation_seed": torch.tensor([0])}, torch.device("cpu"))
 
@@ -100,11 +101,11 @@ class DegradedImageDataset(Dataset[dict[str, Any]]):
         return self.sample(index, derive_seed(0, index))
 
     def sample(self, index: int, seed: int) -> dict[str, Any]:
-        """The image `index`, cropped, flipped and degraded as `seed` says (in training; otherwise it is not used).
+        """The image `index`, cropped, flipped and degraded according to `seed` (only training uses it).
 
         Raises:
             UnreadableImageError: the file is damaged.
-            ValueError: the image is smaller than the patch, or what the degradation gives does not match `scale`.
+            ValueError: the image is smaller than the patch, or the degraded size does not match `scale`.
         """
         name = self.images.names[index]
         path = self.images.path(name)
@@ -133,10 +134,10 @@ class DegradedImageDataset(Dataset[dict[str, Any]]):
         return {"lq": lq.contiguous(), "gt": gt, **paths, "degradation": record}
 
     def finish_batch(self, batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
-        """Degrade the images of a training batch on `device`, where the samples are clean so far.
+        """Degrade the images of a training batch on `device`, if the samples are still clean.
 
         Raises:
-            ValueError: what the degradation gives does not match `scale`.
+            ValueError: the degraded size does not match `scale`.
         """
         if not self.on_device:
             return dict(batch)

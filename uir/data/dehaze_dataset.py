@@ -1,4 +1,4 @@
-"""Hazy images of which several share a clean one, as RESIDE and DCPT name them."""
+"""Several hazy images for each clean one, named as in RESIDE and DCPT."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class PairedImageDehazeDataset(PairedImageDataset):
     """Every hazy image with its clean one: `0001_0.8_0.2.jpg` belongs to `0001.jpg` (RESIDE, Li et al., TIP 2019).
 
     Args:
-        dataroot_gt: folder of the clean images; those without a hazy one are not used.
+        dataroot_gt: folder of the clean images; those without a hazy image are not used.
         dataroot_lq: folder of the hazy images; the name up to the first `_` is the clean one's.
-        suffix: ending of the clean images; SOTS outdoor has `.png`. Without meaning in an lmdb store.
+        suffix: ending of the clean images; SOTS outdoor has `.png`. Not used with an lmdb store.
         gt_size, scale, phase, use_hflip, use_rot, io_backend, label, name: see `PairedImageDataset`.
 
     Raises:
-        ValueError: a hazy image has no clean one, or what `PairedImageDataset` refuses.
+        ValueError: a hazy image has no clean one, or an error of `PairedImageDataset`.
     """
 
     def __init__(
@@ -58,23 +58,25 @@ class PairedImageDehazeDataset(PairedImageDataset):
 
 
 def clean_of_hazy(gt: ImageSource, lq: ImageSource, suffix: str) -> list[tuple[str, str]]:
-    """Pairs `(clean name, hazy name)` in the order of the hazy ones.
+    """Pairs `(clean name, hazy name)` in the order of the hazy images.
 
-    The clean image lies in the same sub-folder, or at the top.
+    The clean image is in the same sub-folder, or at the top.
 
     Raises:
         ValueError: hazy images without a clean one; the message counts them and names the first.
     """
-    held = set(gt.names)
+    clean_names = set(gt.names)
     pairs, missing = [], []
     for name in lq.names:
         folder, slash, file = name.rpartition("/")
         clean = (without_extension(file) if suffix else file).split("_")[0] + suffix
-        found = next((candidate for candidate in (f"{folder}{slash}{clean}", clean) if candidate in held), None)
-        if found is None:
+        clean_name = next(
+            (candidate for candidate in (f"{folder}{slash}{clean}", clean) if candidate in clean_names), None
+        )
+        if clean_name is None:
             missing.append((name, clean))
         else:
-            pairs.append((found, name))
+            pairs.append((clean_name, name))
     if missing:
         name, clean = missing[0]
         raise ValueError(

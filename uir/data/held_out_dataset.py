@@ -1,4 +1,4 @@
-"""One folder of clean photographs, of which some are held out for validation."""
+"""One folder of clean photographs; some of them are used only for validation."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from uir.registry.components import DegradationSpec
 
 @DATASET_REGISTRY.register()
 class HeldOutImageDataset(DegradedImageDataset):
-    """Clean images with a degradation made on the fly: in validation and test those held out, in training the others.
+    """Clean images that are degraded during loading: validation and test use the held-out images, training the others.
 
-    Which are held out depends on the images' names and `split_seed` alone: the same in every task, run and machine.
+    The choice depends only on the images' names and `split_seed`: it is the same in every task, run and machine.
 
     Args:
-        dataroot_gt: folder of the clean images; folders within it count.
+        dataroot_gt: folder of the clean images; subfolders are included.
         degradation: the degradation or pipeline, `{type: Haze, ...}`.
-        held_out: how many images are held out.
-        split_seed: another seed holds out others.
+        held_out: number of images for validation only.
+        split_seed: another seed chooses other images.
         gt_size, scale, phase, use_hflip, use_rot, label, seed, name: as in `DegradedImageDataset`.
 
     Raises:
-        ValueError: as in `DegradedImageDataset`; `held_out` leaves no image on one side.
+        ValueError: as in `DegradedImageDataset`, or `held_out` leaves no image for one of the two uses.
     """
 
     def __init__(
@@ -49,5 +49,5 @@ class HeldOutImageDataset(DegradedImageDataset):
             raise ValueError(
                 f"held_out: got {held_out}; expected at least 1 and fewer than the {len(names)} images of {dataroot_gt}"
             )
-        drawn = set(sorted(names, key=lambda image: derive_seed(split_seed, "held_out", image))[:held_out])
-        self.images.names = [image for image in names if (image in drawn) != self.training]
+        chosen = set(sorted(names, key=lambda image: derive_seed(split_seed, "held_out", image))[:held_out])
+        self.images.names = [image for image in names if (image in chosen) != self.training]

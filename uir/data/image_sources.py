@@ -1,4 +1,4 @@
-"""Where a dataset's images come from: a folder (and all below it), or an LMDB store in BasicSR's layout."""
+"""The sources of a dataset's images: a folder with its subfolders, or an LMDB store in BasicSR's layout."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from uir.core.images import IMAGE_EXTENSIONS, UnreadableImageError, decode_image
 
 
 class ImageSource(Protocol):
-    """Named images that are read one at a time.
+    """Named images; they are read one at a time.
 
     Attributes:
         root: the folder or store, for messages.
-        names: what can be read, in an order that does not change; a name is a path relative to the root with `/`
+        names: the names of all images, in an order that does not change; a name is a path relative to the root with `/`
             between folders.
     """
 
@@ -27,14 +27,14 @@ class ImageSource(Protocol):
     names: list[str]
 
     def read(self, name: str) -> np.ndarray:
-        """The image as stored, HWC (see `uir.core.images.read_image`)."""
+        """Read the image as stored, HWC (see `uir.core.images.read_image`)."""
 
     def path(self, name: str) -> str:
-        """What a batch calls the image (`lq_path`, `gt_path`)."""
+        """The image's path in a batch (`lq_path`, `gt_path`)."""
 
 
 class FolderImages:
-    """The image files in a folder and below it, sorted."""
+    """The image files in a folder and its subfolders, sorted."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -51,9 +51,9 @@ class FolderImages:
 class LmdbImages:
     """The images of an LMDB store in BasicSR's layout: a folder `x.lmdb` with `data.mdb` and `meta_info.txt`.
 
-    Each line of `meta_info.txt` is `key.png (h,w,c) compression`. The key is the name without its extension; dots
-    within it are kept (BasicSR's reader cuts the key at the first one). The order is that of the lines, which is the
-    order of the folder that was stored: disk and store give the same batches.
+    Each line of `meta_info.txt` is `key.png (h,w,c) compression`. The key is the name without its extension; other dots
+    stay in it (BasicSR's reader cuts the key at the first dot). The order is that of the lines, which is the order of
+    the stored folder: disk and store give the same batches.
 
     Raises:
         ValueError: the name does not end in `.lmdb`, or `meta_info.txt` is missing.
@@ -81,7 +81,7 @@ class LmdbImages:
         return name
 
 
-_open_stores: dict[Path, Any] = {}  # lmdb refuses a second handle of a store within a process
+_open_stores: dict[Path, Any] = {}  # within one process, lmdb refuses to open a store twice
 
 
 def _open_store(root: Path) -> Any:
@@ -91,7 +91,7 @@ def _open_store(root: Path) -> Any:
 
 
 def load_lmdb(root: Path) -> ModuleType:
-    """The package lmdb.
+    """Import the package lmdb.
 
     Raises:
         ValueError: it is not installed; `root` is the store that needs it.
@@ -104,25 +104,25 @@ def load_lmdb(root: Path) -> ModuleType:
 
 
 def close_stores() -> None:
-    """Close every store that this process reads; the next reading opens it again."""
+    """Close every store that this process reads; the next read opens it again."""
     while _open_stores:
         _open_stores.popitem()[1].close()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=close_stores)  # a handle must not cross a fork
+    os.register_at_fork(before=close_stores)  # a forked process must not inherit an open store
 
 
 def open_images(key: str, root: str | Path, io_backend: Mapping[str, Any] | None = None) -> ImageSource:
     """The images under `root`.
 
     Args:
-        key: the option that named the root (`dataroot_gt`), for messages.
+        key: the option that contains the root (`dataroot_gt`), for messages.
         root: a folder, or a store `x.lmdb`.
         io_backend: `{type: disk}` (the default) or `{type: lmdb}`.
 
     Raises:
-        ValueError: there is no such folder, it holds no image, or the backend is unknown.
+        ValueError: there is no such folder, it contains no image, or the backend is unknown.
     """
     backend = dict(io_backend or {"type": "disk"})
     kind = backend.pop("type", None)
@@ -138,12 +138,12 @@ def open_images(key: str, root: str | Path, io_backend: Mapping[str, Any] | None
 
 
 def first_column(line: str) -> str:
-    """The name in a line of a `meta_info` file: what stands before ` (h,w,c)`, else the first word."""
+    """The name in a line of a `meta_info` file: the text before ` (h,w,c)`, else the first word."""
     match = re.match(r"(.+)\s+\(\d+,\s*\d+(,\s*\d+)?\)", line.strip())
     return match.group(1) if match else line.split()[0]
 
 
 def without_extension(name: str) -> str:
-    """An image's name without the extension, as stores use it for a key; other dots stay: `a/b.c` of `a/b.c.png`."""
+    """An image's name without the extension, as stores use it for a key; other dots stay: `a/b.c` for `a/b.c.png`."""
     stem, dot, extension = name.rpartition(".")
     return stem if dot and f".{extension.lower()}" in IMAGE_EXTENSIONS else name

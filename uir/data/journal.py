@@ -1,4 +1,4 @@
-"""What a long preparation has done so far, so that an interrupted one goes on where it stopped."""
+"""A list of the finished work of a long preparation, so that it can continue after an interruption."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from uir.data.source_files import Fingerprint, SourceFile
 
 @dataclass(frozen=True)
 class Entry:
-    """One image that is done: the name and fingerprint of its source, and its shape (h, w, c)."""
+    """A finished image: the name and fingerprint of its source, and its shape (h, w, c)."""
 
     name: str
     fingerprint: Fingerprint
@@ -22,18 +22,18 @@ class Entry:
 
 
 class Journal:
-    """A text file beside what is prepared: a line of settings, then a line for each image that is done.
+    """A text file beside the prepared data: a line of settings, then a line for each finished image.
 
-    Lines are added once the image is safely stored, so a crash at any moment costs a few images' work and never leaves
-    an image in the journal that is not there. A last line cut by a crash is dropped.
+    A line is added only after the image is safely stored. So a crash at any moment costs the work on a few images, and
+    every image in the journal exists. A last line cut by a crash is dropped.
 
     Args:
-        path: the journal's file; it is made if it is missing.
-        settings: what the preparation depends on; it cannot go on with others.
-        restart: how to begin again, for messages.
+        path: the journal's file; it is created if it is missing.
+        settings: the settings that influence the result; the preparation cannot continue with others.
+        restart: how to start again, for messages.
 
     Raises:
-        ValueError: the journal is damaged or was begun with other settings.
+        ValueError: the journal is damaged or has other settings.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any], restart: str) -> None:
@@ -61,25 +61,25 @@ class Journal:
             write_text(self.path, text[: -len(torn)])
 
     def check(self, sources: Sequence[SourceFile]) -> None:
-        """Make sure that everything in the journal came from these sources.
+        """Check that everything in the journal came from these sources.
 
         Raises:
-            ValueError: an image is gone or has changed; then this is another folder, or what is stored is out of date.
+            ValueError: an image is gone or has changed: this is another folder, or the stored data are out of date.
         """
-        held = {source.name: source for source in sources}
+        sources_by_name = {source.name: source for source in sources}
         stale = [
             name
             for name, entry in self.entries.items()
-            if name not in held or not entry.fingerprint.matches(held[name])
+            if name not in sources_by_name or not entry.fingerprint.matches(sources_by_name[name])
         ]
         if stale:
             raise ValueError(
-                f"{self.path.parent} holds {len(stale)} images that were since removed or changed, or that came from "
+                f"{self.path.parent} has {len(stale)} images that were later removed or changed, or that came from "
                 f"another folder (first: {stale[0]}); {self.restart}"
             )
 
     def add(self, entries: Iterable[Entry]) -> None:
-        """Note images that are safely stored."""
+        """Add images that are safely stored."""
         new = list(entries)
         with self.path.open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(asdict(entry)) + "\n" for entry in new))

@@ -1,4 +1,4 @@
-"""A folder of images as an LMDB store in BasicSR's layout, read by BasicSR and by `uir.data.image_sources`."""
+"""Writes a folder of images as an LMDB store in BasicSR's layout; BasicSR and `uir.data.image_sources` read it."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from uir.data.source_files import (
 )
 
 JOURNAL = "written.jsonl"
-RESTART = "write to another folder, or begin again with resume=False (--overwrite)"
-KEPT_LEVEL = -1  # the compression that meta_info.txt names for a PNG file stored as it was
+RESTART = "write to another folder, or start again with resume=False (--overwrite)"
+KEPT_LEVEL = -1  # the compression in meta_info.txt for a PNG file that was stored unchanged
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -37,29 +37,29 @@ def write_lmdb(
     map_size: int = 64 << 20,
     commit_bytes: int = 32 << 20,
 ) -> int:
-    """Write the images in `source` and below it to the store `target`: PNG bytes under the name without extension.
+    """Write the images in `source` and its subfolders to the store `target`, as PNG bytes; the key has no extension.
 
-    The store holds `data.mdb`, `lock.mdb`, `meta_info.txt` (lines `key.png (h,w,c) compression`, written last and
-    whole) and a journal. An interrupted store is continued; a finished one of the same images is left as it is, and
-    images that the folder has gained are added. Images are read as `PairedImageDataset` reads them from disk (upright),
-    a few at a time, so memory does not grow with their number.
+    The store contains `data.mdb`, `lock.mdb`, `meta_info.txt` (lines `key.png (h,w,c) compression`, written last and at
+    once) and a journal. An interrupted store is continued. A finished store of the same images is unchanged; new images
+    of the folder are added. Images are read as in `PairedImageDataset` from disk (upright), a few at a time, so the
+    memory does not grow with their number.
 
     Args:
-        source: folder of images; a key of a nested one has `/` in it.
+        source: folder of images; the key of an image in a subfolder contains `/`.
         target: a folder named `*.lmdb`.
-        compress_level: PNG compression, 0 to 9; every image is encoded anew with it, as BasicSR does. None stores the
-            bytes of PNG files as they are, which is faster to write and often smaller (`meta_info.txt` then says -1);
-            other kinds are encoded with 1. The pixels are the same in any case.
-        workers: encoding threads; None takes one for each core, eight at most.
-        resume: False deletes a store that is there and begins again.
-        map_size: bytes to begin the store's map with; it doubles as often as needed.
-        commit_bytes: how much is written in one transaction, and held in memory until then.
+        compress_level: PNG compression, 0 to 9; every image is encoded again with it, as in BasicSR. None stores the
+            bytes of PNG files unchanged, which is faster to write and often smaller (`meta_info.txt` then has -1);
+            other kinds are encoded with 1. The pixels are always the same.
+        workers: encoding threads; None for one per core, eight at most.
+        resume: False deletes an existing store and starts again.
+        map_size: first size of the store's map in bytes; it doubles when needed.
+        commit_bytes: amount of data in one transaction, which is in memory until it is written.
 
     Returns:
         The number of images in the store.
 
     Raises:
-        ValueError: two images share a key, a key cannot be stored, `target` is a store of something else, or images
+        ValueError: two images share a key, a key cannot be stored, `target` is a store of other data, or images
             cannot be read (the others are stored first; `meta_info.txt` is not written).
     """
     if target.suffix != ".lmdb":
@@ -78,19 +78,19 @@ def write_lmdb(
     if _is_finished(target) and all(item.name in journal.entries for item in sources):
         return len(sources)
 
-    close_stores()  # lmdb refuses a second handle of a store within a process
+    close_stores()  # within one process, lmdb refuses to open a store twice
     store = _GrowingStore(target, map_size)
     with closing(store):
         too_long = [item.name for item in sources if len(keys[item.name]) > store.longest_key]
         if too_long:
             raise ValueError(f"{source}: the name {too_long[0]} is too long: lmdb takes {store.longest_key} bytes")
-        done = {name for name in journal.entries if store.holds(keys[name])}
-        if len(done) < len(journal.entries):  # the store was damaged from outside: what it lists is not all there
+        stored_names = {name for name in journal.entries if store.holds(keys[name])}
+        if len(stored_names) < len(journal.entries):  # the store was damaged from outside: listed images are missing
             (target / "meta_info.txt").unlink(missing_ok=True)
-        missing = [item for item in sources if item.name not in done]
+        missing = [item for item in sources if item.name not in stored_names]
         failed = _store_images(store, journal, keys, missing, len(sources), compress_level, workers, commit_bytes)
     raise_unreadable(
-        failed, len(sources), f"The others are stored in {target}; mend or remove these and run it again: it goes on."
+        failed, len(sources), f"The others are stored in {target}; repair or remove these and run it again to continue."
     )
     lines = [_meta_line(journal.entries[item.name], compress_level) for item in sources]
     write_text(target / "meta_info.txt", "".join(line + "\n" for line in lines))
@@ -107,7 +107,7 @@ def _store_images(
     workers: int | None,
     commit_bytes: int,
 ) -> list[UnreadableImageError]:
-    """Encode and store what is missing, a transaction at a time; the errors of those that cannot be read."""
+    """Encode and store the missing images, one transaction at a time; return the errors of unreadable ones."""
     failed: list[UnreadableImageError] = []
     batch: list[tuple[bytes, bytes]] = []
     entries: list[Entry] = []
@@ -136,7 +136,7 @@ def _store_images(
                     if size >= commit_bytes:
                         commit()
                 progress.advance(task)
-        finally:  # what was encoded before an interruption is kept
+        finally:  # keep the work that was done before an interruption
             commit()
     return failed
 
@@ -224,7 +224,7 @@ def _is_finished(target: Path) -> bool:
 
 
 def _delete_store(target: Path) -> None:
-    """Delete the files of a store, the list first, so that what is left is never taken for a finished one."""
+    """Delete the files of a store, the list first, so that the rest never counts as a finished store."""
     close_stores()
     for name in ("meta_info.txt", JOURNAL, "data.mdb", "lock.mdb"):
         (target / name).unlink(missing_ok=True)

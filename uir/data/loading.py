@@ -1,4 +1,4 @@
-"""From a dataset to batches: seeded samples, damaged files skipped by name, loaders for training and evaluation."""
+"""Turns a dataset into batches: seeded samples, skipping of damaged files, loaders for training and evaluation."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ UNREADABLE = (UnreadableImageError, OSError, cv2.error)
 
 
 class SeededDataset(Dataset[dict[str, Any]]):
-    """Any dataset, uir's or not, asked by `SampleKey`: each sample depends on its key alone (see `draw_sample`).
+    """Any dataset, uir's or not, indexed by `SampleKey`: each sample depends only on its key (see `draw_sample`).
 
-    A sample that cannot be read is replaced by the next one of the dataset; the paths that failed are its `skipped`.
+    A sample that cannot be read is replaced by the next one of the dataset; its `skipped` lists the paths that failed.
 
     Args:
-        dataset: what to ask. Its `opt` and `name` are this one's too; BasicSR's models read `opt['name']`.
-        replace_unreadable: False lets the error out, as an evaluation should.
+        dataset: the dataset. Its `opt` and `name` are available here too; BasicSR's models read `opt['name']`.
+        replace_unreadable: False raises the error, as an evaluation should.
     """
 
     def __init__(self, dataset: Dataset[Any], replace_unreadable: bool = True) -> None:
@@ -54,7 +54,7 @@ class SeededDataset(Dataset[dict[str, Any]]):
         return len(self.dataset)  # type: ignore[arg-type]
 
     def __getitem__(self, key: SampleKey | int) -> dict[str, Any]:
-        """The sample of `key`; for a bare index a fixed seed is derived from it.
+        """The sample of `key`; for a plain index a fixed seed is derived from it.
 
         Raises:
             UnreadableImageError, OSError, cv2.error: the image cannot be read, nor the ten that follow it.
@@ -76,16 +76,16 @@ class SeededDataset(Dataset[dict[str, Any]]):
 def collate_samples(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """A batch: `degradation` a `RecordBatch`, `skipped` one list, the rest stacked.
 
-    Both are there in any case: a sample without a record gets an unknown one.
+    Both are always there: a sample without a record gets an unknown one.
 
     Raises:
-        ValueError: the samples hold different things, or images of different sizes.
+        ValueError: the samples have different keys, or images of different sizes.
     """
     keys = [key for key in samples[0] if key not in ("skipped", "degradation")]
     for sample in samples:
         differing = set(keys) ^ (set(sample) - {"skipped", "degradation"})
         if differing:
-            raise ValueError(f"the samples of a batch hold different things: not all of them have {sorted(differing)}")
+            raise ValueError(f"the samples of a batch have different keys: not all of them have {sorted(differing)}")
     for key in keys:
         _check_sizes(key, samples)
     batch: dict[str, Any] = default_collate([{key: sample[key] for key in keys} for sample in samples])
@@ -108,24 +108,24 @@ def build_train_loader(
     rank: int = 0,
     world_size: int = 1,
 ) -> tuple[DataLoader[dict[str, Any]], EpochBatchSampler]:
-    """A loader over one epoch and the sampler that is told which one (`set_epoch`) before each iteration.
+    """A loader over one epoch, and its sampler, which needs the epoch (`set_epoch`) before each iteration.
 
-    Batches depend on `seed`, the epoch and the dataset; not on `workers`, nor on any global random state.
+    Batches depend on `seed`, the epoch and the dataset, but not on `workers` or on a global random state.
 
     Args:
         dataset: uir's, BasicSR's or any other.
         batch_size: samples per batch and process.
         workers: loading processes; 0 loads in this one.
         seed: the run's seed.
-        ratio: places in an epoch per sample of the dataset (BasicSR's `dataset_enlarge_ratio`).
+        ratio: positions in an epoch per sample of the dataset (BasicSR's `dataset_enlarge_ratio`).
         shuffle: a new random order in each epoch.
-        pin_memory: for faster copies to a CUDA device; ignored where there is none.
-        persistent_workers: keep the processes from epoch to epoch; by default wherever there are any.
+        pin_memory: for faster copies to a CUDA device; ignored if there is none.
+        persistent_workers: keep the processes from epoch to epoch; default true if there are any.
         prefetch_factor: batches that each process loads ahead; torch's default is 2.
-        rank, world_size: which process of how many this is.
+        rank, world_size: number of this process, and number of processes.
 
     Raises:
-        ValueError: the dataset gives not even one batch.
+        ValueError: the dataset does not give a single batch.
     """
     sampler = EpochBatchSampler(dataset, batch_size, seed, ratio, shuffle, rank, world_size)
     if len(sampler) == 0:
@@ -144,7 +144,7 @@ def build_train_loader(
         worker_init_fn=_prepare_worker,
         persistent_workers=workers > 0 and persistent_workers is not False,
         prefetch_factor=prefetch_factor if workers > 0 else None,
-        generator=torch.Generator().manual_seed(derive_seed(seed, "loader")),  # else torch draws from its global one
+        generator=torch.Generator().manual_seed(derive_seed(seed, "loader")),  # else torch uses its global generator
     )
     return loader, sampler
 
@@ -152,10 +152,10 @@ def build_train_loader(
 def build_eval_loader(
     dataset: Dataset[Any], workers: int = 0, share: Sequence[int] | None = None
 ) -> DataLoader[dict[str, Any]]:
-    """The samples one by one, in order, each alike every time. A file that cannot be read stops it, with its name.
+    """The samples one by one, in order, always the same. A file that cannot be read stops it, with its name.
 
     Args:
-        share: the indices to give, where several processes share the work; default all.
+        share: the indices of this process, if several processes share the work; default all.
     """
     return DataLoader(
         SeededDataset(dataset, replace_unreadable=False),
@@ -169,16 +169,19 @@ def build_eval_loader(
 
 
 def _prepare_worker(worker: int) -> None:
-    """One thread for each worker: they share the cores already."""
+    """Use one thread for each worker, because they already share the cores."""
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    for number in (signal.SIGINT, signal.SIGTERM):  # a signal to the group is for the main process, which saves first
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # only the main process acts on a signal to the group: it saves first
         signal.signal(number, signal.SIG_IGN)
 
 
 @atexit.register
 def _end_workers() -> None:
-    """Workers are deaf to SIGTERM, by which multiprocessing ends what is left at exit: it would wait for ever."""
+    """Kill the workers: they ignore SIGTERM, with which multiprocessing would try to stop them, and wait forever."""
     for process in multiprocessing.active_children():
         if process.daemon:
             process.kill()

@@ -1,4 +1,4 @@
-"""Several datasets as one, each with the name of its task, mixed by a stated rule."""
+"""Several datasets as one, each with the name of its task, mixed by a chosen rule."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ SAMPLINGS = ("size", "uniform", "temperature")
 
 @DATASET_REGISTRY.register()
 class MultiTaskDataset(Dataset[dict[str, Any]]):
-    """Named datasets, one behind the other; an epoch mixes them by `sampling`.
+    """Named datasets, one after the other; an epoch mixes them by `sampling`.
 
-    A sample is the task's own, its record labelled with the task's name unless the task's dataset has its own `label`.
+    A sample is the task's own. Its record gets the task's name as label, unless the task's dataset has its own `label`.
 
     Args:
-        tasks: the dataset of each task under its name, `{haze: {type: DegradedImageDataset, ...}, ...}`.
-        sampling: how often a task is drawn. With n images in the task: `size` in proportion to n, `uniform` all tasks
-            alike, `temperature` in proportion to n^(1/temperature).
-        temperature: 1 is `size`, a large one nears `uniform`.
-        ratios: how many images each image of a task counts as in n, by the task's name; default 1. This is what a
-            `dataset_enlarge_ratio` for each task does elsewhere.
-        gt_size, scale, phase, use_hflip, use_rot, io_backend: handed down to each task that takes them and does not set
-            them itself.
-        name: what tables and logs call the set.
+        tasks: the dataset of each task by name, `{haze: {type: DegradedImageDataset, ...}, ...}`.
+        sampling: how often a task is sampled. With n images in the task: `size` in proportion to n, `uniform` the same
+            for all tasks, `temperature` in proportion to n^(1/temperature).
+        temperature: 1 is `size`, a large value comes close to `uniform`.
+        ratios: factor on n for each task, by the task's name; default 1. In other toolboxes a `dataset_enlarge_ratio`
+            for each task does this.
+        gt_size, scale, phase, use_hflip, use_rot, io_backend: passed to each task that has the argument and does not
+            set it itself.
+        name: the set's name in tables and logs.
 
     Raises:
-        ValueError: no task, an unknown `sampling`, a ratio of no task or not above 0, or a task that cannot be built
-            (the message names it).
+        ValueError: there is no task, `sampling` is unknown, a ratio has no task or is not above 0, or a task cannot be
+            built (the message names it).
     """
 
     def __init__(
@@ -65,14 +65,14 @@ class MultiTaskDataset(Dataset[dict[str, Any]]):
         for task, ratio in (ratios or {}).items():
             if task not in tasks or not ratio > 0:
                 raise ValueError(f"ratios.{task}: got {ratio}; expected a number above 0 for one of {', '.join(tasks)}")
-        given = {
+        common = {
             "gt_size": gt_size,
             "scale": scale,
             "use_hflip": use_hflip,
             "use_rot": use_rot,
             "io_backend": io_backend,
         }
-        shared = {"phase": phase, **{key: value for key, value in given.items() if value is not None}}
+        shared = {"phase": phase, **{key: value for key, value in common.items() if value is not None}}
         self.sampling = sampling
         self.temperature = temperature
         self.name = name
@@ -92,7 +92,7 @@ class MultiTaskDataset(Dataset[dict[str, Any]]):
         return self.sample(index, derive_seed(0, index))
 
     def sample(self, index: int, seed: int) -> dict[str, Any]:
-        """The sample `index`, counted through all tasks in their order."""
+        """The sample `index`, counted through all tasks in order."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"index {index} is outside a dataset of {len(self)}")
         index %= len(self)
@@ -104,7 +104,7 @@ class MultiTaskDataset(Dataset[dict[str, Any]]):
         return item
 
     def shares(self) -> dict[str, float]:
-        """How large a part of an epoch each task is; they sum to 1."""
+        """The fraction of an epoch for each task; they sum to 1."""
         exponent = {"size": 1.0, "uniform": 0.0, "temperature": 1.0 / self.temperature}[self.sampling]
         weights = [(size * ratio) ** exponent for size, ratio in zip(self._sizes, self._ratios, strict=True)]
         return {task: weight / sum(weights) for task, weight in zip(self._tasks, weights, strict=True)}
@@ -112,12 +112,12 @@ class MultiTaskDataset(Dataset[dict[str, Any]]):
     def epoch_order(self, generator: torch.Generator, length: int) -> Tensor:
         """The indices of one epoch, int64 [length].
 
-        Each task has its share of the places to within one, and that one by chance, so that shares are exact in the
-        mean. No image of a task comes again before all of that task have come.
+        Each task gets its fraction of the positions, rounded up or down at random, so that the fractions are exact on
+        average. No image of a task is repeated before all images of that task have been used.
         """
         bounds = torch.tensor([0.0, *accumulate(self.shares().values())], dtype=torch.float64) * length
         start = torch.rand(1, generator=generator, dtype=torch.float64)
-        # rounded, lest a bound that is a whole number but for the last bit falls to the wrong side
+        # rounded, so that a bound that should be a whole number does not fall to the wrong side by its last bit
         places = (bounds.mul(1e6).round().div(1e6) + start).floor().long()
         places[-1] = length
         counts = places.diff().tolist()
@@ -145,7 +145,7 @@ def _build_task(task: str, spec: Mapping[str, Any], shared: Mapping[str, Any]) -
         raise ValueError(f"tasks.{task}: {error}") from error
     if getattr(dataset, "on_device", False):
         raise ValueError(
-            f"tasks.{task}: degrade_on 'device' needs a training set of its own, whose batches are of one task; write "
+            f"tasks.{task}: degrade_on 'device' needs a training set for it alone, with batches of one task; write "
             "`worker`, or make one DegradedImageDataset whose degradation is a `Task`"
         )
     if len(dataset) == 0:

@@ -1,4 +1,4 @@
-"""A pool of training samples, so that a batch mixes degradations drawn long apart (the queue of Real-ESRGAN)."""
+"""A pool of training samples, so that a batch mixes degradations from different times (the queue of Real-ESRGAN)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from uir.degradations.record import DegradationRecord, RecordBatch
 
 
 class PairPool:
-    """Exchanges each batch with random samples of a pool, whole samples: images, paths and records together.
+    """Exchanges each batch with random samples of a pool; images, paths and records of a sample stay together.
 
-    Until the pool is full it gives batches back as they came. Its draws depend on (seed, number of the exchange) alone.
+    Until the pool is full, batches are returned unchanged. Its random values depend only on (seed, number of exchange).
 
     Args:
-        size: samples it holds.
+        size: number of samples in the pool.
         seed: the run's seed.
 
     Raises:
@@ -32,7 +32,7 @@ class PairPool:
         self.held: dict[str, Any] | None = None
 
     def exchange(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """Put a batch in and take as many samples out."""
+        """Put a batch in and take the same number of samples out."""
         incoming = {key: value for key, value in batch.items() if key != "skipped"}
         count = _length(incoming)
         filled = 0 if self.held is None else _length(self.held)
@@ -43,20 +43,20 @@ class PairPool:
             raise ValueError(f"pair_pool: {self.size} samples are fewer than a batch of {count}; enlarge the pool")
         self.exchanges += 1
         slots = torch.randperm(filled, generator=torch_generator(self.seed, "pair_pool", self.exchanges))[:count]
-        taken = {key: _select(self.held[key], slots) for key in incoming}
+        outgoing = {key: _select(self.held[key], slots) for key in incoming}
         self.held = {key: _replace(self.held[key], slots, incoming[key]) for key in incoming}
-        return {**taken, "skipped": batch.get("skipped", [])}
+        return {**outgoing, "skipped": batch.get("skipped", [])}
 
     def state_dict(self) -> dict[str, Any]:
         """The pool as plain data."""
-        held = {
+        contents = {
             key: [record.to_dict() for record in value] if isinstance(value, RecordBatch) else value
             for key, value in (self.held or {}).items()
         }
-        return {"exchanges": self.exchanges, "held": held, "filled": self.held is not None}
+        return {"exchanges": self.exchanges, "held": contents, "filled": self.held is not None}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Put back what `state_dict` gave."""
+        """Restore the result of `state_dict`."""
         self.exchanges = state["exchanges"]
         self.held = None
         if state["filled"]:

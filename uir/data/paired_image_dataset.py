@@ -25,18 +25,18 @@ logger = logging.getLogger("uir")
 
 @DATASET_REGISTRY.register()
 class PairedImageDataset(Dataset[dict[str, Any]]):
-    """Pairs of image files, found by name in two folders or listed in a `meta_info_file`; BasicSR's keys.
+    """Pairs of image files, matched by name in two folders or listed in a `meta_info_file`; BasicSR's keys.
 
-    A sample holds `lq` and `gt` (float32 RGB in [0, 1], CHW), `lq_path`, `gt_path` and `degradation` (a record whose
-    steps are unknown). In training both are cropped to the same random square and flipped alike; otherwise they are
-    whole, and up to `scale - 1` surplus rows and columns of `gt` are cut off at the bottom and right, as in BasicSR.
+    A sample contains `lq` and `gt` (float32 RGB in [0, 1], CHW), `lq_path`, `gt_path` and `degradation` (a record with
+    unknown steps). In training both images get the same random crop and the same flips. Otherwise they are whole, and
+    up to `scale - 1` surplus rows and columns of `gt` are cut off at the bottom and right, as in BasicSR.
 
     Args:
-        dataroot_gt: folder of the clean images; folders within it count. With lmdb a store `x.lmdb`.
+        dataroot_gt: folder of the clean images; subfolders are included. With lmdb a store `x.lmdb`.
         dataroot_lq: folder of the degraded images, with the same names (see `filename_tmpl`) in the same sub-folders;
             extensions may differ.
-        gt_size: side of the training patch in pixels of `gt`, a multiple of `scale`; None takes whole images.
-        scale: size of `gt` over size of `lq`.
+        gt_size: side of the training patch in pixels of `gt`, a multiple of `scale`; None for whole images.
+        scale: size of `gt` divided by size of `lq`.
         phase: `train`, `val` or `test`.
         use_hflip: flip left-right with probability 1/2 (training).
         use_rot: flip up-down and transpose, each with probability 1/2 (training).
@@ -45,8 +45,8 @@ class PairedImageDataset(Dataset[dict[str, Any]]):
         io_backend: `{type: disk}` or `{type: lmdb}`.
         color: `y` gives the luma of BT.601 (one channel, 16/255 to 235/255) instead of RGB.
         mean, std: per channel; samples are then (image - mean) / std.
-        label: the name of the degradation, kept in the record.
-        name: what tables and logs call the set.
+        label: the name of the degradation, stored in the record.
+        name: the set's name in tables and logs.
 
     Raises:
         ValueError: a folder is missing or empty, an image has no partner, an argument does not fit, or the first pair
@@ -86,7 +86,7 @@ class PairedImageDataset(Dataset[dict[str, Any]]):
         self.gt_images = open_images("dataroot_gt", dataroot_gt, io_backend)
         self.lq_images = open_images("dataroot_lq", dataroot_lq, io_backend)
         self.pairs = self._find_pairs(filename_tmpl, meta_info_file)
-        self.sample(0, seed=0)  # what is wrong with all pairs shows before training
+        self.sample(0, seed=0)  # so that mistakes common to all pairs show before training
 
     def _find_pairs(self, filename_tmpl: str, meta_info_file: str | None) -> list[tuple[str, str]]:
         """Names `(gt, lq)` of the pairs, in order."""
@@ -106,7 +106,7 @@ class PairedImageDataset(Dataset[dict[str, Any]]):
         return self.sample(index, derive_seed(0, index))
 
     def sample(self, index: int, seed: int) -> dict[str, Any]:
-        """The pair `index`, cropped and flipped as `seed` says.
+        """The pair `index`, cropped and flipped according to `seed`.
 
         Raises:
             UnreadableImageError: one of the files is damaged.

@@ -1,4 +1,4 @@
-"""Which degraded image belongs to which clean one. Names only: no file is opened here."""
+"""Matches degraded images with clean ones, by name only; no file is opened here."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from uir.data.image_sources import ImageSource, first_column, without_extension
 def pair_names(
     gt: ImageSource, lq: ImageSource, filename_tmpl: str = "{}", listed: Sequence[str] | None = None
 ) -> list[tuple[str, str]]:
-    """Pairs `(gt name, lq name)`, sorted by the former.
+    """Pairs `(gt name, lq name)`, sorted by the gt name.
 
-    The degraded image of `folder/stem.ext` is `folder/filename_tmpl.format(stem)` with any extension, the same one
-    where there are several.
+    The degraded image of `folder/stem.ext` is `folder/filename_tmpl.format(stem)` with any extension; the same
+    extension if there are several.
 
     Args:
         gt: the clean images.
         lq: the degraded images.
-        filename_tmpl: how a degraded file's stem is made from the clean one's; `{}x4` for `0001.png` and `0001x4.png`.
+        filename_tmpl: form of a degraded file's stem from the clean one's; `{}x4` for `0001.png` and `0001x4.png`.
         listed: the clean names of a `meta_info_file`: only these are paired, in this order, and other files need no
-            partner. The degraded image may then also lie at the top of its folder, as BasicSR expects it.
+            partner. The degraded image may then also be at the top of its folder, as BasicSR expects it.
 
     Raises:
         ValueError: a template without `{}`, a name without a partner, or one with several possible partners.
@@ -35,14 +35,14 @@ def pair_names(
     pairs, missing = [], []
     for name in gt.names if listed is None else listed:
         folder, slash, file = name.rpartition("/")
-        wanted = filename_tmpl.format(without_extension(file))
-        candidates = by_stem.get(f"{folder}{slash}{wanted}", [])
+        lq_stem = filename_tmpl.format(without_extension(file))
+        candidates = by_stem.get(f"{folder}{slash}{lq_stem}", [])
         if not candidates and listed is not None:
-            candidates = by_stem.get(wanted, [])
+            candidates = by_stem.get(lq_stem, [])
         if candidates:
             pairs.append((name, _choose(name, candidates, lq.root)))
         else:
-            missing.append(f"{folder}{slash}{wanted}")
+            missing.append(f"{folder}{slash}{lq_stem}")
     if missing:
         raise ValueError(
             f"dataroot_lq: {lq.root} lacks the partners of {len(missing)} of the images of dataroot_gt {gt.root}"
@@ -63,7 +63,7 @@ def read_meta_info(path: str | Path, gt: ImageSource) -> list[str]:
     """The clean names in a `meta_info_file`: one per line, the first column, the rest of the line is ignored.
 
     Raises:
-        ValueError: the file is missing or empty, or it names an image that `gt` does not hold.
+        ValueError: the file is missing or empty, or it names an image that `gt` does not have.
     """
     names = [first_column(line) for line in _lines(path)]
     _check_held(path, names, "dataroot_gt", gt)
@@ -74,7 +74,7 @@ def read_pair_list(path: str | Path, gt: ImageSource, lq: ImageSource) -> list[t
     """The pairs in a `meta_info_file`: on each line the clean image's name, then the degraded one's.
 
     Raises:
-        ValueError: the file is missing or empty, a line holds fewer than two names, or an image is not held.
+        ValueError: the file is missing or empty, a line has fewer than two names, or an image does not exist.
     """
     rows = [line.split() for line in _lines(path)]
     for row in rows:
@@ -96,8 +96,8 @@ def _lines(path: str | Path) -> list[str]:
 
 
 def _check_held(path: str | Path, names: Sequence[str], key: str, images: ImageSource) -> None:
-    held = set(images.names)
-    missing = [name for name in names if name not in held]
+    available = set(images.names)
+    missing = [name for name in names if name not in available]
     if missing:
         raise ValueError(
             f"meta_info_file: {path} names {len(missing)} images that {key} {images.root} lacks{_first(missing)}"
@@ -118,7 +118,7 @@ def _choose(name: str, candidates: list[str], root: Path) -> str:
         return candidates[0]
     same = [candidate for candidate in candidates if PurePosixPath(candidate).suffix == PurePosixPath(name).suffix]
     if len(same) != 1:
-        raise ValueError(f"dataroot_lq: {root} holds several partners of {name}: {', '.join(candidates)}; keep one")
+        raise ValueError(f"dataroot_lq: {root} has several partners of {name}: {', '.join(candidates)}; keep one")
     return same[0]
 
 

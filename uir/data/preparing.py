@@ -1,4 +1,4 @@
-"""Before training: large photographs cut into sub-images, and the list of a folder's images with their sizes."""
+"""Preparation before training: cut large photographs into sub-images, and list a folder's images with their sizes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from uir.data.source_files import (
 
 JOURNAL = "written.jsonl"
 RESTART = "write to another folder, or delete this one"
-SCALE_SUFFIX = re.compile(r"(?<=\d)x[2348]$")  # of DIV2K's and Flickr2K's small images: 0001x4.png
+SCALE_SUFFIX = re.compile(r"(?<=\d)x[2348]$")  # in names of DIV2K's and Flickr2K's small images: 0001x4.png
 
 
 def extract_subimages(
@@ -40,37 +40,37 @@ def extract_subimages(
     workers: int | None = None,
     drop_scale: bool = True,
 ) -> int:
-    """Cut the images in `source` and below it into overlapping squares, written as `stem_s001.png`, `stem_s002.png`, …
+    """Cut the images in `source` and its subfolders into overlapping squares `stem_s001.png`, `stem_s002.png`, …
 
-    Windows slide by `step` from the top left corner, row by row. Where more than `thresh_size` pixels remain at the
-    right or the bottom, one more window lies at that border. Depth and channels are kept; folders are kept. An
-    interrupted run goes on where it stopped: `target` keeps a journal, and each file is written whole or not at all.
+    Windows move by `step` from the top left corner, row by row. If more than `thresh_size` pixels remain at the right
+    or the bottom, one more window is at that border. Depth, channels and subfolders are kept. An interrupted run is
+    continued: `target` has a journal, and each file is written completely or not at all.
 
     For a paired set of scale s run it twice: on the small images with `crop_size / s`, `step / s`, `thresh_size / s`.
 
     Args:
         source: folder of images.
-        target: folder to write to: a new one, or one that this function began with the same arguments.
+        target: folder to write to: a new one, or one from an earlier call with the same arguments.
         crop_size: side of the squares, in pixels.
-        step: distance of neighbouring windows, in pixels.
-        thresh_size: how many pixels at the border may be left out.
+        step: distance between neighbouring windows, in pixels.
+        thresh_size: number of pixels at the border that may be left out.
         compression_level: PNG compression, 0 to 9.
-        workers: threads; None takes one for each core, eight at most.
-        drop_scale: leave out the `x2`, `x3`, `x4` or `x8` that follows a digit at a stem's end, as BasicSR does for
-            DIV2K: the pieces of `0001x4.png` then have the names of those of `0001.png`.
+        workers: threads; None for one per core, eight at most.
+        drop_scale: remove `x2`, `x3`, `x4` or `x8` after a digit at a stem's end, as BasicSR does for DIV2K: the pieces
+            of `0001x4.png` then have the same names as those of `0001.png`.
 
     Returns:
-        The number of sub-images that `target` holds, earlier ones included.
+        The number of sub-images in `target`, earlier ones included.
 
     Raises:
-        ValueError: an argument is out of range, two images would give the same names, `target` holds something else,
+        ValueError: an argument is out of range, two images would give the same names, `target` has other content,
             or images cannot be read or are smaller than `crop_size` (the others are cut first).
     """
     windows = Windows(crop_size, step, thresh_size)
     check_level(compression_level, "compression_level")
     source, target = source.expanduser(), target.expanduser()
     if source.resolve() in (target.resolve(), *target.resolve().parents):
-        raise ValueError(f"{target}: lies in the source {source}; a second run would cut the pieces; write elsewhere")
+        raise ValueError(f"{target}: is inside the source {source}; a second run would cut the pieces; write elsewhere")
     sources = list_sources(source)
     stems = {name: target / stem for name, stem in _stems(sources, drop_scale).items()}
     journal = _open_journal(target, {"kind": "subimages", **asdict(windows), "drop_scale": drop_scale})
@@ -94,14 +94,14 @@ def extract_subimages(
                 failed.append(error)
             progress.advance(task)
     raise_unreadable(
-        failed, len(sources), f"The others are cut into {target}; mend or remove these and run it again: it goes on."
+        failed, len(sources), f"The others are cut into {target}; repair or remove these and run it again to continue."
     )
     return sum(len(windows.corners(journal.entries[item.name].shape)) for item in sources)
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Where the squares lie in an image; see `extract_subimages`."""
+    """The positions of the squares in an image; see `extract_subimages`."""
 
     crop_size: int
     step: int
@@ -117,27 +117,27 @@ class Windows:
         return [(top, left) for top in self.starts(shape[0]) for left in self.starts(shape[1])]
 
     def starts(self, length: int) -> list[int]:
-        """Where they begin along a side of `length` pixels, at least `crop_size`."""
+        """Their start positions along a side of `length` pixels, at least `crop_size`."""
         starts = list(range(0, length - self.crop_size + 1, self.step))
         last = length - self.crop_size
         return [*starts, last] if last - starts[-1] > self.thresh_size else starts
 
 
 def write_meta_info(source: Path, target_file: Path, *, workers: int | None = None) -> int:
-    """List the images in `source` and below it: lines `name.png (h,w,c)`, sorted, as a `meta_info_file` has them.
+    """List the images in `source` and its subfolders: lines `name.png (h,w,c)`, sorted, as in a `meta_info_file`.
 
-    Every image is decoded, which also shows that none is damaged; the sizes are those a dataset will see (upright).
+    Every image is decoded, which also finds damaged ones; the sizes are those that a dataset will see (upright).
 
     Args:
         source: folder of images.
-        target_file: the text file to write, whole or not at all; folders are made.
-        workers: threads; None takes one for each core, eight at most.
+        target_file: the text file, written completely or not at all; missing folders are created.
+        workers: threads; None for one per core, eight at most.
 
     Returns:
         The number of images listed.
 
     Raises:
-        ValueError: no image, or images that cannot be read; then nothing is written.
+        ValueError: there is no image, or images cannot be read; then nothing is written.
     """
     if target_file.suffix.lower() in IMAGE_EXTENSIONS or target_file.is_dir():
         raise ValueError(f"{target_file}: expected the name of a text file")
@@ -151,7 +151,7 @@ def write_meta_info(source: Path, target_file: Path, *, workers: int | None = No
             except UnreadableImageError as error:
                 failed.append(error)
             progress.advance(task)
-    raise_unreadable(failed, len(sources), f"{target_file} is not written; mend or remove these and run it again.")
+    raise_unreadable(failed, len(sources), f"{target_file} is not written; repair or remove these and run it again.")
     write_text(target_file.expanduser(), "".join(lines))
     return len(lines)
 
@@ -175,7 +175,7 @@ def _shape(source: SourceFile) -> tuple[int, ...]:
 
 
 def _stems(sources: Sequence[SourceFile], drop_scale: bool) -> dict[str, str]:
-    """What the names of a source's pieces begin with, by its name."""
+    """The start of the piece names of each source, by the source's name."""
     owners: dict[str, SourceFile] = {}
     for item in sources:
         stem = without_extension(item.name)
@@ -200,7 +200,7 @@ def _open_journal(target: Path, settings: dict[str, object]) -> Journal:
 
 def _write_whole(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")  # the same name each time: the next run replaces a crash's rest
+    temporary = path.with_name(f".{path.name}.part")  # always the same name: the next run overwrites what a crash left
     temporary.write_bytes(content)
     os.replace(temporary, path)
 

@@ -1,4 +1,4 @@
-"""Which samples make which batch of an epoch."""
+"""The choice of samples for each batch of an epoch."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from uir.core.seeds import derive_seed, torch_generator
 
 
 class SampleKey(NamedTuple):
-    """What to ask a dataset for: the sample's index, and the seed of all its randomness."""
+    """The request to a dataset: the sample's index, and the seed for all its random values."""
 
-    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody asks of a key
+    index: int  # type: ignore[assignment]  # hides tuple.index, which is not needed here
     seed: int
 
 
 class EpochBatchSampler(Sampler[list[SampleKey]]):
     """The batches of one epoch, as lists of `SampleKey`.
 
-    An epoch is a row of places; batch after batch takes the next ones, and within a batch the processes of a
-    distributed run take turns: two of them together see what one sees with the doubled batch. A sample's seed depends
-    on (seed, epoch, place, index), on nothing else, so a run resumed in mid-epoch sees what it would have seen.
+    An epoch is a sequence of positions; each batch takes the next ones, and within a batch the processes of a
+    distributed run take turns: two processes together see what one process sees with a batch twice as large. A sample's
+    seed depends only on (seed, epoch, position, index), so a run resumed in the middle of an epoch sees the same
+    samples.
 
     Args:
         dataset: anything with a length; if it has `epoch_order(generator, length)`, that decides the order.
         batch_size: samples per batch and process.
         seed: the run's seed.
-        ratio: places in an epoch per sample of the dataset (BasicSR's `dataset_enlarge_ratio`).
-        shuffle: a new random order in each epoch; else the samples come as they stand in the dataset.
-        rank: which process this is.
-        world_size: how many there are.
-        drop_last: leave out the incomplete batch at the epoch's end; otherwise it is filled up only so far that each
-            process has as many samples.
+        ratio: positions in an epoch per sample of the dataset (BasicSR's `dataset_enlarge_ratio`).
+        shuffle: a new random order in each epoch; else the order of the dataset.
+        rank: number of this process.
+        world_size: number of processes.
+        drop_last: leave out the incomplete batch at the end of the epoch; otherwise samples are added until each
+            process has the same number.
 
     Raises:
         ValueError: a number out of range.
@@ -70,12 +71,12 @@ class EpochBatchSampler(Sampler[list[SampleKey]]):
         self.skip_batches = 0
 
     def set_epoch(self, epoch: int, skip_batches: int = 0) -> None:
-        """The next iteration gives `epoch`, less its first `skip_batches` batches (which were seen before a resume)."""
+        """The next iteration gives `epoch` without its first `skip_batches` batches (those seen before a resume)."""
         self.epoch = epoch
         self.skip_batches = skip_batches
 
     def __len__(self) -> int:
-        """Batches in a whole epoch, whatever is skipped."""
+        """Number of batches in a whole epoch, skipped ones included."""
         return self._batches
 
     def __iter__(self) -> Iterator[list[SampleKey]]:

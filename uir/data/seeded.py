@@ -1,4 +1,4 @@
-"""One sample from one seed, whoever wrote the dataset."""
+"""One sample from one seed, for any kind of dataset."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from torch.utils.data import Dataset, Subset
 
 
 def draw_sample(dataset: Dataset[Any], index: int, seed: int) -> dict[str, Any]:
-    """The sample `index` of `dataset`, all of its randomness keyed by `seed`; alike in every process.
+    """The sample `index` of `dataset`, with all of its random values from `seed`; the same in every process.
 
-    A dataset of uir's contract has a method `sample(index, seed)`. Any other one is asked by `dataset[index]` while the
-    global generators are seeded (see `seeded_globals`).
+    A dataset written for uir has a method `sample(index, seed)`. Any other is read by `dataset[index]` while the global
+    generators are seeded (see `seeded_globals`).
     """
     if isinstance(dataset, Subset):
         return draw_sample(dataset.dataset, int(dataset.indices[index]), seed)
@@ -31,7 +31,7 @@ def draw_sample(dataset: Dataset[Any], index: int, seed: int) -> dict[str, Any]:
 
 @contextmanager
 def seeded_globals(seed: int) -> Iterator[None]:
-    """Seeds the global generators of Python, numpy and torch (CPU) for a block, then gives them their states back."""
+    """Seed the global generators of Python, numpy and torch (CPU) for a block, then restore their states."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
     try:
         random.seed(seed)
@@ -46,7 +46,7 @@ def seeded_globals(seed: int) -> Iterator[None]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """One torch thread, as in a loader's worker: sums over an image may differ in the last bit with more of them."""
+    """Use one torch thread, as in a loader's worker: with more, sums over an image may differ in the last bit."""
     threads = torch.get_num_threads()
     if threads == 1:
         yield

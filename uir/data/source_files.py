@@ -1,4 +1,4 @@
-"""The images that a preparation works through: read a few ahead by threads, encoded as PNG, the bad ones named."""
+"""The images for a preparation: threads read a few ahead and encode them as PNG; unreadable ones are reported."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from uir.core.images import IMAGE_EXTENSIONS, UnreadableImageError, list_images
 T = TypeVar("T")
 R = TypeVar("R")
 
-SHOWN = 10  # how many unreadable images a message names
+SHOWN = 10  # number of unreadable images that a message names
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """An image file: `name` is its path below the folder it was found in, with `/`."""
+    """An image file: `name` is its path relative to the searched folder, with `/`."""
 
     name: str
     path: Path
@@ -43,7 +43,7 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """Which file was read: its size in bytes, its time of change in ns, and the CRC-32 of its content."""
+    """Identifies a file that was read: its size in bytes, its time of change in ns, and the CRC-32 of its content."""
 
     size: int
     mtime_ns: int
@@ -55,7 +55,7 @@ class Fingerprint:
         return cls(len(content), source.path.stat().st_mtime_ns, zlib.crc32(content))
 
     def matches(self, source: SourceFile) -> bool:
-        """Whether the file still is what was read; its content is looked at only where the time differs (a copy)."""
+        """Whether the file is unchanged; its content is compared only if the time differs (a copy)."""
         stat = source.path.stat()
         if stat.st_size != self.size:
             return False
@@ -63,29 +63,29 @@ class Fingerprint:
 
 
 def list_sources(folder: Path) -> list[SourceFile]:
-    """The images of a folder and all below it, sorted by name.
+    """The images of a folder and its subfolders, sorted by name.
 
     Raises:
         ValueError: there is no such folder, or no image in it.
     """
     root = folder.expanduser()
-    found = [SourceFile(path.relative_to(root).as_posix(), path) for path in list_images(root)]
-    if not found:
+    sources = [SourceFile(path.relative_to(root).as_posix(), path) for path in list_images(root)]
+    if not sources:
         raise ValueError(f"{folder}: no image in it or below it; known kinds: {', '.join(sorted(IMAGE_EXTENSIONS))}")
-    return found
+    return sources
 
 
 def map_ahead(
     work: Callable[[T], R], items: Iterable[T], workers: int | None
 ) -> Generator[tuple[T, Future[R]], None, None]:
-    """`work` done on every item by threads, in order, at most `2 * workers` items ahead: memory stays bounded.
+    """`work` done on every item by threads, in order, at most `2 * workers` items ahead: this limits the memory.
 
-    Threads are enough for images, for OpenCV lets others run while it decodes and encodes.
+    Threads are enough for images, because OpenCV lets others run while it decodes and encodes.
 
     Args:
-        work: what to do; its result or error is in the future.
-        items: what to do it on.
-        workers: number of threads; None takes one for each core this process may use, but eight at most.
+        work: the function; its result or error is in the future.
+        items: its arguments.
+        workers: number of threads; None for one per core that this process may use, but eight at most.
     """
     count = min(_cores(), 8) if workers is None else workers
     if count < 1:
@@ -104,41 +104,41 @@ def map_ahead(
 
 
 def encode_png(image: np.ndarray, level: int, name: str) -> bytes:
-    """An RGB image HWC, uint8 or uint16 with 1, 3 or 4 channels, as the bytes of a PNG file.
+    """Encode an RGB image HWC, uint8 or uint16 with 1, 3 or 4 channels, as the bytes of a PNG file.
 
     Args:
-        image: as `uir.core.images.read_image` gives it.
+        image: as from `uir.core.images.read_image`.
         level: compression from 0 (none) to 9 (most); the pixels are the same.
-        name: what to call it in messages.
+        name: the name for messages.
 
     Raises:
-        UnreadableImageError: its pixels are floats, which PNG cannot hold.
+        UnreadableImageError: its pixels are floats, which PNG cannot store.
     """
     if image.dtype not in (np.uint8, np.uint16):
-        raise UnreadableImageError(name, f"has pixels of type {image.dtype}; a PNG holds 8 or 16 bits per channel")
+        raise UnreadableImageError(name, f"has pixels of type {image.dtype}; a PNG stores 8 or 16 bits per channel")
     swap = {3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}.get(image.shape[2])
     pixels = np.ascontiguousarray(image)
-    done, encoded = cv2.imencode(
+    is_encoded, encoded = cv2.imencode(
         ".png", pixels if swap is None else cv2.cvtColor(pixels, swap), [cv2.IMWRITE_PNG_COMPRESSION, level]
     )
-    if not done:
+    if not is_encoded:
         raise UnreadableImageError(name, f"could not be encoded as PNG (shape {image.shape})")
     return encoded.tobytes()
 
 
 def check_level(level: int, key: str) -> None:
-    """Raise a ValueError unless `level` is a PNG compression level; `key` is what it was called."""
+    """Raise a ValueError unless `level` is a PNG compression level; `key` is the option's name for messages."""
     if not 0 <= level <= 9:
         raise ValueError(f"{key}: got {level}; expected 0 (fast, large) to 9 (slow, small)")
 
 
 def raise_unreadable(failed: Sequence[UnreadableImageError], total: int, rest: str) -> None:
-    """Raise one error that names the images that could not be used, if there are any.
+    """Raise one error that names the unusable images, if there are any.
 
     Args:
-        failed: what went wrong, in order.
-        total: how many images there were.
-        rest: what became of the others, and how to go on.
+        failed: the errors, in order.
+        total: number of images.
+        rest: a sentence about the others, and how to continue.
     """
     if failed:
         shown = "; ".join(str(error) for error in failed[:SHOWN])

@@ -1,4 +1,4 @@
-"""The endless stream of training batches, which knows where it is."""
+"""The endless stream of training batches, which knows its position."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ logger = logging.getLogger("uir")
 class BatchStream:
     """Batches, epoch after epoch.
 
-    At the end of an epoch it names the files that could not be read.
+    At the end of an epoch it reports the files that could not be read.
 
     Args:
-        loader, sampler: of the training set.
-        pool: mixes each batch with earlier samples, if given.
-        device: where the dataset's `finish_batch(batch, device)`, if it has one, does before the pool what is better
-            done to a whole batch than to each sample.
+        loader, sampler: the loader and the sampler of the training set.
+        pool: mixes each batch with earlier samples; None for no mixing.
+        device: if the dataset has `finish_batch(batch, device)`, it is called with this device before the pool, for
+            work that is better done on a whole batch than on each sample.
         beside: further streams by name; their batches come with each batch of this one, under their names.
     """
 
@@ -63,12 +63,12 @@ class BatchStream:
         return self.pool.exchange(batch) if self.pool is not None else batch
 
     def state_dict(self) -> dict[str, Any]:
-        """Where to go on from."""
+        """The position to continue from."""
         state = {"epoch": self.epoch, "batch": self.batch, "pool": self.pool.state_dict() if self.pool else None}
         return {**state, "beside": {name: stream.state_dict() for name, stream in self.beside.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there.
+        """Continue from a saved position.
 
         Raises:
             ValueError: the state does not know a stream beside.
@@ -90,7 +90,7 @@ class BatchStream:
         self._batches = None
 
     def report_skipped(self) -> None:
-        """Name the files that could not be read since the last report."""
+        """Report the files that could not be read since the last report."""
         for stream in self.beside.values():
             stream.report_skipped()
         skipped = [path for share in gathered(self._skipped) for path in share]

@@ -12,19 +12,19 @@ from uir.registry import DATASET_REGISTRY
 
 @DATASET_REGISTRY.register()
 class PairedImageTxtlistDataset(PairedImageDataset):
-    """Pairs listed in a text file, `gt/gt_1.png blur/blur_1.png` on a line, as RealBlur's are (Rim et al., ECCV 2020).
+    """Pairs listed in a text file, `gt/gt_1.png blur/blur_1.png` on each line, as in RealBlur (Rim et al., ECCV 2020).
 
-    DCPT's code has a class of this name. What it reads is documented nowhere; the keys here are BasicSR's.
+    DCPT's code has a class of this name. Its option keys are not documented; the keys here are BasicSR's.
 
     Args:
-        dataroot_gt: folder that the clean names of the list start from.
-        dataroot_lq: folder that the degraded names start from; may be the same one.
-        meta_info_file: the list. On each line the clean image, white space, the degraded image; what follows is
-            ignored. An image may stand on several lines.
+        dataroot_gt: folder where the clean names of the list start.
+        dataroot_lq: folder where the degraded names start; it may be the same one.
+        meta_info_file: the list. Each line has the clean image, white space, the degraded image; the rest is ignored.
+            An image may be on several lines.
         gt_size, scale, phase, use_hflip, use_rot, label, name: see `PairedImageDataset`.
 
     Raises:
-        ValueError: the list is missing or names an image that is not there, or what `PairedImageDataset` refuses.
+        ValueError: the list is missing or names an image that does not exist, or an error of `PairedImageDataset`.
     """
 
     def __init__(

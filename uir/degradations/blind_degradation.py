@@ -1,4 +1,4 @@
-"""Recipes of blind super-resolution: BSRGAN, Real-ESRGAN, DASR's three levels, and those that keep the size."""
+"""Recipes of blind super-resolution: BSRGAN, Real-ESRGAN, DASR's three levels, and recipes that keep the size."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def random_resize(
     by: float = 1,
     legacy: bool = False,
 ) -> Spec:
-    """Up, down or neither with these weights, within [low, high], by a random method; relative to `of` over `by`."""
+    """Resize up, down or not at all with these weights, within [low, high], by a random method (see `Resize`)."""
     return {
         "type": "Resize",
         "up": [1 / by, high / by],
@@ -43,7 +43,7 @@ def back_to(scale: int) -> Spec:
 
 
 def gaussian_or_poisson(sigma: list[float], poisson: list[float]) -> Spec:
-    """White or photon noise, equally likely, grey in two of five."""
+    """White or photon noise, equally likely; grey with probability 0.4."""
     return one_of(
         (0.5, {"type": "GaussianNoise", "sigma": sigma, "grey_probability": GREY}),
         (0.5, {"type": "PoissonNoise", "scale": poisson, "grey_probability": GREY}),
@@ -65,14 +65,14 @@ def mixed_blur(sigma: list[float], sinc: float) -> Spec:
 
 
 def jpeg_of(codec: str, quality: list[int], legacy: bool) -> Spec:
-    """The codec, or its differentiable stand-in, with its published tables where `legacy`."""
+    """The codec, or its differentiable replacement, with its published tables if `legacy`."""
     if legacy:
         return {"type": "DiffJPEG", "quality": quality, "legacy": True}
     return {"type": codec, "quality": quality}
 
 
 def final_low_pass(scale: int, quality: list[int], codec: str, legacy: bool, sinc: float = 0.8) -> Spec:
-    """Back to size with a sinc, then JPEG, or the other way round, equally likely (Real-ESRGAN, section 3.3)."""
+    """Resize back with a sinc and then JPEG, or in the other order, equally likely (Real-ESRGAN, section 3.3)."""
     low_pass = {"type": "SincFilter", "omega": [math.pi / 3, math.pi], "kernel_size": ODD_SIDES}
     resized = sequence(back_to(scale), maybe(sinc, low_pass))
     compressed = jpeg_of(codec, quality, legacy)
@@ -93,14 +93,14 @@ def check_codec(owner: str, codec: str) -> str:
 class realesrgan(Preset):  # noqa: N801
     """Real-ESRGAN's second-order degradation: twice blur, resize, noise, JPEG, and a sinc (Wang et al., ICCVW 2021).
 
-    Values of the published x4 file. Real-ESRGAN sharpens the image first, degrades the sharpened one and trains towards
-    it: `degradation: {type: Sequence, steps: [{type: USMSharpen}, {type: realesrgan}]}` and `target: {type:
-    USMSharpen}` of a dataset.
+    Values of the published x4 file. Real-ESRGAN first sharpens the image; the sharpened image is degraded and is also
+    the target. For this, use in a dataset `degradation: {type: Sequence, steps: [{type: USMSharpen}, {type:
+    realesrgan}]}` and `target: {type: USMSharpen}`.
 
     Args:
         scale: 1, 2, 3 or 4.
-        codec: `JPEG`, the real codec, or `DiffJPEG`, which stays on the device.
-        legacy: as published: DiffJPEG with its tables, and a resize that drifts.
+        codec: `JPEG`, the real codec, or `DiffJPEG`, which runs on the device.
+        legacy: as published: DiffJPEG with its tables, and a resize that shifts the image slightly.
     """
 
     def __init__(self, scale: int = 4, codec: str = "JPEG", legacy: bool = False) -> None:
@@ -127,12 +127,12 @@ class realesrgan(Preset):  # noqa: N801
 class dasr_liang(Preset):  # noqa: N801
     """DASR's three levels of degradation: weak, standard, severe (Liang et al., ECCV 2022), x4.
 
-    Weak and standard go through one stage, severe through two as in Real-ESRGAN. The level is noted in the record.
+    Weak and standard have one stage, severe has two as in Real-ESRGAN. The record contains the level.
 
     Args:
-        weights: how likely `weak`, `standard` and `severe` are; a level that is left out is not drawn.
-        legacy: as published: one level for a whole batch, DiffJPEG with its tables, a resize that drifts, kernels of
-            9 to 21 px instead of 7 to 21.
+        weights: weights of `weak`, `standard` and `severe`; a level that is left out never occurs.
+        legacy: as published: one level for a whole batch, DiffJPEG with its tables, a resize that shifts the image,
+            kernels of 9 to 21 px instead of 7 to 21.
     """
 
     def __init__(self, weights: dict[str, float] | None = None, legacy: bool = False) -> None:
@@ -181,7 +181,7 @@ class dasr_liang(Preset):  # noqa: N801
             jpeg_of("JPEG", [30, 95], self.legacy),
         )
         second = sequence(
-            {**maybe(0.8, self._blur([0.2, 1.5])), "note_skipped": self.legacy},  # the published vector holds it
+            {**maybe(0.8, self._blur([0.2, 1.5])), "note_skipped": self.legacy},  # the published vector contains it
             random_resize(0.3, 0.4, 0.3, 0.3, 1.2, of="input", by=4),
             gaussian_or_poisson([1, 25], [0.05, 2.5]),
         )
@@ -212,9 +212,9 @@ def _bsrgan_noise(lowest: float, highest: float) -> Spec:
 class bsrgan(Preset):  # noqa: N801
     """BSRGAN: blurs, down-samplings, noise, JPEG and camera noise in random order (Zhang et al., ICCV 2021).
 
-    Seven steps are shuffled, the second down-sampling behind the first; JPEG comes last. At a scale of 4 a quarter of
-    the images are halved first and go on at a scale of 2. The down-sampling that shifts its Gaussian onto the small
-    grid is a Gaussian and a bilinear resize, which samples at the same places.
+    Seven steps are shuffled, but the second down-sampling stays after the first; JPEG comes last. At scale 4, a quarter
+    of the images are first halved and then continue at scale 2. The published down-sampling that shifts its Gaussian
+    onto the small grid is replaced by a Gaussian and a bilinear resize, which samples at the same positions.
 
     Args:
         scale: 2, 3 or 4.
@@ -230,7 +230,7 @@ class bsrgan(Preset):  # noqa: N801
         super().__init__(sequence(steps, {"type": "JPEG", "quality": [30, 95]}), scale)
 
     def _shuffled(self, scale: int, whole: int) -> Spec:
-        """The seven steps that make an image `scale` times smaller, and the pipeline's input `whole` times."""
+        """The seven steps that make an image `scale` times smaller, and the pipeline's input `whole` times smaller."""
         shifted: Any = {"type": "IsotropicGaussianBlur", "sigma": [0.1, 0.6 * scale], "kernel_size": 25}
         down = one_of(
             (0.75, {"type": "Resize", "scale": [1 / (2 * scale), 1], "modes": MODES, "even_in": "factor"}),
@@ -279,7 +279,7 @@ class bsrgan_plus(Preset):  # noqa: N801
 class random_order(Preset):  # noqa: N801
     """Three rounds of blur, resize, noise and JPEG in random order, at the image's own size (wild DA-CLIP, 2024).
 
-    The published round's camera PSFs are files; a Gaussian of their size stands in for them.
+    The published recipe reads camera PSFs from files; here a Gaussian of their size replaces them.
 
     """
 
@@ -317,12 +317,12 @@ class random_order(Preset):  # noqa: N801
 
 @DEGRADATION_REGISTRY.register()
 class raim_defocus(Preset):  # noqa: N801
-    """Mostly defocus, some shake, uneven, then noise and JPEG: what RAIM's photographs show (CVPRW 2024).
+    """Mostly defocus, some shake, uneven, then noise and JPEG: as in RAIM's photographs (CVPRW 2024).
 
-    The challenge publishes photographs, no generator: the kinds are its description's, the values are uir's.
+    The challenge publishes photographs but no generator: the kinds follow its description, the values are uir's own.
 
     Args:
-        radius: of the defocus disk in pixels.
+        radius: radius of the defocus disk in pixels.
     """
 
     def __init__(self, radius: list[float] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Blur with one kernel for the whole image: its base, lines and the Gaussian family."""
+"""Blur with one kernel for the whole image: the base class, lines and the Gaussian family."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class KernelDegradation(Degradation):
 
     @classmethod
     def apply_each(cls, images: Tensor, params: Sequence[Mapping[str, Any]]) -> Tensor:
-        """See `Degradation.apply_each`: one grouped convolution where there is no CPU."""
+        """See `Degradation.apply_each`: one grouped convolution on devices other than the CPU."""
         check_image(images, cls.__name__)
         return filter2d_each(working(images), [cls.kernel(own) for own in params]).clamp_(0, 1).to(images.dtype)
 
@@ -66,11 +66,11 @@ def odd_sides(where: str, given: Numbers | None, derived: bool = True) -> Values
 
     Args:
         where: `Op.parameter`, for messages.
-        given: what the user wrote.
-        derived: 0 and None are allowed: the side follows from σ.
+        given: the user's value.
+        derived: whether 0 and None are allowed: the side then follows from σ.
 
     Raises:
-        ValueError: an even number, or none of the three forms.
+        ValueError: a number is even, or the value has none of the three forms.
     """
     sides = Values.of(where, 0 if given is None else given, 0 if derived else 1, integer=True)
     if any(side % 2 == 0 and not (derived and side == 0) for side in sides.numbers):
@@ -84,7 +84,7 @@ def odd_sides(where: str, given: Numbers | None, derived: bool = True) -> Values
 
 
 def side_for(side: float, sigma_px: float) -> int:
-    """The drawn side, or where it is 0 one that holds four standard deviations to each side."""
+    """The drawn side, or, if it is 0, a side with four standard deviations in each direction."""
     return int(side) or 2 * math.ceil(4 * sigma_px) + 1
 
 
@@ -95,8 +95,8 @@ class MotionBlur(KernelDegradation):
     Reflect padding; lengths up to 25 px in any direction.
 
     Args:
-        length: pixels that the camera travels over, at least 1 (no blur).
-        angle: degrees counter-clockwise from the horizontal; a half turn covers every direction.
+        length: length of the path in pixels, at least 1 (no blur).
+        angle: degrees counter-clockwise from the horizontal; a range of 180 covers every direction.
         sigma: standard deviation in pixels, at least 0.1, of Gaussian weights along the path; null: the plain mean. The
             five severities of ImageNet-C (Hendrycks & Dietterich, ICLR 2019) are (length, sigma) = (21, 3), (31, 5),
             (31, 8), (31, 12) and (41, 15).
@@ -112,7 +112,7 @@ class MotionBlur(KernelDegradation):
         self.sigma = None if sigma is None else Values.of("MotionBlur.sigma", sigma, 0.1)
 
     def sample(self, seed: int, size: Size) -> Params:
-        """`length_px`, `angle_deg`, and `sigma_px` where there is one; there is no field."""
+        """`length_px`, `angle_deg`, and `sigma_px` if it is set; there is no field."""
         params: Params = {"length_px": self.length.draw(seed), "angle_deg": self.angle.draw(seed)}
         return params if self.sigma is None else {**params, "sigma_px": self.sigma.draw(seed)}
 
@@ -123,7 +123,7 @@ class MotionBlur(KernelDegradation):
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """Length of the path: 0 at 1 px (no blur), 1 from 25 px; under weights that of a mean of their deviation."""
+        """Length of the path: 0 at 1 px (no blur), 1 from 25 px; with weights, of a mean of equal deviation."""
         length = params["length_px"]
         if "sigma_px" in params:
             length = min(length, math.sqrt(12) * params["sigma_px"])
@@ -165,7 +165,7 @@ class TurnedKernelDegradation(KernelDegradation):
     """Base of the Gaussian family with two axes: draws both σ, the angle and the side.
 
     Attributes:
-        exponent: the power of σ that a range is drawn evenly in.
+        exponent: a range is drawn evenly in this power of σ.
     """
 
     exponent: float = 1
@@ -246,14 +246,14 @@ class ShapedKernelDegradation(TurnedKernelDegradation):
     def sample(self, seed: int, size: Size) -> Params:
         """`sigma_x_px`, `sigma_y_px`, `angle_deg`, `beta` and `kernel_size`.
 
-        Half of the draws of a range of β that holds 1 lie below it, as published.
+        If a range of β contains 1, half of the draws are below 1, as published.
         """
         beta = self.beta
         low, high = beta.numbers[0], beta.numbers[-1]
         if beta.kind == "uniform" and low < 1 < high:
             beta = Values(beta.name, "uniform", (low, 1.0) if coin(seed, "beta_below_1", 0.5) else (1.0, high))
-        drawn = self._draw(seed, coin(seed, "isotropic", self.isotropic_probability))
-        return {**drawn, "beta": beta.draw(seed)}
+        params = self._draw(seed, coin(seed, "isotropic", self.isotropic_probability))
+        return {**params, "beta": beta.draw(seed)}
 
 
 @DEGRADATION_REGISTRY.register()

@@ -1,4 +1,4 @@
-"""Classical low resolution: a Gaussian kernel, down-sampling, white noise; as DASR, IKC, SRMD and MANet train on it."""
+"""Classical low resolution: a Gaussian kernel, down-sampling, white noise; as in DASR, IKC, SRMD and MANet."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def bicubic(scale: int) -> Spec:
 
 
 def noise_and_rounding(noise: Numbers) -> list[Spec]:
-    """White noise where there is any, then rounding to 8 bits."""
+    """White noise if it is not zero, then rounding to 8 bits."""
     silent = isinstance(noise, (int, float)) and not noise
     added: list[Spec] = [] if silent else [{"type": "GaussianNoise", "sigma": noise, "clip": False}]
     return [*added, {"type": "Quantise", "bits": 8}]
@@ -31,8 +31,8 @@ class dasr_wang_iso(Preset):  # noqa: N801
 
     Args:
         scale: 2, 3 or 4.
-        sigma: width of the 21x21 kernel in pixels; default [0.2, scale], and 0 is bicubic alone. Published training
-            code takes [0.2, 4] at every scale.
+        sigma: width of the 21x21 kernel in pixels; default [0.2, scale], and 0 is only bicubic. The published training
+                code uses [0.2, 4] at every scale.
         noise: σ of white noise on the small image, on the scale 0-255.
     """
 
@@ -78,11 +78,11 @@ class dasr_wang_aniso(Preset):  # noqa: N801
 class manet(Preset):  # noqa: N801
     """Anisotropic Gaussian blur, up to 2.5 px per scale, s-fold sub-sampling, noise (MANet, Liang et al., ICCV 2021).
 
-    The second width lies between the least width and the first one.
+    The second width is between the smallest width and the first one.
 
     Args:
         scale: 2, 3 or 4; widths are [0.175, 2.5] times the scale.
-        noise: σ of white noise on the small image, on the scale 0-255; CDSR has 15, and none on every fifth image.
+        noise: σ of white noise on the small image, on the scale 0-255; CDSR uses 15, and none on every fifth image.
     """
 
     def __init__(self, scale: int = 4, noise: Numbers = 0.0) -> None:
@@ -97,7 +97,7 @@ class manet(Preset):  # noqa: N801
         super().__init__(sequence(blur, {"type": "SFold", "scale": scale}, *noise_and_rounding(noise)), scale)
 
     def draw(self, seed: int, size: Size, context: DrawContext | None = None) -> list[Step]:
-        """The steps of the recipe, the second width drawn up to the first one instead of up to the greatest."""
+        """The steps of the recipe; the second width has the first one as its upper limit, not the largest width."""
         blur, *others = super().draw(seed, size, context)
         low, high = self.widths
         share = (blur["sigma_y_px"] - low) / (high - low)

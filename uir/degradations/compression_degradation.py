@@ -15,7 +15,7 @@ from uir.degradations.noise_degradation import check_flag
 from uir.degradations.values import Numbers, Values
 from uir.registry import DEGRADATION_REGISTRY
 
-LOWEST_QUALITY = 5  # the lowest that the literature codes at
+LOWEST_QUALITY = 5  # the lowest quality in the literature
 
 
 @DEGRADATION_REGISTRY.register()
@@ -92,7 +92,7 @@ class WebP(Degradation):
 
 @DEGRADATION_REGISTRY.register()
 class DiffJPEG(Degradation):
-    """JPEG simulated by differentiable operations (Shin & Song, 2017; as Real-ESRGAN trains with, quality 30–95).
+    """JPEG simulated by differentiable operations (Shin & Song, 2017; as in Real-ESRGAN's training, quality 30–95).
 
     It differs from the codec by several grey levels in colour images; `JPEG` is the codec.
 
@@ -132,7 +132,7 @@ class DiffJPEG(Degradation):
 
     @classmethod
     def apply_each(cls, images: Tensor, params: Sequence[Mapping[str, Any]]) -> Tensor:
-        """See `Degradation.apply_each`; all qualities in one go."""
+        """See `Degradation.apply_each`; all qualities at once."""
         if len({(own["differentiable"], own["legacy"]) for own in params}) != 1:
             return super().apply_each(images, params)
         check_image(images, cls.__name__)
@@ -155,7 +155,7 @@ class Quantise(Degradation):
 
     def __init__(self, bits: Numbers | None = None, levels: Numbers | None = None) -> None:
         if bits is not None and levels is not None:
-            raise ValueError("Quantise: `bits` and `levels` say the same; give one of them")
+            raise ValueError("Quantise: `bits` and `levels` have the same meaning; give one of them")
         self.by_bits = levels is None
         if levels is None:
             self.values = Values.of("Quantise.bits", (2, 6) if bits is None else bits, 1, 16, integer=True)
@@ -164,8 +164,8 @@ class Quantise(Degradation):
 
     def sample(self, seed: int, size: Size) -> Params:
         """`levels`; there is no field."""
-        drawn = int(self.values.draw(seed))
-        return {"levels": 2**drawn if self.by_bits else drawn}
+        value = int(self.values.draw(seed))
+        return {"levels": 2**value if self.by_bits else value}
 
     @staticmethod
     def apply(image: Tensor, params: Mapping[str, Any]) -> Tensor:
@@ -186,7 +186,7 @@ def codec_severity(quality: float) -> float:
 
 
 def through_codec(image: Tensor, codec: str, quality: int) -> Tensor:
-    """Code and decode each image.
+    """Encode and decode each image.
 
     Args:
         image: [C, H, W] or [B, C, H, W], C 1 or 3, in [0, 1]; rounded to 8 bits.
@@ -194,10 +194,10 @@ def through_codec(image: Tensor, codec: str, quality: int) -> Tensor:
         quality: 1–100.
 
     Returns:
-        The decoded images, in the form, type and on the device of `image`.
+        The decoded images, in the shape and type and on the device of `image`.
 
     Raises:
-        ValueError: another number of channels, or a side that the codec cannot hold.
+        ValueError: another number of channels, or a side that is too long for the codec.
     """
     if image.shape[-3] not in (1, 3):
         raise ValueError(f"{codec}: expected 1 or 3 channels, got shape {list(image.shape)}")
@@ -210,9 +210,11 @@ def through_codec(image: Tensor, codec: str, quality: int) -> Tensor:
     suffix, flag = {"JPEG": (".jpg", cv2.IMWRITE_JPEG_QUALITY), "WebP": (".webp", cv2.IMWRITE_WEBP_QUALITY)}[codec]
     pixels = _to_bytes(image.detach().cpu().float())
     grey = pixels.shape[-1] == 1
-    written, stream = cv2.imencode(suffix, pixels if grey else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [flag, quality])
-    if not written:
-        raise ValueError(f"{codec}: an image of {pixels.shape[0]} x {pixels.shape[1]} pixels cannot be coded")
+    is_encoded, stream = cv2.imencode(
+        suffix, pixels if grey else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), [flag, quality]
+    )
+    if not is_encoded:
+        raise ValueError(f"{codec}: an image of {pixels.shape[0]} x {pixels.shape[1]} pixels cannot be encoded")
     decoded = np.asarray(cv2.imdecode(stream, cv2.IMREAD_GRAYSCALE if grey else cv2.IMREAD_COLOR))
     decoded = decoded[..., None] if grey else cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
     planes = torch.from_numpy(decoded).permute(2, 0, 1).to(torch.float32, memory_format=torch.contiguous_format)

@@ -46,7 +46,7 @@ class Fog(Degradation):
         self.level = Values.of("Fog.level", LEVELS if level is None else level, 1, 5, integer=True)
 
     def sample(self, seed: int, size: Size) -> Params:
-        """`thickness` c, `decay` (what the fractal's amplitude is divided by at each finer step) and `seed`."""
+        """`thickness` c, `decay` (divides the fractal's amplitude at each finer step) and `seed`."""
         thickness, decay = self.constants[int(self.level.draw(seed))]
         return {"thickness": thickness, "decay": decay, "seed": seed}
 
@@ -63,7 +63,7 @@ class Fog(Degradation):
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """Thickness, of the 3 of level 5."""
+        """Thickness divided by 3, that of level 5."""
         return float(min(1.0, params["thickness"] / 3))
 
 
@@ -71,12 +71,12 @@ class Fog(Degradation):
 class Frost(Degradation):
     """Frost: I = clip(a·J + b·F), F frost on a pane (ImageNet-C, Hendrycks & Dietterich, ICLR 2019).
 
-    The weights are those of ImageNet-C; its F are photographs, here it is procedural: feathered crystals that grew from
-    random points, denser in some places than in others.
+    The weights are those of ImageNet-C. Its F are photographs; here F is procedural: feathered crystals grow from
+    random points, denser in some areas than in others.
 
     Args:
         level: the published severity, 1 to 5; by default one of them.
-        crystal: mean distance in pixels of the points that crystals grew from, at least 4.
+        crystal: mean distance in pixels of the points from which crystals grow, at least 4.
     """
 
     family: ClassVar[str] = "snow"
@@ -110,7 +110,7 @@ class Frost(Degradation):
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """b/(a + b), of the 0.75/1.35 of level 5."""
+        """b/(a + b), divided by 0.75/1.35, that of level 5."""
         share = params["frost_share"] / max(1e-9, params["scene_share"] + params["frost_share"])
         return float(min(1.0, share * 1.35 / 0.75))
 
@@ -119,9 +119,9 @@ class Frost(Degradation):
 class Spatter(Degradation):
     """Spatter of ImageNet-C: water, I = clip(J + M·colour), or mud, I = J·(1 − M) + M·colour (Hendrycks, ICLR 2019).
 
-    Splashes are where smoothed noise N(mean, deviation) exceeds a threshold. Water is lit: an embossed distance from
-    the splash's outline (ours; the published code finds it with Canny's detector). Levels 1 to 3 are water, 4
-    and 5 mud.
+    There is a splash where smoothed noise N(mean, deviation) exceeds a threshold. Water is lit by an embossed distance
+    from the splash's outline (our own way; the published code finds the outline with Canny's detector). Levels 1 to 3
+    are water, 4 and 5 mud.
 
     Args:
         level: the published severity, 1 to 5; by default one of them.
@@ -162,21 +162,21 @@ class Spatter(Degradation):
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """The published level, of 5."""
+        """The published level divided by 5."""
         return float(params["level"] / 5)
 
 
 @DEGRADATION_REGISTRY.register()
 class Shadow(Degradation):
-    """Shadow: I = J·(1 − M·(1 − k)), M a soft mask, k the light that is left (k of Le & Samaras, ICCV 2019).
+    """Shadow: I = J·(1 − M·(1 − k)), M a soft mask, k the remaining fraction of light (k of Le & Samaras, ICCV 2019).
 
-    The mask is procedural: where a plasma fractal is high. The sky lights a shadow, so blue is darkened a little less.
+    The mask is procedural: high values of a plasma fractal. The sky lights a shadow, so blue is darkened a little less.
 
     Args:
         light: k of the red channel, in [0, 1].
-        coverage: share of the image in shadow, in [0, 1].
-        softness: width of the penumbra, as a share of the fractal's range, above 0.
-        blueness: by how much k is larger in blue, in [0, 1]; green takes the half of it.
+        coverage: fraction of the image in shadow, in [0, 1].
+        softness: width of the soft edge, as a fraction of the fractal's range, above 0.
+        blueness: how much larger k is in blue, in [0, 1]; green gets half of it.
     """
 
     family: ClassVar[str] = "exposure"
@@ -220,7 +220,7 @@ class Shadow(Degradation):
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """Share of the scene's light that is lost: coverage·(1 − the mean k)."""
+        """Fraction of the scene's light that is lost: coverage·(1 − the mean k)."""
         return float(params["coverage"] * (1 - sum(params["light"]) / len(params["light"])))
 
 

@@ -1,4 +1,4 @@
-"""The 33 numbers that describe a degradation of DASR (Liang et al., ECCV 2022)."""
+"""The 33 numbers that describe a degradation in DASR (Liang et al., ECCV 2022)."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ ABSOLUTE: dict[str, Range] = {
 class DASRLiangVector:
     """Blur, resize, noise, JPEG and the final steps of the `dasr_liang` recipe as 33 numbers. Values [B, 33].
 
-    0-9 blur: side, σx, σy, angle of the first, the same of the second, side and cutoff of the sinc; 10-17 resize: scale
-    and mode (area, bilinear, bicubic), twice; 18-25 noise: strength, grey, Gaussian or Poisson, twice; 26-32: qualities
-    of the two JPEGs, order of the end (resize first, JPEG first), mode of the final resize. The second resize's scale
-    is relative to the small image.
+    0-9 blur: side, σx, σy, angle of the first blur, the same of the second, side and cutoff of the sinc; 10-17 resize:
+    scale and mode (area, bilinear, bicubic), twice; 18-25 noise: strength, grey, Gaussian or Poisson, twice; 26-32:
+    qualities of the two JPEGs, order of the end (resize first, JPEG first), mode of the final resize. The scale of the
+    second resize is relative to the small image.
 
-    By default a number is normalised on one scale for all levels, and what a record does not hold is masked. With
-    `legacy`, as published: each level has ranges of its own, what is missing is 0 and counts (the sinc's numbers:
-    -0.5), a second blur that was skipped is described nevertheless, and one that was not overwrites the sinc's cutoff
-    with 1; nothing is masked but an unknown history.
+    By default all levels share one scale for each number, and numbers that a record lacks are masked. `legacy` works as
+    published: each level has its own ranges; a missing number is 0 and counts (the sinc's numbers: -0.5); a skipped
+    second blur is described all the same, and one that was applied sets the sinc's cutoff to 1; only an unknown history
+    is masked.
 
     Args:
         legacy: as published.
@@ -145,7 +145,7 @@ class DASRLiangVector:
 
 
 class _Parts:
-    """The steps of a record by what they are and by stage."""
+    """The steps of a record, by kind and stage."""
 
     def __init__(self) -> None:
         self.level = ""
@@ -158,7 +158,7 @@ class _Parts:
         self.resize_is_first: bool | None = None
 
     def relative_scale(self, name: str) -> float:
-        """As drawn: of the first resize relative to the image, of the second relative to the small image."""
+        """The scale as drawn: the first resize is relative to the image, the second relative to the small image."""
         return float(self.resizes[name]["scale"]) * (SCALE if name == "second" else 1)
 
 
@@ -186,9 +186,9 @@ def _parts(record: DegradationRecord) -> _Parts:
             if step["stage"] == "final" and parts.resize_is_first is None and parts.level == "severe":
                 parts.resize_is_first = step["op"] == "Resize"
         elif step["op"] != "Quantise":
-            raise ValueError(f"DASRLiangVector: the step {_named(step)} is none of the recipe `dasr_liang`")
+            raise ValueError(f"DASRLiangVector: the step {_named(step)} is not part of the recipe `dasr_liang`")
     if parts.level not in LEVEL_RANGES or "final" not in parts.resizes:
-        raise ValueError(f"DASRLiangVector: a record of {record.ops} is none of the recipe `dasr_liang`")
+        raise ValueError(f"DASRLiangVector: a record of {record.ops} does not come from the recipe `dasr_liang`")
     return parts
 
 

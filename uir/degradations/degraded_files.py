@@ -1,4 +1,4 @@
-"""Degrading folders of images by a recipe, reproducibly, with a manifest of what was done."""
+"""Degrades folders of images by a recipe, reproducibly, and writes a list of what was done."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class DegradedFile:
 
     Attributes:
         source: the file that was read.
-        relative: its path below the input that was named.
-        name: path of the written file below the output folder, with forward slashes.
-        sha256: of the written file's bytes.
-        record: what was done.
+        relative: its path relative to the input that the user named.
+        name: path of the written file relative to the output folder, with forward slashes.
+        sha256: hash of the written file's bytes.
+        record: the degradation.
     """
 
     source: Path
@@ -49,24 +49,24 @@ def degrade_files(
     records: bool = True,
     label: str | None = None,
 ) -> list[DegradedFile]:
-    """Degrade image files and folders of them; 8-bit PNGs under their relative names come out.
+    """Degrade image files and folders of them; write 8-bit PNGs under their relative names.
 
-    Each image's seed is keyed by (seed, its relative name) and, in a test set, by the subset, so that the result
-    depends neither on the order nor on what else is there.
+    Each image's seed is keyed by (seed, its relative name) and, in a test set, by the subset. So the result depends
+    neither on the order nor on other files.
 
     Args:
-        inputs: images, or folders that are searched with everything below them.
+        inputs: images, or folders; subfolders are included.
         output: the folder to write to, outside the input folders.
-        recipe: a recipe, a degradation, or what `load_recipe` takes.
+        recipe: a recipe, a degradation, or an argument of `load_recipe`.
         seed: any integer.
         records: also write `manifest.json`: recipe, seed and, per file, source, sha256 and record.
-        label: the task label put into the records.
+        label: the task label for the records.
 
     Raises:
-        ValueError: no image is found, two images would get the same name, or an input would be overwritten; nothing is
-            written then. Also an image that cannot be read or is smaller than the scale.
+        ValueError: there is no image, two images would get the same name, or an input would be overwritten; nothing is
+            written then. Also if an image cannot be read or is smaller than the scale.
     """
-    # here, not above: uir.data builds on degradations, only this function goes the other way
+    # imported here, because uir.data imports from degradations and only this function needs uir.data
     from uir.core.images import read_rgb, to_tensor
 
     if isinstance(recipe, Degradation):
@@ -75,7 +75,7 @@ def degrade_files(
         recipe = load_recipe(recipe)
     output = Path(output)
     sources = _find_images([Path(item) for item in inputs], output, recipe)
-    (output / MANIFEST_NAME).unlink(missing_ok=True)  # an older one would not speak of what is written now
+    (output / MANIFEST_NAME).unlink(missing_ok=True)  # an older list would not describe the new files
     written, clean = [], []
     with progress_bar() as progress:
         task = progress.add_task("Degrading", total=len(sources) * len(recipe.subsets), note="")

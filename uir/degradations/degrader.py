@@ -1,4 +1,4 @@
-"""The one way in which datasets (in their workers) and methods (on their device) use a degradation."""
+"""The common way for datasets (in their workers) and methods (on their device) to use a degradation."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from uir.registry import DEGRADATION_REGISTRY
 
 
 class Degrader:
-    """Applies a degradation to one image or to a batch, and checks what comes out.
+    """Applies a degradation to one image or to a batch, and checks the result's size.
 
     Args:
         degradation: a `{type: ..., ...}` mapping, or a degradation already built.
-        scale: size of an input over size of its result.
+        scale: size of an input divided by size of its result.
     """
 
     def __init__(self, degradation: Degradation | Mapping[str, Any], scale: int = 1) -> None:
@@ -42,19 +42,19 @@ class Degrader:
     def batch(
         self, images: Tensor, seeds: Sequence[int], labels: Sequence[str | None] | None = None
     ) -> tuple[Tensor, RecordBatch]:
-        """Degrade a batch [B, C, H, W] in [0, 1], each image with its own draws; sizes on the way are drawn for all.
+        """Degrade a batch [B, C, H, W] in [0, 1], each image with its own random values; intermediate sizes are shared.
 
-        On the CPU the images are spread over torch's threads, and each result is what replaying its record gives, bit
-        for bit. On another device steps of a kind are applied together, and fields are drawn there; such records say
-        `drawn_on` and replay to the same bits on that kind of device only.
+        On the CPU the images are distributed over torch's threads, and each result equals the replay of its record, bit
+        for bit. On another device, steps of the same kind are applied together, and fields are drawn there; such
+        records contain `drawn_on` and give the same bits only on that kind of device.
 
         Args:
             images: float, any device.
-            seeds: one for each image; together they give the batch's own.
+            seeds: one for each image; together they determine the batch's own seed.
             labels: one for each image.
 
         Raises:
-            ValueError: a count does not fit, or the results' size is not the images' divided by `scale`.
+            ValueError: a count does not fit, or a result's size is not the image's divided by `scale`.
         """
         check_image(images, "Degrader.batch")
         names = list(labels) if labels is not None else [None] * len(images)
@@ -82,12 +82,12 @@ class Degrader:
             raise ValueError(
                 f"the degradation gave {got_height}x{got_width} (height x width) for an image of {height}x{width}, "
                 f"which is not its size divided by scale {self.scale}; end the pipeline with a step that restores the "
-                "size, or mend `scale`"
+                "size, or correct `scale`"
             )
 
 
 def apply_records(images: Tensor, records: Iterable[DegradationRecord]) -> Tensor:
-    """Do to each image of [B, C, H, W] what its record says; the results must be of one size.
+    """Apply to each image of [B, C, H, W] its record; the results must have the same size.
 
     Raises:
         ValueError: a record is unknown or does not fit, or the results differ in size.
@@ -95,12 +95,12 @@ def apply_records(images: Tensor, records: Iterable[DegradationRecord]) -> Tenso
     steps = [list(record.steps) if record.steps is not None else None for record in records]
     if len(steps) != len(images) or None in steps:
         raise ValueError(f"apply_records: expected a known record for each of {len(images)} images")
-    known = [own for own in steps if own is not None]
-    results = _each_in_a_thread(images, known) if images.device.type == "cpu" else _together(images, known)
+    known_steps = [own for own in steps if own is not None]
+    results = _each_in_a_thread(images, known_steps) if images.device.type == "cpu" else _together(images, known_steps)
     sizes = {tuple(result.shape) for result in results}
     if len(sizes) != 1:
         raise ValueError(
-            f"the images of a batch came out in different sizes, {sorted(sizes)}; end the pipeline with a step that "
+            f"the images of a batch have different sizes after the pipeline, {sorted(sizes)}; end it with a step that "
             "fixes the size"
         )
     return torch.stack(results)
@@ -120,16 +120,16 @@ def _apply_alone(image: Tensor, steps: list[Step]) -> Tensor:
 
 @lru_cache(maxsize=1)
 def _pool(threads: int) -> ThreadPoolExecutor:
-    """Threads that each keep to one core: torch would otherwise give every one of them a team of its own."""
+    """A pool of threads that use one core each; by default torch would start several threads for each of them."""
     before = torch.get_num_threads()
     pool = ThreadPoolExecutor(threads, "uir-degrade", initializer=torch.set_num_threads, initargs=(1,))
     list(pool.map(lambda _: None, range(threads * 4)))
-    torch.set_num_threads(before)  # torch keeps one number for threads to come
+    torch.set_num_threads(before)  # torch keeps one number for future threads
     return pool
 
 
 def _together(images: Tensor, steps: list[list[Step]]) -> list[Tensor]:
-    """Round by round: the next steps of all images, grouped by op and by sizes before and after, each in one go."""
+    """Apply the next steps of all images in rounds: steps with equal op and sizes are applied together."""
     results = list(images)
     for turn in range(max(map(len, steps))):
         groups: dict[tuple[Any, ...], list[int]] = {}
@@ -150,7 +150,7 @@ def _together(images: Tensor, steps: list[list[Step]]) -> list[Tensor]:
 
 
 def _drawn_on(device: str, record: DegradationRecord) -> DegradationRecord:
-    """The record with fields drawn on `device` where the op can."""
+    """The record, with fields drawn on `device` if the op supports it."""
     steps = tuple(
         {**step, "drawn_on": device}
         if "seed" in step and DEGRADATION_REGISTRY.get(step["op"]).draws_on_device

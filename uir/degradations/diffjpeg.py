@@ -31,17 +31,18 @@ BLOCK = 8
 
 
 def diff_jpeg(image: Tensor, quality: float | Tensor, differentiable: bool = True, legacy: bool = False) -> Tensor:
-    """What JPEG leaves of an image: 4:2:0, 8x8 DCT, quantisation, and back.
+    """The image after JPEG: 4:2:0, 8x8 DCT, quantisation, and back.
 
-    Grey images go through as luminance. Sides are padded to multiples of 16 by repeating the edge and cropped again.
+    Grey images are processed as luminance. Sides are padded to multiples of 16 by repeating the edge, and cropped
+    again.
 
     Args:
         image: RGB or grey [3 or 1, H, W] or [B, 3 or 1, H, W] in [0, 1], float32 or float64.
         quality: libjpeg's scale, 1–100; a number, or [B] for one of each image.
         differentiable: round coefficients as round(x) + (x − round(x))³, whose gradient is not zero, and leave the
             steps of quantisation unrounded; otherwise round both, as the codec does.
-        legacy: what the published implementations do instead: luminance steps transposed and never rounded or bounded
-            (quality 100 divides by zero), padding with black.
+        legacy: as in the published implementations: luminance steps are transposed and neither rounded nor bounded
+                (quality 100 divides by zero), padding is black.
 
     Returns:
         The image in the same form, in [0, 1].
@@ -77,10 +78,10 @@ def soft_round(x: Tensor) -> Tensor:
 
 
 def _code(planes: Tensor, steps: Tensor, differentiable: bool) -> Tensor:
-    """[B, C, H, W] in 0–255 through DCT, quantisation by `steps` [8, 8, B or 1, 1, 1, 1], and back."""
+    """Pass [B, C, H, W] in 0–255 through DCT, quantisation by `steps` [8, 8, B or 1, 1, 1, 1], and back."""
     batch, channels, height, width = planes.shape
     split = planes.reshape(batch, channels, height // BLOCK, BLOCK, width // BLOCK, BLOCK)
-    blocks = split.permute(3, 5, 0, 1, 2, 4).contiguous() - 128  # row and column within the block first
+    blocks = split.permute(3, 5, 0, 1, 2, 4).contiguous() - 128  # the first axes: row and column within the block
     matrix = _dct_matrix().to(planes)
     coefficients = _mix_both(blocks, matrix) / steps
     rounded = soft_round(coefficients) if differentiable else torch.round(coefficients)

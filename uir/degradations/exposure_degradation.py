@@ -1,4 +1,4 @@
-"""Changes of exposure and colour, point by point."""
+"""Changes of exposure and colour, pixel by pixel."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from uir.degradations.values import Numbers, Values
 from uir.registry import DEGRADATION_REGISTRY
 
 STRONGEST_EV = 4.0
-GREY_LEVELS = 2**24  # in which pixels are summed
+GREY_LEVELS = 2**24  # pixels are summed in units of this
 
 
 @DEGRADATION_REGISTRY.register()
@@ -23,7 +23,7 @@ class Brightness(Degradation):
     """Brightness: V + c in HSV, hue and saturation kept (ImageNet-C, Hendrycks & Dietterich, ICLR 2019).
 
     Args:
-        shift: c, in [-1, 1]; ImageNet-C's five severities are 0.1, 0.2, 0.3, 0.4 and 0.5. Below 0 darkens.
+        shift: c, in [-1, 1]; ImageNet-C's five severities are 0.1, 0.2, 0.3, 0.4 and 0.5. Values below 0 darken.
     """
 
     family: ClassVar[str] = "exposure"
@@ -43,13 +43,13 @@ class Brightness(Degradation):
         clear = working(image).clamp(0, 1)
         value = clear.amax(dim=-3, keepdim=True)
         shifted = (value + params["shift"]).clamp(0, 1)
-        # with hue and saturation kept all channels grow as V does; black has no hue and turns grey
+        # with constant hue and saturation all channels grow like V; black has no hue and becomes grey
         changed = torch.where(value > 0, clear * (shifted / value), shifted)
         return changed.clamp_(0, 1).to(image.dtype)
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """|c| over the 0.5 of ImageNet-C."""
+        """|c| divided by 0.5, the largest in ImageNet-C."""
         return float(min(1.0, abs(params["shift"]) / 0.5))
 
 
@@ -58,7 +58,7 @@ class Contrast(Degradation):
     """Contrast: I = c·(J − mean) + mean, the mean of each channel over the image (ImageNet-C, Hendrycks, ICLR 2019).
 
     Args:
-        factor: c, at least 0; ImageNet-C's five severities are 0.4, 0.3, 0.2, 0.1 and 0.05. Above 1 raises it.
+        factor: c, at least 0; ImageNet-C's five severities are 0.4, 0.3, 0.2, 0.1 and 0.05. Above 1 the contrast rises.
     """
 
     family: ClassVar[str] = "exposure"
@@ -81,7 +81,7 @@ class Contrast(Degradation):
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """|log c| over log 20: 0 at 1, 1 for a twentieth or twenty times the contrast."""
+        """|log c| / log 20: 0 at 1, 1 for 1/20 or 20 times the contrast."""
         return min(1.0, abs(math.log(max(params["factor"], 1e-9))) / math.log(20))
 
 
@@ -89,11 +89,11 @@ class Contrast(Degradation):
 class Saturation(Degradation):
     """Saturation: a·S + b in HSV, hue and V kept (ImageNet-C's saturate, Hendrycks & Dietterich, ICLR 2019).
 
-    ImageNet-C's five severities (a, b): (0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (20, 0.2). Grey has no hue and stays as
-    it is (there it turns red where b > 0), and so does an image that has not three channels.
+    ImageNet-C's five severities (a, b): (0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (20, 0.2). Grey has no hue and is
+    unchanged (in ImageNet-C it becomes red if b > 0); an image without three channels is also unchanged.
 
     Args:
-        factor: a, at least 0; 0 leaves grey.
+        factor: a, at least 0; 0 gives grey.
         offset: b, in [-1, 1].
     """
 
@@ -117,14 +117,14 @@ class Saturation(Degradation):
             return clear.to(image.dtype, copy=True)
         value = clear.amax(dim=-3, keepdim=True)
         spread = value - clear.amin(dim=-3, keepdim=True)  # V·S
-        wanted = (spread * params["factor"] + value * params["offset"]).clamp(min=0).minimum(value)
-        # each channel lies below V by a share of V·S that stays: none for the largest, all for the smallest
-        grown = torch.where(spread > 0, wanted / spread, 0)
+        new_spread = (spread * params["factor"] + value * params["offset"]).clamp(min=0).minimum(value)
+        # each channel's difference from V is a fixed fraction of V·S: none for the largest, all for the smallest
+        grown = torch.where(spread > 0, new_spread / spread, 0)
         return (value - (value - clear) * grown).clamp_(0, 1).to(image.dtype)
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """Mean change of S over all S from 0 to 1, of the largest there is, 1/2."""
+        """Mean change of S over all S from 0 to 1, divided by its largest possible value, 1/2."""
         steps = [(index + 0.5) / 200 for index in range(200)]
         changed = (min(1.0, max(0.0, params["factor"] * s + params["offset"])) for s in steps)
         return min(1.0, sum(abs(new - s) for new, s in zip(changed, steps, strict=True)) / 100)
@@ -135,7 +135,7 @@ class Exposure(Degradation):
     """Wrong exposure: 2^EV times the light, linear under the sRGB curve of IEC 61966-2-1, then clipped.
 
     Args:
-        ev: stops; below 0 too dark, above too bright. Default: from the least to the largest of Afifi et al., CVPR
+        ev: stops; below 0 too dark, above too bright. Default: from the smallest to the largest of Afifi et al., CVPR
             2021.
     """
 
@@ -158,7 +158,7 @@ class Exposure(Degradation):
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """|EV| over 4 stops."""
+        """|EV| divided by 4 stops."""
         return float(min(1.0, abs(params["ev"]) / STRONGEST_EV))
 
 
@@ -167,7 +167,7 @@ class Gamma(Degradation):
     """Gamma: I = J^γ (low light by the curve alone in MiOIR, Kong et al., 2024: γ from 1 to 3).
 
     Args:
-        gamma: γ, at least 0.01; above 1 darkens, below brightens.
+        gamma: γ, at least 0.01; values above 1 darken, values below 1 brighten.
     """
 
     family: ClassVar[str] = "exposure"
@@ -185,23 +185,23 @@ class Gamma(Degradation):
         """See `Degradation.apply`."""
         check_image(image, "Gamma")
         clear = working(image)
-        curved = power(clear, params["gamma"]).mul_(clear > 0)  # a small γ makes much of the tiny stand-in for black
+        curved = power(clear, params["gamma"]).mul_(clear > 0)  # a small γ would brighten the tiny substitute for black
         return curved.clamp_(0, 1).to(image.dtype)
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """|log γ| over log 5, 5 being the largest γ of Lv et al., IJCV 2021."""
+        """|log γ| / log 5; 5 is the largest γ of Lv et al., IJCV 2021."""
         return min(1.0, abs(math.log(params["gamma"])) / math.log(5))
 
 
 @DEGRADATION_REGISTRY.register()
 class Clip(Degradation):
-    """Clip: values below 0 become 0, above 1 become 1; ends pipelines whose steps do not clip (`clip: false`)."""
+    """Clip: values below 0 become 0, values above 1 become 1; it ends pipelines with steps of `clip: false`."""
 
     family: ClassVar[str] = "quantisation"
 
     def sample(self, seed: int, size: Size) -> Params:
-        """Nothing: there is nothing to draw."""
+        """Nothing is random."""
         return {}
 
     @staticmethod
@@ -212,13 +212,13 @@ class Clip(Degradation):
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """0: an image in [0, 1] stays as it is."""
+        """0: an image in [0, 1] is unchanged."""
         return 0.0
 
 
 def channel_mean(image: Tensor) -> Tensor:
     """The mean of each channel, [..., C, 1, 1]."""
-    # whole numbers: their sum does not depend on the order of summation, and so not on the number of threads
+    # whole numbers: their sum does not depend on the order of summation, so it does not depend on the number of threads
     total = (image * GREY_LEVELS).round_().long().sum(dim=(-2, -1), keepdim=True)
     return (total.to(image.dtype) / GREY_LEVELS) / (image.shape[-2] * image.shape[-1])
 

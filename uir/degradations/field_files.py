@@ -1,4 +1,4 @@
-"""Fields that come with a data set (depth, illumination, rain and snow masks), read from files."""
+"""Fields that belong to a data set (depth, illumination, rain and snow masks), read from files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SUFFIXES = (".npy", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 @dataclass(frozen=True)
 class FieldFiles:
-    """A file, or a folder of files of which each draw takes one.
+    """A file, or a folder of files; each draw takes one file.
 
     Attributes:
         where: `Op.parameter`, for messages.
@@ -29,10 +29,10 @@ class FieldFiles:
 
     @classmethod
     def of(cls, where: str, given: Path | str | None) -> FieldFiles | None:
-        """Check what the user wrote; None stays None.
+        """Check the user's value; None is returned as None.
 
         Raises:
-            ValueError: there is no such file, it does not hold a field, or no file of the folder could be one.
+            ValueError: there is no such file, it contains no field, or no file of the folder has a usable type.
         """
         if given is None:
             return None
@@ -42,11 +42,11 @@ class FieldFiles:
             return cls(where, (str(path),))
         files = tuple(sorted(str(file) for file in path.iterdir() if file.suffix.lower() in SUFFIXES))
         if not files:
-            raise ValueError(f"{where}: the folder '{path}' holds no file of the types {', '.join(SUFFIXES)}")
+            raise ValueError(f"{where}: the folder '{path}' contains no file of the types {', '.join(SUFFIXES)}")
         return cls(where, files)
 
     def draw(self, seed: int) -> str:
-        """One file's name, equally likely, from a generator keyed by (seed, the parameter's name)."""
+        """One file name, all equally likely, from a generator keyed by (seed, the parameter's name)."""
         if len(self.files) == 1:
             return self.files[0]
         return self.files[int(numpy_generator(seed, self.where.rpartition(".")[2]).integers(len(self.files)))]
@@ -54,15 +54,15 @@ class FieldFiles:
 
 @functools.lru_cache(maxsize=16)
 def read_field(where: str, path: str, size: tuple[int, int] | None = None) -> Tensor:
-    """One grey plane as float32 [1, H, W] in [0, 1]; the tensor is shared, do not change it.
+    """One grey plane as float32 [1, H, W] in [0, 1]; callers share the tensor, so do not change it.
 
     Args:
         where: `Op.parameter`, for messages.
         path: an 8- or 16-bit grey image, or an `.npy` array [H, W].
-        size: what to resize it to: by area where it shrinks, bilinearly otherwise. Default: its own.
+        size: the size to resize to: by area if it shrinks, bilinear otherwise. Default: the file's size.
 
     Raises:
-        ValueError: there is no such file, it is no grey image or array, or its values are outside [0, 1].
+        ValueError: there is no such file, it is not a grey image or array, or its values are outside [0, 1].
     """
     import cv2
 

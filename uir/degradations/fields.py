@@ -1,4 +1,4 @@
-"""Random and smooth fields that stand in for what a photograph does not come with (depth, fog density)."""
+"""Random and smooth fields for quantities that a photograph does not contain (depth, fog density)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ PLASMA_LEVELS = 5
 
 
 def field_generator(params: Mapping[str, Any], stream: str = "") -> torch.Generator:
-    """The generator of a recorded step's field: keyed by its `seed`, on the device where the field was first drawn.
+    """The generator of a recorded step's field, keyed by its `seed`, on the device where the field was first drawn.
 
     Args:
-        params: the step, with `seed`, and `drawn_on` (a device's type) where that was not the CPU.
+        params: the step, with `seed`, and `drawn_on` (a device type) if that was not the CPU.
         stream: names a second field of the same step.
     """
     key = (params["seed"], stream) if stream else (params["seed"],)
@@ -41,8 +41,8 @@ def uniform(params: Mapping[str, Any], *shape: int, stream: str = "") -> Tensor:
 def plasma(size: tuple[int, int], generator: torch.Generator, roughness: float = 0.5) -> Tensor:
     """A smooth random surface [1, H, W] that spans [0, 1], by midpoint displacement (Fournier et al., CACM 1982).
 
-    A 2x2 grid is refined five times to 33x33; each refinement adds noise of `roughness` times the amplitude of the one
-    before; the result is interpolated to `size` bicubically. Drawn on the CPU.
+    A 2x2 grid is refined five times to 33x33. Each refinement adds noise whose amplitude is `roughness` times that of
+    the refinement before. The result is interpolated to `size` bicubically. Drawn on the CPU.
     """
     surface = torch.rand(1, 1, 2, 2, generator=generator)
     amplitude = 1.0
@@ -55,7 +55,7 @@ def plasma(size: tuple[int, int], generator: torch.Generator, roughness: float =
 
 
 def ramp(size: tuple[int, int], angle_deg: float) -> Tensor:
-    """A linear ramp [1, H, W] that spans [0, 1], rising to the top of the image, turned clockwise by `angle_deg`."""
+    """A linear ramp [1, H, W] that spans [0, 1]; it rises to the top of the image, turned clockwise by `angle_deg`."""
     height, width = size
     angle = math.radians(angle_deg)
     rows = torch.linspace(1, 0, height)[:, None]
@@ -64,6 +64,6 @@ def ramp(size: tuple[int, int], angle_deg: float) -> Tensor:
 
 
 def spread(field: Tensor) -> Tensor:
-    """The field stretched linearly to span [0, 1]; zero where it is constant."""
+    """The field, stretched linearly to span [0, 1]; zero if it is constant."""
     low, high = field.min(), field.max()
     return (field - low) / (high - low) if high > low else torch.zeros_like(field)

@@ -1,6 +1,6 @@
-"""Filtering that several ops share.
+"""Filters that several ops share.
 
-torch is the reference. CPU images in float32 go through OpenCV, which is several times faster and within 1e-4.
+torch is the reference. CPU images in float32 are filtered by OpenCV, which is several times as fast and within 1e-4.
 """
 
 from __future__ import annotations
@@ -47,8 +47,9 @@ def filter2d_each(images: Tensor, kernels: list[Tensor]) -> Tensor:
 def filter_valid(image: Tensor, kernel: Tensor) -> Tensor:
     """Correlate every channel with a [K, L] kernel without padding: [..., H, W] becomes [..., H-K+1, W-L+1].
 
-    On the CPU the reference shifts and sums the image once for each non-zero tap: its bits depend neither on the number
-    of threads nor on the layout in memory, as those of a convolution do. Other devices convolve.
+    On the CPU the reference shifts and sums the image once for each non-zero tap (kernel value). Unlike with a
+    convolution, its bits depend neither on the number of threads nor on the memory layout. Other devices use a
+    convolution.
     """
     rows, columns = (length - side + 1 for length, side in zip(image.shape[-2:], kernel.shape, strict=True))
     if opencv_serves(image):
@@ -74,7 +75,7 @@ def reflect_pad(image: Tensor, pad: int) -> Tensor:
 
 
 def opencv_serves(image: Tensor) -> bool:
-    """Whether OpenCV may do the work: an image on the CPU in float32 through which no gradient flows."""
+    """Whether OpenCV can be used: a float32 image on the CPU that needs no gradient."""
     return image.device.type == "cpu" and image.dtype == torch.float32 and not image.requires_grad
 
 
@@ -84,7 +85,7 @@ def _through_opencv(image: Tensor, kernel: Tensor) -> Tensor:
 
 
 def filter_grouped(images: Tensor, kernels: Tensor) -> Tensor:
-    """[B, C, H, W] by [B, K, L] without padding, all planes in one grouped convolution."""
+    """Filter [B, C, H, W] by [B, K, L] without padding, all planes in one grouped convolution."""
     count, channels, height, width = images.shape
     weights = kernels.to(images).repeat_interleave(channels, 0)[:, None]
     planes = images.reshape(1, count * channels, height, width)

@@ -1,4 +1,4 @@
-"""Pixels that are moved."""
+"""Degradations that move pixels."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from uir.degradations.kernels import gaussian_kernel
 from uir.degradations.values import Numbers, Values
 from uir.registry import DEGRADATION_REGISTRY
 
-FINEST_SIGMA = 4.0  # in cells of the grid that the displacement is drawn on
-ROUGHEST = 29.28 / 2.44**2  # alpha / σ² of ImageNet-C's severest
+FINEST_SIGMA = 4.0  # in cells of the grid on which the displacement is drawn
+ROUGHEST = 29.28 / 2.44**2  # alpha / σ² of ImageNet-C's most severe level
 
 
 @DEGRADATION_REGISTRY.register()
@@ -25,13 +25,13 @@ class ElasticTransform(Degradation):
     """Elastic transform: a random affine map, then displacement by smoothed noise (ImageNet-C; Simard, ICDAR 2003).
 
     ImageNet-C's five severities (alpha, sigma, affine), chosen for images of 224 px: (488, 170.8, 24.4), (488, 19.52,
-    48.8), (12.2, 2.44, 4.88), (17.08, 2.44, 4.88), (29.28, 2.44, 4.88). Bilinear, the border is reflected. Wide noise
-    is drawn on a coarser grid of the same statistics; both maps are applied in one go.
+    48.8), (12.2, 2.44, 4.88), (17.08, 2.44, 4.88), (29.28, 2.44, 4.88). Bilinear, with reflected borders. Wide noise is
+    drawn on a coarser grid with the same statistics; both maps are applied in one step.
 
     Args:
-        alpha: displacement in pixels of noise in [-1, 1] before it is smoothed, at least 0.
+        alpha: displacement in pixels of noise in [-1, 1] before smoothing, at least 0.
         sigma: σ of the smoothing in pixels, at least 0.5.
-        affine: by how many pixels, at most, each of three points about the centre is moved along each axis.
+        affine: each of three points around the centre is moved by at most this many pixels along each axis.
     """
 
     family: ClassVar[str] = "geometry"
@@ -65,12 +65,12 @@ class ElasticTransform(Degradation):
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """How much neighbours part, alpha/σ², of ImageNet-C's severest; the affine map does not count."""
+        """Displacement between neighbours, alpha/σ², relative to ImageNet-C's top level; the affine map is ignored."""
         return float(min(1.0, params["alpha_px"] / params["sigma_px"] ** 2 / ROUGHEST))
 
 
 def source_places(params: Mapping[str, Any], size: Size) -> Tensor:
-    """Where each pixel of the result comes from, (x, y) in pixels, [H, W, 2] float64 on the CPU."""
+    """The source of each pixel of the result, (x, y) in pixels, [H, W, 2] float64 on the CPU."""
     rows, columns = (torch.arange(length, dtype=torch.float64) for length in size)
     y, x = torch.meshgrid(rows, columns, indexing="ij")
     shift = displacement(params, size).double()
@@ -86,17 +86,17 @@ def displacement(params: Mapping[str, Any], size: Size) -> Tensor:
     grid = [-(-length // cell) for length in size]
     noise = uniform(params, 2, *grid, stream="displacement") * 2 - 1
     smooth = filter2d(noise, gaussian_kernel(2 * int(3 * sigma + 0.5) + 1, sigma))
-    # the mean of a cell's pixels varies by 1 / cell of what a pixel does
+    # the mean over a cell's pixels has 1 / cell of the standard deviation of one pixel
     smooth = smooth * (params["alpha_px"] / cell)
     return smooth if cell == 1 else F.interpolate(smooth[None], size=size, mode="bilinear")[0]
 
 
 def affine_matrix(params: Mapping[str, Any], size: Size) -> Tensor:
-    """From places in the result to places in the image, [2, 3] float64: the inverse of what moves three points."""
+    """Maps positions in the result to positions in the image, [2, 3] float64: the inverse of moving three points."""
     centre = torch.tensor([size[1] // 2, size[0] // 2], dtype=torch.float64)
     arm = max(1, min(size) // 3)
     points = centre + arm * torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, -1.0]], dtype=torch.float64)
-    # no more than a third of the arm, so that small images are not turned inside out
+    # at most a third of the distance, so that small images are not mirrored
     reach = min(params["affine_px"], arm / 3)
     moved = points + reach * (uniform(params, 3, 2, stream="affine").double() * 2 - 1)
     homogeneous = torch.cat([moved, torch.ones(3, 1, dtype=torch.float64)], dim=1)
@@ -104,7 +104,7 @@ def affine_matrix(params: Mapping[str, Any], size: Size) -> Tensor:
 
 
 def sampled_at(image: Tensor, places: Tensor) -> Tensor:
-    """[C, H, W] or [B, C, H, W] at `places` (x, y) in pixels, [H, W, 2], bilinearly, the border reflected."""
+    """[C, H, W] or [B, C, H, W] at `places` (x, y) in pixels, [H, W, 2]; bilinear, with reflected borders."""
     batch = image if image.ndim == 4 else image[None]
     last = torch.tensor([max(1, length - 1) for length in (image.shape[-1], image.shape[-2])])
     grid = places * 2 / last.to(places) - 1

@@ -1,4 +1,4 @@
-"""Haze by the atmospheric scattering model, on procedural or given depth."""
+"""Haze by the atmospheric scattering model, with procedural depth or depth from files."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class Haze(Degradation):
     Args:
         airlight: A, brightness of the haze in [0, 1].
         beta: scattering per unit of depth, at least 0.
-        depth_gradient: share in [0, 1] of a linear ramp (far at the top, as outdoors) in the procedural depth; the rest
-            is plasma.
+        depth_gradient: fraction in [0, 1] of a linear ramp (far at the top, as outdoors) in the procedural depth; the
+            rest is plasma.
         depth_angle: degrees by which the ramp is turned, clockwise.
         depth: a depth file that replaces the procedural depth, or a folder of them: 8- or 16-bit grey images or `.npy`
-            arrays [H, W], 0 near, 1 (full scale) far. It is taken to show the same frame as the image and is resized to
-            it. The record holds its name.
+            arrays [H, W], 0 near, 1 (full scale) far. It must show the same frame as the image and is resized to it.
+            The record contains its name.
         depth_form: `linear`: d is the depth. `cdd11` (OneRestore, Guo et al., ECCV 2024, with A in [0.6, 0.9] and β in
-            [1, 2]): d = min(1 − blur(n), 0.7), blur a 22-pixel box, and the file holds the nearness n instead, 1 near.
-        per_channel: each of three channels draws an A of its own, as in RESIDE; a grey image takes their mean.
+                [1, 2]): d = min(1 − blur(n), 0.7), blur a 22-pixel box; the file then contains the nearness n, 1 near.
+        per_channel: each of three channels gets its own A, as in RESIDE; a grey image gets their mean.
     """
 
     family: ClassVar[str] = "haze"
@@ -103,7 +103,7 @@ class Haze(Degradation):
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """Optical depth of the farthest point, of 2.5 (the strongest of MiOIR)."""
+        """Optical depth of the farthest point, divided by 2.5 (the strongest of MiOIR)."""
         farthest = CDD11_LIMIT if params["depth_form"] == "cdd11" else 1.0
         return min(1.0, params["beta"] * farthest / STRONGEST_BETA)
 
@@ -121,7 +121,7 @@ def transmission(params: Mapping[str, Any], size: Size) -> Tensor:
 
 
 def depth_of(params: Mapping[str, Any], size: Size) -> Tensor:
-    """The depth d that a record speaks of, in [0, 1], [1, H, W] on the CPU."""
+    """The depth d of a record, in [0, 1], [1, H, W] on the CPU."""
     if "depth_file" in params:
         field = read_field("Haze.depth", params["depth_file"], size)
         return _cdd11_depth(1 - field) if params["depth_form"] == "cdd11" else field
@@ -131,7 +131,7 @@ def depth_of(params: Mapping[str, Any], size: Size) -> Tensor:
 
 
 def _cdd11_depth(depth: Tensor) -> Tensor:
-    """min(blur(depth), 0.7): blurring the nearness 1 − d and turning it round is blurring d."""
+    """min(blur(depth), 0.7): blurring the nearness 1 − d and inverting it equals blurring d."""
     import cv2
 
     return torch.from_numpy(cv2.blur(depth[0].numpy(), (CDD11_BLUR_PX, CDD11_BLUR_PX)))[None].clamp(max=CDD11_LIMIT)

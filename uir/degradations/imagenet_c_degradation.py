@@ -68,17 +68,17 @@ CORRUPTIONS: dict[str, list[Spec]] = {
     "pixelate": _with("Pixelate", "scale", values=[(0.6,), (0.5,), (0.4,), (0.3,), (0.25,)]),
     "jpeg_compression": _with("JPEG", "quality", values=[(25,), (18,), (15,), (10,), (7,)]),
 }  # fmt: skip
-"""The published constants of each corruption, mild to severe, for images of 224 px."""
+"""The published constants of each corruption, from mild to severe, for images of 224 px."""
 
 
 @DEGRADATION_REGISTRY.register()
 class imagenet_c(Preset):  # noqa: N801
     """One of ImageNet-C's nineteen corruptions at one of five severities (Hendrycks & Dietterich, ICLR 2019).
 
-    The record notes the corruption as its label and the severity as a level. Frost is procedural here.
+    The record contains the corruption as its label and the severity as a level. Frost is procedural here.
 
     Args:
-        classes: names of the corruptions to draw from; default all.
+        classes: names of the corruptions to choose from; default all.
         level: the severity, 1 to 5; default any.
     """
 

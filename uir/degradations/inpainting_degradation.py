@@ -1,4 +1,4 @@
-"""Parts of an image that are hidden: lines, strokes and boxes."""
+"""Hidden parts of an image: lines, strokes and boxes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from uir.registry import DEGRADATION_REGISTRY
 MASKS = "InpaintingStrokes.masks"
 BLACK_OR_WHITE: dict[str, list[float]] = {"choice": [0.0, 1.0]}
 SHARPEST_TURN = 2 * math.pi / 5
-NOMINAL_SIDE = 256  # pixels: the image of which `severity` speaks
+NOMINAL_SIDE = 256  # pixels: `severity` assumes an image of this side
 
 
 @DEGRADATION_REGISTRY.register()
@@ -29,9 +29,9 @@ class InpaintingLines(Degradation):
     """Straight lines that hide the image: I = J·(1 − M) + fill·M (DCPT, Hu et al., ICLR 2025, and its ranges).
 
     Args:
-        lines: how many; each goes from one random point to another.
+        lines: number of lines; each connects two random points.
         width: in whole pixels, at least 1; ends are round.
-        fill: the grey value in [0, 1] that replaces what is hidden; black or white by default.
+        fill: the grey value in [0, 1] of hidden pixels; black or white by default.
     """
 
     family: ClassVar[str] = "occlusion"
@@ -63,7 +63,7 @@ class InpaintingLines(Degradation):
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """Summed width of all lines, of 256 px."""
+        """Summed width of all lines, divided by 256 px."""
         return float(min(1.0, params["lines"] * params["width_px"] / NOMINAL_SIDE))
 
 
@@ -74,13 +74,13 @@ class InpaintingStrokes(Degradation):
     A stroke starts at a random point in a random direction and turns by up to 72° from one segment to the next.
 
     Args:
-        strokes: how many.
-        segments: straight parts of a stroke, at least 1.
-        length: of a segment in pixels, at least 1.
+        strokes: number of strokes.
+        segments: straight parts per stroke, at least 1.
+        length: length of a segment in pixels, at least 1.
         width: in whole pixels, at least 1; ends and corners are round.
-        fill: the grey value in [0, 1] that replaces what is hidden; black or white by default.
+        fill: the grey value in [0, 1] of hidden pixels; black or white by default.
         masks: a mask, or a folder of them, that replaces the strokes: grey images or `.npy` arrays [H, W] in [0, 1],
-            resized to the image; what is at least half is hidden. The record holds the file's name.
+                resized to the image; values of at least 0.5 are hidden. The record contains the file's name.
     """
 
     family: ClassVar[str] = "occlusion"
@@ -128,7 +128,7 @@ class InpaintingStrokes(Degradation):
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """Share that is hidden: the mean of a mask, or what is expected of such strokes on an image of 256×256."""
+        """Hidden fraction: the mean of a mask, or the expected value for such strokes on an image of 256×256."""
         if "mask_file" in params:
             return float((read_field(MASKS, params["mask_file"]) >= 0.5).double().mean())
         inked = params["strokes"] * params["segments"] * params["length_px"] * params["width_px"]
@@ -140,9 +140,9 @@ class InpaintingBoxes(Degradation):
     """Boxes that hide the image: I = J·(1 − M) + fill·M, at random places (Pathak et al., CVPR 2016, random blocks).
 
     Args:
-        boxes: how many; they may overlap. Each has the image's proportions.
-        area: of each box, as a share of the image's, in [0, 1].
-        fill: the grey value in [0, 1] that replaces what is hidden; black or white by default.
+        boxes: number of boxes; they may overlap. Each has the image's proportions.
+        area: area of each box, as a fraction of the image's, in [0, 1].
+        fill: the grey value in [0, 1] of hidden pixels; black or white by default.
     """
 
     family: ClassVar[str] = "occlusion"
@@ -174,7 +174,7 @@ class InpaintingBoxes(Degradation):
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """Share that is hidden, as expected of boxes that overlap by chance."""
+        """Hidden fraction, the expected value for boxes with random overlaps."""
         return float(1 - (1 - params["area"]) ** params["boxes"])
 
 
@@ -202,7 +202,7 @@ def stroke_mask(params: Mapping[str, Any], size: Size) -> Tensor:
 
 
 def box_mask(params: Mapping[str, Any], size: Size) -> Tensor:
-    """M of `InpaintingBoxes`, bool [1, H, W] on the CPU; boxes about random points, pushed into the image."""
+    """M of `InpaintingBoxes`, bool [1, H, W] on the CPU; boxes around random points, moved into the image."""
     mask = torch.zeros(1, *size, dtype=torch.bool)
     sides = [round(math.sqrt(params["area"]) * length) for length in size]
     for place in uniform(params, params["boxes"], 2).tolist():
@@ -216,7 +216,7 @@ def box_mask(params: Mapping[str, Any], size: Size) -> Tensor:
 
 def _drawn(points: np.ndarray, width_px: int, size: Size) -> Tensor:
     """Polygonal lines with round ends as a mask; `points` (x, y) in pixels, [lines, corners, 2]."""
-    mask = np.zeros(size, bool)  # OpenCV draws a line of 9 pixels 11 wide
+    mask = np.zeros(size, bool)  # not with OpenCV, which draws a line of 9 pixels 11 wide
     radius = width_px / 2
     for line in points:
         for (x0, y0), (x1, y1) in itertools.pairwise(line.tolist()):

@@ -1,4 +1,4 @@
-"""Blur kernels that somebody measured or drew, from files."""
+"""Blur kernels from files, measured or drawn by somebody."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def read_kernels(path: str) -> tuple[Tensor, ...]:
 
     Args:
         path: `.npy` ([K, L] or [N, K, L]), `.mat` (every matrix and cell of matrices in it, by name), or a grey image
-            whose brightness is the weight. Kernels of other shapes are centred in a square of odd side.
+                whose brightness is the weight. Kernels of other shapes are centred in a square of odd side.
 
     Raises:
-        ValueError: there is no such file, it cannot be read, or it holds something that is no kernel.
+        ValueError: there is no such file, it cannot be read, or its content is not a kernel.
     """
     if not Path(path).is_file():
         raise ValueError(f"kernels: there is no file '{path}'")
@@ -30,7 +30,7 @@ def read_kernels(path: str) -> tuple[Tensor, ...]:
     read = {".npy": _read_npy, ".mat": _read_mat}.get(suffix, _read_image)
     kernels = tuple(squared(array, path) for array in read(path))
     if not kernels:
-        raise ValueError(f"kernels: '{path}' holds no matrix")
+        raise ValueError(f"kernels: '{path}' contains no matrix")
     return kernels
 
 
@@ -99,7 +99,7 @@ def _read_mat_hdf5(path: str) -> list[np.ndarray]:
     with h5py.File(path, "r") as file:
         arrays = [file[name] for name in sorted(file) if not name.startswith("#") and hasattr(file[name], "dtype")]
         return [
-            np.asarray(matrix).T  # MATLAB stores columns first
+            np.asarray(matrix).T  # MATLAB stores column by column
             for array in arrays
             for matrix in ([file[cell] for cell in np.ravel(array[()])] if array.dtype == object else [array[()]])
         ]

@@ -1,4 +1,4 @@
-"""Kernel PCA: a blur kernel as a few numbers, as SRMD, IKC and MANet condition on it."""
+"""Kernel PCA: describes a blur kernel by a few numbers, as in SRMD, IKC and MANet."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from uir.degradations.blur_degradation import kernel_of
 
 
 def draw_kernels(blur: Degradation, count: int, seed: int) -> Tensor:
-    """`count` kernels [N, K, K] float32 that a blur draws; all of one side.
+    """`count` kernels [N, K, K] float32 drawn from a blur; all have the same side.
 
     Raises:
-        ValueError: it is no op with one kernel, or its kernels differ in side.
+        ValueError: the op does not have one kernel, or its kernels differ in side.
     """
     steps = (blur.draw(derive_seed(seed, index), (256, 256)) for index in range(count))
-    kernels = [kernel_of(step) for drawn in steps for step in drawn]
+    kernels = [kernel_of(step) for steps_of_draw in steps for step in steps_of_draw]
     sides = sorted({kernel.shape[-1] for kernel in kernels})
     if len(sides) != 1:
         raise ValueError(f"draw_kernels: the kernels have the sides {sides}; fix the blur's `kernel_size`")
@@ -26,22 +26,22 @@ def draw_kernels(blur: Degradation, count: int, seed: int) -> Tensor:
 
 
 def pca_matrix(kernels: Tensor, components: int, centred: bool = False) -> Tensor:
-    """The leading principal directions of flattened kernels, one a row, the strongest first.
+    """The leading principal directions of flattened kernels, one per row, the strongest first.
 
-    SRMD (15 components; Zhang et al., CVPR 2018) takes those of the second moment of the kernels as they are; IKC (10;
-    Gu et al., CVPR 2019) and MANet (15) take the mean away first. Either way kernels are encoded as they are. A row's
-    sign makes its largest entry positive, the first of those that are as large up to a thousandth.
+    SRMD (15 components; Zhang et al., CVPR 2018) uses the second moment of the kernels themselves; IKC (10; Gu et al.,
+    CVPR 2019) and MANet (15) first subtract the mean. In both cases the kernels themselves are encoded. The sign of a
+    row makes its largest entry positive; among entries equal to within a thousandth, the first one counts.
 
     Args:
         kernels: [N, K, K].
-        components: how many directions, at most min(N, K²).
-        centred: take the mean of the kernels away first.
+        components: number of directions, at most min(N, K²).
+        centred: first subtract the mean of the kernels.
 
     Returns:
         [components, K²] float32, orthonormal rows.
 
     Raises:
-        ValueError: the shape is another, or there are fewer directions than asked for.
+        ValueError: the shape is wrong, or there are fewer directions than components.
     """
     if kernels.ndim != 3:
         raise ValueError(f"pca_matrix: expected kernels [N, K, K], got shape {list(kernels.shape)}")
@@ -63,6 +63,6 @@ def encode_kernels(kernels: Tensor, matrix: Tensor) -> Tensor:
 
 
 def decode_kernels(codes: Tensor, matrix: Tensor) -> Tensor:
-    """Kernels [..., K, K] nearest to what was encoded, of codes [..., components]."""
+    """Kernels [..., K, K] nearest to the encoded ones, from codes [..., components]."""
     side = round(matrix.shape[1] ** 0.5)
     return (codes.to(matrix) @ matrix).unflatten(-1, (side, side))

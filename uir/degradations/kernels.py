@@ -1,7 +1,7 @@
-"""Blur kernels: [K, K] float32 on the CPU, K odd, summing to 1, in the orientation in which they are correlated.
+"""Blur kernels: [K, K] float32 on the CPU, K odd, summing to 1, in the orientation for correlation.
 
-Angles of the Gaussian family follow the papers: the x axis is turned towards the y axis, rows count downwards, so that
-a positive angle is clockwise as the image is seen. A line's angle is counter-clockwise.
+Angles of the Gaussian family follow the papers: the x axis is turned towards the y axis, and rows count downwards, so
+a positive angle is clockwise in the displayed image. A line's angle is counter-clockwise.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def gaussian_kernel_1d(side: int, sigma_px: float) -> Tensor:
 def gaussian_kernel(side: int, sigma_x_px: float, sigma_y_px: float | None = None, angle_deg: float = 0.0) -> Tensor:
     """Bivariate Gaussian of covariance R·diag(σx², σy²)·Rᵀ: exp(−m/2), m the squared Mahalanobis distance.
 
-    The two σ are standard deviations along the turned axes, also where papers call them λ (SRMD, DASR).
+    The two σ are standard deviations along the turned axes, even if papers call them λ (SRMD, DASR).
 
     Args:
         side: K, odd.
-        sigma_x_px, sigma_y_px: at least 0 (a line, or the identity); isotropic where `sigma_y_px` is None.
-        angle_deg: of the first axis, clockwise as the image is seen.
+        sigma_x_px, sigma_y_px: at least 0 (a line, or the identity); isotropic if `sigma_y_px` is None.
+        angle_deg: angle of the first axis, clockwise in the displayed image.
     """
     squared = _mahalanobis(side, sigma_x_px, sigma_x_px if sigma_y_px is None else sigma_y_px, angle_deg)
     return _normalised(torch.exp(-0.5 * squared))
@@ -64,14 +64,14 @@ def sinc_kernel(side: int, omega_rad: float) -> Tensor:
     squares, places = np.unique((x * x + y * y).numpy(), return_inverse=True)
     distances = np.sqrt(squares[1:])
     values = omega_rad * bessel_j1(omega_rad * distances) / (2 * math.pi * distances)
-    values = np.concatenate([[omega_rad**2 / (4 * math.pi)], values])  # the limit r → 0 comes first
+    values = np.concatenate([[omega_rad**2 / (4 * math.pi)], values])  # the first value is the limit r → 0
     return _normalised(torch.from_numpy(values[places.reshape(side, side)]))
 
 
 def bessel_j1(x: np.ndarray) -> np.ndarray:
-    """The Bessel function J₁ to full precision (torch's is right to six digits): 1/2π · ∫ cos(τ − x·sin τ) dτ.
+    """The Bessel function J₁ to full precision (torch's has six correct digits): 1/2π · ∫ cos(τ − x·sin τ) dτ.
 
-    The trapezoid rule converges geometrically on a period, once it has more points than x.
+    The trapezoid rule converges geometrically on a period, if it has more points than x.
     """
     points = 64 + 2 * math.ceil(x.max(initial=0))
     tau = np.arange(points) * (2 * math.pi / points)
@@ -79,7 +79,7 @@ def bessel_j1(x: np.ndarray) -> np.ndarray:
 
 
 def disk_kernel(radius_px: float, alias_px: float) -> Tensor:
-    """Even disk x² + y² ≤ r², its rim softened by a small Gaussian (ImageNet-C, Hendrycks & Dietterich, ICLR 2019).
+    """Uniform disk x² + y² ≤ r² with an edge softened by a small Gaussian (ImageNet-C, Hendrycks & Dietterich, 2019).
 
     Args:
         radius_px: r, at least 0.
@@ -98,14 +98,14 @@ def disk_kernel(radius_px: float, alias_px: float) -> Tensor:
 def line_kernel(length_px: float, angle_deg: float, sigma_px: float | None = None) -> Tensor:
     """An antialiased straight line through the centre of a [K, K] kernel that sums to 1.
 
-    Each column (each row, for a steep line) spreads its weight over the two pixels nearest to the line, the nearer one
-    taking more (Wu, SIGGRAPH 1991), so that the line is evenly bright at any angle; the ends fade over one pixel.
-    A horizontal line of odd length is an exact box; length 1 is the identity.
+    Each column (each row, for a steep line) spreads its weight over the two pixels nearest to the line, with more on
+    the nearer one (Wu, SIGGRAPH 1991), so that the line is equally bright at any angle; the ends fade over one pixel. A
+    horizontal line of odd length is an exact box; length 1 is the identity.
 
     Args:
         length_px: length along the line, at least 1.
-        angle_deg: counter-clockwise from the x axis as the image is seen (90 is vertical).
-        sigma_px: standard deviation along the line of Gaussian weights about its centre, above 0; None: evenly bright.
+        angle_deg: counter-clockwise from the x axis in the displayed image (90 is vertical).
+        sigma_px: standard deviation of Gaussian weights along the line, above 0; None: equal weights.
     """
     radius = math.ceil((length_px - 1) / 2)
     angle = math.radians(angle_deg)
@@ -132,23 +132,23 @@ def trajectory_kernel(
     shake_probability: float,
     shake_px: float,
 ) -> Tensor:
-    """The path of a shaking camera during a part of its travel (Boracchi & Foi, TIP 2012; simulator of DeblurGAN).
+    """The path of a shaking camera during a part of its motion (Boracchi & Foi, TIP 2012; simulator of DeblurGAN).
 
-    A particle of constant speed is driven by Gaussian shakes, pulled back to where it started, and now and then thrown
-    nearly back where it came from. Its path is splatted bilinearly; the box around it is centred in the kernel.
+    A particle of constant speed is moved by Gaussian shakes, is pulled back to its start, and sometimes almost reverses
+    its direction. Its path is drawn bilinearly; the box around it is centred in the kernel.
 
     Args:
-        seed: of the random walk.
+        seed: seed of the random walk.
         length_px: length of the whole path.
-        exposure: share of the path that is exposed, in (0, 1].
-        anxiety: how much the three forces matter, at least 0 (a straight line).
-        centripetal, shake_probability, shake_px: of the forces.
+        exposure: fraction of the path that is exposed, in (0, 1].
+        anxiety: strength of the three forces, at least 0 (a straight line).
+        centripetal, shake_probability, shake_px: parameters of the forces.
     """
     path = trajectory(seed, length_px, anxiety, centripetal, shake_probability, shake_px)
     path = path[: max(1, round(exposure * len(path)))]
     x, y = ((p - (p.min() + p.max()) / 2) for p in (path.real, path.imag))
     radius = max(math.ceil(np.abs(x).max()), math.ceil(np.abs(y).max()))
-    side = 2 * radius + 3  # a splat reaches one pixel further
+    side = 2 * radius + 3  # bilinear drawing reaches one pixel further
     kernel = np.zeros(side * side)
     column, row = np.floor(x).astype(int), np.floor(y).astype(int)
     for right in (0, 1):
@@ -162,7 +162,7 @@ def trajectory_kernel(
 def trajectory(
     seed: int, length_px: float, anxiety: float, centripetal: float, shake_probability: float, shake_px: float
 ) -> np.ndarray:
-    """The camera's places x + iy in pixels at 2000 times, the first at 0; see `trajectory_kernel`."""
+    """The camera's positions x + iy in pixels at 2000 times, the first at 0; see `trajectory_kernel`."""
     generator = numpy_generator(seed, "trajectory")
     steps = TRAJECTORY_STEPS - 1
     stride = length_px / steps
@@ -182,13 +182,13 @@ def trajectory(
 
 @lru_cache(maxsize=32)
 def wiener_kernel(sigma_px: float, noise_ratio: float) -> Tensor:
-    """What a Wiener filter conj(H) / (|H|² + K) does in space, H a sampled Gaussian; it sums to 1, brightness stays.
+    """A Wiener filter conj(H) / (|H|² + K) as a kernel, H a sampled Gaussian; it sums to 1, so brightness is kept.
 
     Args:
         sigma_px: σ of the Gaussian that is deconvolved, above 0.
         noise_ratio: K, noise over signal power, above 0.
     """
-    radius = math.ceil(16 * sigma_px)  # the response has faded to under a thousandth
+    radius = math.ceil(16 * sigma_px)  # beyond this the response is below a thousandth
     grid = 4 * radius + 1
     gaussian = np.zeros(grid)
     gaussian[: 2 * radius + 1] = gaussian_kernel_1d(2 * radius + 1, sigma_px).double().numpy()
@@ -199,7 +199,7 @@ def wiener_kernel(sigma_px: float, noise_ratio: float) -> Tensor:
 
 
 def deviation_px(kernel: Tensor) -> float:
-    """How far a kernel spreads: the root mean square of its standard deviations along two axes, in pixels."""
+    """The width of a kernel: the root mean square of its standard deviations along two axes, in pixels."""
     weights = kernel.double().abs()
     weights = weights / weights.sum()
     y, x = _offsets(kernel.shape[-1])

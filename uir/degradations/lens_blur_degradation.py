@@ -16,7 +16,7 @@ from uir.degradations.kernels import deviation_px, disk_kernel, sinc_kernel, tra
 from uir.degradations.values import Numbers, Values
 from uir.registry import DEGRADATION_REGISTRY
 
-LARGEST_INLINE = 7  # side of a kernel written out in an option file; a larger one would swell every record
+LARGEST_INLINE = 7  # side of a kernel written in an option file; a larger one would make every record long
 
 
 @DEGRADATION_REGISTRY.register()
@@ -24,7 +24,7 @@ class SincFilter(KernelDegradation):
     """Sinc filter: ω·J₁(ω·r) / (2π·r), a circular low-pass that rings (Real-ESRGAN, ICCVW 2021, equation 6).
 
     Args:
-        omega: cutoff frequency in radians per pixel, above 0 and at most π. Where null as published: uniform on
+        omega: cutoff frequency in radians per pixel, above 0 and at most π. If null, as published: uniform on
             [π/3, π] for kernels below 13 pixels, on [π/5, π] for larger ones.
         kernel_size: side of the kernel in pixels, odd.
     """
@@ -58,11 +58,11 @@ class SincFilter(KernelDegradation):
 
 @DEGRADATION_REGISTRY.register()
 class DefocusBlur(KernelDegradation):
-    """Defocus blur: the mean over a disk x² + y² ≤ r² with a softened rim (ImageNet-C, Hendrycks & Dietterich, 2019).
+    """Defocus blur: the mean over a disk x² + y² ≤ r² with a softened edge (ImageNet-C, Hendrycks & Dietterich, 2019).
 
     Args:
         radius: r in pixels, at least 0 (no blur); {choice: [3, 4, 6, 8, 10]} are the five severities of ImageNet-C.
-        alias: σ of the Gaussian that softens the rim, in pixels, at least 0; 0.1 at the mildest severity, else 0.5.
+        alias: σ of the Gaussian that softens the edge, in pixels, at least 0; 0.1 at the mildest severity, else 0.5.
     """
 
     severities = ({"radius": 3, "alias": 0.1}, {"radius": 6}, {"radius": 10})
@@ -90,15 +90,15 @@ class DefocusBlur(KernelDegradation):
 class TrajectoryBlur(KernelDegradation):
     """Camera-shake blur: the mean over a random path (Boracchi & Foi, TIP 2012; simulator and ranges of DeblurGAN).
 
-    The path is drawn from the seed and never stored. The box around its exposed part is centred, so that the image
-    keeps its place.
+    The path is drawn from the seed and never stored. The box around its exposed part is centred, so the image does not
+    move.
 
     Args:
-        length: of the whole path in pixels, above 0.
-        exposure: share of the path that the shutter is open for, above 0 and at most 1.
-        anxiety: how much shake there is, at least 0 (a straight line).
+        length: length of the whole path in pixels, above 0.
+        exposure: fraction of the path with an open shutter, above 0 and at most 1.
+        anxiety: strength of the shake, at least 0 (a straight line).
         centripetal: pull back to the start, at least 0.
-        shake_probability: of a throw back, in [0, 1], per time and unit of anxiety.
+        shake_probability: probability of a reversal, in [0, 1], per time and unit of anxiety.
         shake: standard deviation of the Gaussian shakes, at least 0.
     """
 
@@ -151,7 +151,7 @@ class TrajectoryBlur(KernelDegradation):
 
 @DEGRADATION_REGISTRY.register()
 class KernelBlur(KernelDegradation):
-    """Blur by given kernels: J ∗ k, a convolution (so that a point becomes k as it is stored).
+    """Blur by given kernels: J ∗ k, a convolution (so a single bright pixel becomes k as stored).
 
     Args:
         file: `.npy` ([K, L] or [N, K, L]), `.mat` (such as Levin's eight, CVPR 2009; version 7.3 needs h5py, older ones

@@ -1,4 +1,4 @@
-"""Pipelines that note in the record what was chosen: stages, levels and tasks; and the replay of a record."""
+"""Pipelines that note their choice in the record: stages, levels and tasks; and the replay of a record."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from uir.registry.components import DegradationSpec
 
 @DEGRADATION_REGISTRY.register()
 class Mark(Degradation):
-    """Mark: the image as it is; the record notes which level or task it went through.
+    """Mark: leaves the image unchanged; the record contains its level or task.
 
     Args:
-        label: the name of the task; it becomes the record's label where none is given.
+        label: the name of the task; it becomes the record's label if there is no other.
         level: the name of the level.
     """
 
@@ -30,7 +30,7 @@ class Mark(Degradation):
     def __init__(self, label: str | None = None, level: str | None = None) -> None:
         self.noted = {key: value for key, value in (("label", label), ("level", level)) if value is not None}
         if not self.noted:
-            raise ValueError("Mark: expected `label` or `level`; there is nothing to note")
+            raise ValueError("Mark: needs `label` or `level`; there is nothing to note")
 
     def sample(self, seed: int, size: Size) -> Params:
         """`label`, `level`, or both."""
@@ -44,19 +44,19 @@ class Mark(Degradation):
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """0: it does no harm."""
+        """0: it does not degrade."""
         return 0.0
 
 
 @DEGRADATION_REGISTRY.register()
 class Level(Pipeline):
-    """One of several named levels of severity, at random; the record notes its name as `level`.
+    """One of several named levels of severity, at random; the record contains its name as `level`.
 
     Args:
         levels: name -> `{type: ..., ...}` mapping.
-        weights: name -> how likely; divided by their sum. Default: all alike.
-        per_batch: one level for all images of a batch, as some published code has it; otherwise each has its own, so
-            that all levels must end at the same size.
+        weights: name -> weight; divided by their sum. Default: equal weights.
+        per_batch: one level for all images of a batch, as in some published code; otherwise each has its own, and then
+            all levels must give the same size.
     """
 
     noted: ClassVar[str] = "level"
@@ -78,8 +78,8 @@ class Level(Pipeline):
             raise ValueError(
                 f"{owner}.weights: expected one number for each of {', '.join(self.branches)}, got {weights!r}"
             )
-        given = None if weights is None else [weights[name] for name in self.branches]
-        self.weights = normalised_weights(f"{owner}.weights", given, len(self.branches))
+        ordered_weights = None if weights is None else [weights[name] for name in self.branches]
+        self.weights = normalised_weights(f"{owner}.weights", ordered_weights, len(self.branches))
         super().__init__(self.branches.values())
 
     def draw(self, seed: int, size: Size, context: DrawContext | None = None) -> list[Step]:
@@ -94,11 +94,11 @@ class Level(Pipeline):
 
 @DEGRADATION_REGISTRY.register()
 class Task(Level):
-    """One of several named tasks, at random; the record notes its name as `label` and is labelled with it.
+    """One of several named tasks, at random; the record contains its name as `label` and gets this label.
 
     Args:
         tasks: name -> `{type: ..., ...}` mapping.
-        weights: name -> how likely; divided by their sum. Default: all alike.
+        weights: name -> weight; divided by their sum. Default: equal weights.
     """
 
     noted: ClassVar[str] = "label"
@@ -110,10 +110,10 @@ class Task(Level):
 
 @DEGRADATION_REGISTRY.register()
 class Stage(Pipeline):
-    """A step whose part in a larger recipe is noted: each recorded step gets `stage: name`.
+    """A step with a note of its part in a larger recipe: each recorded step gets `stage: name`.
 
     Args:
-        name: of the stage ("first").
+        name: name of the stage ("first").
         step: a `{type: ..., ...}` mapping, or a degradation already built.
     """
 
@@ -134,13 +134,13 @@ class Replay(Pipeline):
     """The steps of a record, every time; sizes and fields are those of the record.
 
     Args:
-        record: what `DegradationRecord.to_dict` gives.
-        file: a JSON file that holds it instead.
+        record: the result of `DegradationRecord.to_dict`.
+        file: a JSON file with the record, instead.
     """
 
     def __init__(self, record: dict[str, Any] | None = None, file: Path | None = None) -> None:
         if (record is None) == (file is None):
-            raise ValueError("Replay: give either `record` or `file`")
+            raise ValueError("Replay: needs either `record` or `file`")
         if file is not None:
             try:
                 record = json.loads(Path(file).read_text())

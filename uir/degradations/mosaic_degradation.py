@@ -1,4 +1,4 @@
-"""One colour per pixel: what a sensor under a Bayer pattern sees."""
+"""One colour per pixel, as on a sensor with a Bayer pattern."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Mosaic(Degradation):
     """Mosaic: each pixel keeps one of its three colours, in a 2×2 pattern (Bayer, US patent 3971065, 1976).
 
     Args:
-        pattern: the colours of the top left 2×2 pixels, row by row: rggb, grbg, gbrg or bggr; a list is drawn from.
-        demosaic: what becomes of the missing colours; a list is drawn from. `none`: 0. `bilinear`: the mean of the
-            nearest known ones. `edge_aware`, in DCPT's data: so too, but green along the direction in which it changes
-            less (Hibbard, US patent 5382976, 1995; OpenCV's `_EA`).
+        pattern: the colours of the top left 2×2 pixels, row by row: rggb, grbg, gbrg or bggr; one of a list is chosen.
+        demosaic: the values for the missing colours; one of a list is chosen. `none`: 0. `bilinear`: the mean of the
+            nearest known values. `edge_aware`, in DCPT's data: the same, but green along the direction in which it
+            changes less (Hibbard, US patent 5382976, 1995; OpenCV's `_EA`).
     """
 
     family: ClassVar[str] = "mosaic"
@@ -50,7 +50,7 @@ class Mosaic(Degradation):
 
     @staticmethod
     def apply(image: Tensor, params: Mapping[str, Any]) -> Tensor:
-        """See `Degradation.apply`. A grey image has no colour to lose: it is what the sensor sees.
+        """See `Degradation.apply`. A grey image is unchanged, because it has no colour to lose.
 
         Raises:
             ValueError: the image has neither one nor three channels.
@@ -71,7 +71,7 @@ class Mosaic(Degradation):
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """What is left to do: 1 where two of three colours are missing, 0.5 after bilinear, 0.25 after edge-aware."""
+        """Remaining damage: 1 if two of three colours are missing, 0.5 after bilinear, 0.25 after edge-aware."""
         return DEMOSAICS[params["demosaic"]]
 
 
@@ -84,13 +84,13 @@ def sparse(rgb: Tensor, pattern: str) -> Tensor:
 
 
 def demosaiced(colours: Tensor, pattern: str, edge_aware: bool) -> Tensor:
-    """The missing values of `sparse` from their neighbours, H and W at least 2; beyond the border nothing is known."""
-    known = sparse(torch.ones_like(colours[..., :2, :2]), pattern)
+    """The missing values of `sparse` from their neighbours, H and W at least 2; values outside are unknown."""
+    is_known = sparse(torch.ones_like(colours[..., :2, :2]), pattern)
     rows, columns = (-(-length // 2) for length in colours.shape[-2:])
-    known = known.repeat(*(1,) * (colours.ndim - 2), rows, columns)[..., : colours.shape[-2], : colours.shape[-1]]
+    is_known = is_known.repeat(*(1,) * (colours.ndim - 2), rows, columns)[..., : colours.shape[-2], : colours.shape[-1]]
     planes = []
     for channel, kernel in enumerate((TENT, CROSS, TENT)):
-        fields = (F.pad(field[..., channel, :, :], (1, 1, 1, 1)) for field in (colours, known))
+        fields = (F.pad(field[..., channel, :, :], (1, 1, 1, 1)) for field in (colours, is_known))
         sums, counts = (filter_valid(field, kernel) for field in fields)
         planes.append(sums / counts)
     if edge_aware:
@@ -99,7 +99,7 @@ def demosaiced(colours: Tensor, pattern: str, edge_aware: bool) -> Tensor:
         above, below = padded[..., :-2, 1:-1], padded[..., 2:, 1:-1]
         across = (left - right).abs() <= (above - below).abs()
         along = torch.where(across, left + right, above + below) / 2
-        planes[1] = torch.where(known[..., 1, :, :] > 0, planes[1], along)
+        planes[1] = torch.where(is_known[..., 1, :, :] > 0, planes[1], along)
     return torch.stack(planes, dim=-3)
 
 

@@ -19,7 +19,7 @@ from uir.degradations.values import Numbers, Values, check_probability, coin
 from uir.registry import DEGRADATION_REGISTRY
 
 LUMA = (0.299, 0.587, 0.114)  # BT.601
-STRONGEST_255 = 75.0  # the largest standard deviation that denoising papers commonly report
+STRONGEST_255 = 75.0  # the largest standard deviation that is common in denoising papers
 
 
 @DEGRADATION_REGISTRY.register()
@@ -28,12 +28,12 @@ class GaussianNoise(Degradation):
 
     Args:
         sigma: σ on the scale 0–255, at least 0. Benchmarks use {choice: [15, 25, 50]}, blind denoising [0, 55].
-        grey_probability: how often all channels share one noise field (BSRGAN and Real-ESRGAN: 0.4).
+        grey_probability: probability that all channels share one noise field (BSRGAN and Real-ESRGAN: 0.4).
         clip: clip the result to [0, 1]. Protocols differ: DCPT's tests do not clip, PromptIR's do.
-        quantise: round the result to multiples of 1/255, as a file of 8 bits would.
-        correlated_probability: how often the channels' noise is correlated, by a random covariance (BSRGAN: 0.2; Zhang
-            et al., ICCV 2021); as there, σ is then the largest that may be drawn. Grey and correlated exclude each
-            other.
+        quantise: round the result to multiples of 1/255, as in an 8-bit file.
+        correlated_probability: probability of correlated noise between the channels, by a random covariance (BSRGAN:
+            0.2; Zhang et al., ICCV 2021); as there, σ is then the largest possible value. Grey and correlated exclude
+            each other.
     """
 
     family: ClassVar[str] = "noise"
@@ -76,7 +76,7 @@ class GaussianNoise(Degradation):
 
     @classmethod
     def apply_each(cls, images: Tensor, params: Sequence[Mapping[str, Any]]) -> Tensor:
-        """See `Degradation.apply_each`; the fields are drawn one by one and added in one go."""
+        """See `Degradation.apply_each`; the fields are drawn one by one and added together at once."""
         if len({(own["clip"], own["quantise"]) for own in params}) != 1:
             return super().apply_each(images, params)
         check_image(images, cls.__name__)
@@ -89,9 +89,9 @@ class SpeckleNoise(Degradation):
     """Speckle: I = J·(1 + n), n ~ N(0, σ²) (ranges and probabilities of BSRGAN, Zhang et al., ICCV 2021).
 
     Args:
-        sigma: σ on the scale 0–255, the noise of white, at least 0.
-        grey_probability: how often all channels share one noise field.
-        correlated_probability: how often the channels' noise is correlated; see `GaussianNoise`.
+        sigma: σ on the scale 0–255, for a white pixel, at least 0.
+        grey_probability: probability that all channels share one noise field.
+        correlated_probability: probability of correlated noise between the channels; see `GaussianNoise`.
     """
 
     family: ClassVar[str] = "noise"
@@ -118,12 +118,12 @@ class SpeckleNoise(Degradation):
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """The standard deviation on mid-grey, σ/2, over 75."""
+        """The standard deviation on mid-grey, σ/2, divided by 75."""
         return noise_severity(0.5 * params["sigma_255"])
 
     @classmethod
     def apply_each(cls, images: Tensor, params: Sequence[Mapping[str, Any]]) -> Tensor:
-        """See `Degradation.apply_each`; the fields are drawn one by one and multiplied in one go."""
+        """See `Degradation.apply_each`; the fields are drawn one by one and multiplied at once."""
         check_image(images, cls.__name__)
         clear = working(images)
         return (clear * _noise_fields(params, images).to(clear).add_(1)).clamp_(0, 1).to(images.dtype)
@@ -131,16 +131,16 @@ class SpeckleNoise(Degradation):
 
 @DEGRADATION_REGISTRY.register()
 class PoissonNoise(Degradation):
-    """Poisson noise: I = J + s·(k/v − Q), k ~ Poisson(v·Q), Q the image in 8 bits, v the photons of white.
+    """Poisson noise: I = J + s·(k/v − Q), k ~ Poisson(v·Q), Q the image in 8 bits, v the photons at white.
 
     Two published forms. Real-ESRGAN (Wang et al., ICCVW 2021; the default, with the ranges of its first order): v is
-    the number of distinct levels in the image, rounded up to a power of two, so that s alone says how strong it is.
+    the number of distinct levels in the image, rounded up to a power of two, so only s determines the strength.
     BSRGAN (Zhang et al., ICCV 2021): s = 1 and v = 10^U(2, 4).
 
     Args:
         scale: s, at least 0.
         log10_photons: log10 of v, in [0, 6]; BSRGAN: [2, 4] with scale 1. Default: from the image.
-        grey_probability: how often all channels share the noise of the luma; 0.4 in Real-ESRGAN, 0.5 in BSRGAN.
+        grey_probability: probability that all channels share the noise of the luma; 0.4 in Real-ESRGAN, 0.5 in BSRGAN.
         clip: clip the result to [0, 1].
     """
 
@@ -176,7 +176,7 @@ class PoissonNoise(Degradation):
     def apply(image: Tensor, params: Mapping[str, Any]) -> Tensor:
         """See `Degradation.apply`. Outside [0, 1] where `clip` is false."""
         check_image(image, "PoissonNoise")
-        if image.ndim == 4 and params["photons"] is None:  # each image has levels of its own
+        if image.ndim == 4 and params["photons"] is None:  # each image has its own levels
             return torch.stack([PoissonNoise.apply(single, params) for single in image])
         clear = working(image)
         source = luma(clear) if params["grey"] else clear
@@ -189,17 +189,17 @@ class PoissonNoise(Degradation):
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """The standard deviation on mid-grey, 255·s·√(0.5/v), over 75; v = 256 where it comes from the image."""
+        """The standard deviation on mid-grey, 255·s·√(0.5/v), divided by 75; v = 256 if it comes from the image."""
         return noise_severity(255 * params["scale"] * math.sqrt(0.5 / (params["photons"] or LEVELS)))
 
 
 @DEGRADATION_REGISTRY.register()
 class SaltAndPepper(Degradation):
-    """Salt and pepper: values set to 0 or 1, alike often (amounts of ImageNet-C's impulse noise, ICLR 2019).
+    """Salt and pepper: values set to 0 or 1, both equally often (amounts of ImageNet-C's impulse noise, ICLR 2019).
 
     Args:
-        amount: the share of values that are hit, in [0, 1].
-        grey_probability: how often whole pixels are hit instead of single channels.
+        amount: fraction of the values that change, in [0, 1].
+        grey_probability: probability that whole pixels change instead of single channels.
     """
 
     family: ClassVar[str] = "noise"
@@ -231,16 +231,16 @@ class SaltAndPepper(Degradation):
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """The standard deviation on mid-grey, 255·√amount/2, over 75."""
+        """The standard deviation on mid-grey, 255·√amount/2, divided by 75."""
         return noise_severity(255 * 0.5 * math.sqrt(params["amount"]))
 
 
 class ChannelMixing:
-    """How the noise of the three channels hangs together: independent, one field for all, or correlated.
+    """The relation between the noise of the three channels: independent, one field for all, or correlated.
 
     Args:
         op: the op's name, for messages.
-        grey_probability, correlated_probability: how often; independent otherwise.
+        grey_probability, correlated_probability: probabilities of these; the noise is independent otherwise.
     """
 
     def __init__(self, op: str, grey_probability: float, correlated_probability: float) -> None:
@@ -273,10 +273,10 @@ def draw_channel_covariance(seed: int) -> list[list[float]]:
 
 
 def noise_field(params: Mapping[str, Any], shape: tuple[int, int, int]) -> Tensor:
-    """The Gaussian noise of a record on the scale 0–1: [C, H, W], or [1, H, W] where `grey`.
+    """The Gaussian noise of a record on the scale 0–1: [C, H, W], or [1, H, W] if `grey`.
 
     Raises:
-        ValueError: more than three channels are to be correlated.
+        ValueError: correlation is needed for more than three channels.
     """
     channels, height, width = shape
     field = normal(params, 1 if params["grey"] else channels, height, width)

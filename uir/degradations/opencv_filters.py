@@ -1,7 +1,7 @@
-"""Filtering on the CPU through OpenCV, in whichever of three ways is the fastest for the kernel at hand.
+"""Filters on the CPU through OpenCV, in the fastest of three ways for each kernel.
 
-What a kernel holds beyond `NEGLIGIBLE` of its weight is left out, so that images in [0, 1] differ from the exact result
-by less than 1e-4. The bits depend neither on the number of threads nor on the layout in memory.
+Kernel values that together have at most `NEGLIGIBLE` of its weight are left out, so that images in [0, 1] differ from
+the exact result by less than 1e-4. The bits depend neither on the number of threads nor on the memory layout.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-NEGLIGIBLE = 2e-6  # of a kernel's summed absolute weight
-TILE = 11  # OpenCV takes larger kernels through an FFT, whatever their zeros
+NEGLIGIBLE = 2e-6  # fraction of a kernel's summed absolute weight
+TILE = 11  # OpenCV uses an FFT for larger kernels, even if most values are zero
 
-# milliseconds for a 400×400×3 image on one core of 2023; only their proportions matter
+# milliseconds for a 400×400×3 image on one core of 2023; only the ratios matter
 FFT_COST = 5.8
 TAP_COST = 0.015
 TILE_COST = 0.25
@@ -27,7 +27,7 @@ Separable = list[tuple[np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class Tile:
-    """A part of a kernel, and where in the kernel its first row and column lie."""
+    """A part of a kernel, and the position of its first row and column in the kernel."""
 
     row: int
     column: int
@@ -39,7 +39,7 @@ def filter_planes(planes: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 
     Args:
         planes: [N, H, W] float32, contiguous; higher and wider than half the kernel.
-        kernel: [K, L] float64; its middle is tap [K // 2, L // 2].
+        kernel: [K, L] float64; its centre is [K // 2, L // 2].
 
     Returns:
         [N, H, W] float32.
@@ -80,7 +80,7 @@ def _filter_by_tiles(plane: np.ndarray, tiles: list[Tile], sides: tuple[int, ...
 
 
 def trimmed(kernel: np.ndarray) -> np.ndarray:
-    """The middle of a kernel, without the margins that hold nothing but negligible taps; the sum is kept."""
+    """The middle of a kernel, without the outer rows and columns of negligible values; the sum is kept."""
     rows, columns = (np.flatnonzero(without_negligible(kernel).any(axis)) for axis in (1, 0))
     if not len(rows):
         return kernel
@@ -90,7 +90,7 @@ def trimmed(kernel: np.ndarray) -> np.ndarray:
 
 
 def without_negligible(kernel: np.ndarray) -> np.ndarray:
-    """The kernel with its smallest taps set to zero, as long as they are negligible together; the sum is kept."""
+    """The kernel with its smallest values set to zero, while their total is negligible; the sum is kept."""
     sizes = np.abs(kernel).ravel()
     order = np.argsort(sizes, kind="stable")
     smallest = order[np.cumsum(sizes[order]) <= NEGLIGIBLE * sizes.sum()]
@@ -100,7 +100,7 @@ def without_negligible(kernel: np.ndarray) -> np.ndarray:
 
 
 def tiles_of(taps: np.ndarray) -> list[Tile]:
-    """What is not zero of a kernel, in tiles that are small enough to be applied tap by tap."""
+    """The non-zero values of a kernel, in tiles small enough to be applied value by value."""
     tiles = []
     whole = _shrunk(Tile(0, 0, taps))
     rows, columns = (_cuts(side) for side in whole.taps.shape)
@@ -113,10 +113,10 @@ def tiles_of(taps: np.ndarray) -> list[Tile]:
 
 
 def separable_terms(kernel: np.ndarray, affordable: float) -> Separable | None:
-    """Columns and rows whose outer products sum to the kernel, or None where filtering with all costs more.
+    """Columns and rows whose outer products sum to the kernel, or None if filtering with all of them costs more.
 
-    Cross approximation with full pivoting: the outer product through the largest remaining tap is taken away until
-    the rest is negligible. A Gaussian along the axes takes one, a turned one a handful.
+    Cross approximation with full pivoting: subtract the outer product through the largest remaining value until the
+    rest is negligible. A Gaussian along the axes needs one product, a turned one a few.
     """
     cost = PASS_COST + SIDE_COST * sum(kernel.shape)
     rest = kernel.copy()
@@ -145,5 +145,5 @@ def _shrunk(tile: Tile) -> Tile:
 
 
 def _with_sum_of(kernel: np.ndarray, part: np.ndarray) -> np.ndarray:
-    kept = part.sum()
-    return part * (kernel.sum() / kept) if abs(kept) > NEGLIGIBLE else part.copy()
+    kept_sum = part.sum()
+    return part * (kernel.sum() / kept_sum) if abs(kept_sum) > NEGLIGIBLE else part.copy()

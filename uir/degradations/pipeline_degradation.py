@@ -1,8 +1,8 @@
-"""Pipelines: degradations made of degradations. What they record is the flat list of the ops really applied.
+"""Pipelines: degradations made of degradations. Their record is the flat list of the ops that were really applied.
 
-Every child draws from a seed of its own, keyed by the path to it, so that editing one step leaves the others' draws
-alone. Within a batch, whatever decides about the size (an op that changes it, or a choice between such ops) is drawn
-once for all images; everything else is drawn for each.
+Every child draws from its own seed, keyed by the path to it, so that a change of one step does not change the others'
+random values. Within a batch, everything that decides the size (an op that changes it, or a choice between such ops) is
+drawn once for all images; everything else is drawn for each image.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from uir.registry.components import DegradationSpec, build
 
 
 class Pipeline(Degradation):
-    """Base of the pipelines: they say in `draw` which steps there are; sampling and applying follow from it.
+    """Base of the pipelines: `draw` defines the steps; sampling and applying follow from it.
 
     Args:
-        children: the degradations that it may draw from.
+        children: the degradations that it can use.
     """
 
     def __init__(self, children: Iterable[Degradation]) -> None:
@@ -41,10 +41,10 @@ class Pipeline(Degradation):
 
     @abstractmethod
     def draw(self, seed: int, size: Size, context: DrawContext | None = None) -> list[Step]:
-        """The steps that would be applied to an image of `size`, in order; none is a possible answer."""
+        """The steps for an image of `size`, in order; the list may be empty."""
 
     def sample(self, seed: int, size: Size) -> Params:
-        """`steps`: what `draw` gives."""
+        """`steps`: the result of `draw`."""
         return {"steps": self.draw(seed, size)}
 
     @staticmethod
@@ -55,7 +55,7 @@ class Pipeline(Degradation):
 
     @staticmethod
     def output_size(params: Mapping[str, Any], size: Size) -> Size:
-        """The size behind the last step."""
+        """The size after the last step."""
         for step in params["steps"]:
             size = step_output_size(step, size)
         return size
@@ -74,7 +74,7 @@ class Sequence(Pipeline):
         super().__init__(self.steps)
 
     def draw(self, seed: int, size: Size, context: DrawContext | None = None) -> list[Step]:
-        """The steps of all children; each is told the size that the ones before it leave."""
+        """The steps of all children; each gets the size after the steps before it."""
         return draw_in_order(range(len(self.steps)), self.steps, seed, size, context)
 
 
@@ -84,9 +84,9 @@ class Shuffle(Pipeline):
 
     Args:
         steps: `{type: ..., ...}` mappings, or degradations already built.
-        p: how often the order is shuffled; otherwise it is that of the list.
-        keep_order: indices of steps that must follow each other in this order (BSRGAN: the last down-sampling comes
-            behind the first); the shuffled places stay, the steps in them are sorted.
+        p: probability of shuffling; otherwise the order is that of the list.
+        keep_order: indices of steps that must stay in this order (BSRGAN: the last down-sampling comes after the
+            first); the shuffled positions stay, and the steps in them are sorted.
     """
 
     def __init__(self, steps: list[DegradationSpec], p: float = 1.0, keep_order: list[int] | None = None) -> None:
@@ -101,7 +101,7 @@ class Shuffle(Pipeline):
         super().__init__(self.steps)
 
     def draw(self, seed: int, size: Size, context: DrawContext | None = None) -> list[Step]:
-        """The steps of all children in the drawn order; a child's own draws do not depend on its place."""
+        """The steps of all children in the drawn order; a child's random values do not depend on its position."""
         shared = self.shared_seed(seed, context)
         order = list(range(len(self.steps)))
         if coin(shared, "p", self.p):
@@ -118,7 +118,7 @@ class OneOf(Pipeline):
 
     Args:
         steps: `{type: ..., ...}` mappings, or degradations already built.
-        weights: how likely each is; any non-negative numbers, divided by their sum. Default: all alike.
+        weights: weight of each step; any non-negative numbers, divided by their sum. Default: equal weights.
     """
 
     def __init__(self, steps: list[DegradationSpec], weights: list[float] | None = None) -> None:
@@ -139,7 +139,7 @@ class Maybe(Pipeline):
     Args:
         step: a `{type: ..., ...}` mapping, or a degradation already built.
         p: in [0, 1].
-        note_skipped: note in the record what would have been done where it is not.
+        note_skipped: if the step is skipped, note in the record what it would have been.
     """
 
     def __init__(self, step: DegradationSpec, p: float = 0.5, note_skipped: bool = False) -> None:
@@ -149,21 +149,21 @@ class Maybe(Pipeline):
         super().__init__([self.step])
 
     def draw(self, seed: int, size: Size, context: DrawContext | None = None) -> list[Step]:
-        """The steps of the child, or none, or a mark that holds them."""
-        taken = coin(self.shared_seed(seed, context), "p", self.p)
-        if not taken and not self.note_skipped:
+        """The steps of the child, or none, or a mark that contains them."""
+        is_applied = coin(self.shared_seed(seed, context), "p", self.p)
+        if not is_applied and not self.note_skipped:
             return []
         steps = draw_child(self.step, seed, size, context, "step")
-        return steps if taken else [{"op": MARK, "skipped": steps}]
+        return steps if is_applied else [{"op": MARK, "skipped": steps}]
 
 
 @DEGRADATION_REGISTRY.register()
 class Repeat(Pipeline):
-    """A step several times over, with new draws each time.
+    """Repeats a step, with new random values each time.
 
     Args:
         step: a `{type: ..., ...}` mapping, or a degradation already built.
-        times: how often; a whole number, [low, high] or {choice: [...]}.
+        times: number of repetitions; a whole number, [low, high] or {choice: [...]}.
     """
 
     def __init__(self, step: DegradationSpec, times: Numbers = 2) -> None:
@@ -178,21 +178,21 @@ class Repeat(Pipeline):
 
 
 def draw_child(child: Degradation, seed: int, size: Size, context: DrawContext | None, *path: int | str) -> list[Step]:
-    """What a child draws, from the seeds keyed by the path to it."""
+    """The draw of a child, from seeds keyed by the path to it."""
     return child.draw(derive_seed(seed, *path), size, (context or DrawContext(size)).below(*path))
 
 
 def draw_in_order(
     order: Iterable[int], steps: list[Degradation], seed: int, size: Size, context: DrawContext | None
 ) -> list[Step]:
-    """What the children draw one behind the other; each is told the size that the ones before it leave."""
+    """The draws of the children, one after the other; each gets the size after the steps before it."""
     context = context or DrawContext(size)
-    drawn: list[Step] = []
+    all_steps: list[Step] = []
     for index in order:
         own = draw_child(steps[index], seed, size, context, "steps", index)
         size = Pipeline.output_size({"steps": own}, size)
-        drawn += own
-    return drawn
+        all_steps += own
+    return all_steps
 
 
 def pick(seed: int, weights: list[float]) -> int:
@@ -206,15 +206,15 @@ def normalised_weights(where: str, weights: Any, count: int) -> list[float]:
     Raises:
         ValueError: not `count` numbers of at least 0, or all of them 0.
     """
-    given = [1.0] * count if weights is None else weights
-    if not isinstance(given, (list, tuple)) or len(given) != count:
+    numbers = [1.0] * count if weights is None else weights
+    if not isinstance(numbers, (list, tuple)) or len(numbers) != count:
         raise ValueError(f"{where}: expected a list of {count} numbers, one for each step, got {weights!r}")
-    for weight in given:
+    for weight in numbers:
         if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not 0 <= weight < float("inf"):
             raise ValueError(f"{where}: expected numbers of at least 0, got {weight!r}")
-    if sum(given) <= 0:
+    if sum(numbers) <= 0:
         raise ValueError(f"{where}: at least one must be above 0, got {weights!r}")
-    return [weight / sum(given) for weight in given]
+    return [weight / sum(numbers) for weight in numbers]
 
 
 def children_of(owner: str, steps: Any) -> list[Degradation]:

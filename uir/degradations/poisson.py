@@ -1,7 +1,7 @@
 """Poisson counts as a function of a standard normal field: exact, smooth in the rate, and the same on every device.
 
-A count is the quantile of the Poisson law at Φ(z), z standard normal, so that two images that differ little get noise
-that differs little from one seed. Small rates use a table of the exact quantiles, large ones Giles' asymptotic
+A count is the quantile of the Poisson law at Φ(z), z standard normal. So two images that differ little get, from one
+seed, noise that differs little. Small rates use a table of the exact quantiles, large ones Giles' asymptotic
 expansion of the quantile (ACM Transactions on Mathematical Software 42, 2016, Algorithm 955). The total-variation
 distance from the exact law is below 1e-5 at every rate.
 """
@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 LEVELS = 256
-TABLE_ALONE_TO = 256.0  # photons up to which all levels are tabulated, which is faster where the table is cached
-EXPANSION_FROM = 48.0  # the smallest rate that the expansion is used for; at 36 it is within 1e-5
+TABLE_ALONE_TO = 256.0  # up to this many photons all levels use the table, which is faster when it is cached
+EXPANSION_FROM = 48.0  # the smallest rate for the expansion; at 36 its error is below 1e-5
 REACH, CELLS_PER_UNIT = 6, 20  # the tables span |z| < 6; up to rate 256 the quantiles are more than a cell apart
 CELLS = 2 * REACH * CELLS_PER_UNIT
-CHUNK = 1 << 15  # pixels whose intermediate results stay in a core's cache
+CHUNK = 1 << 15  # number of pixels whose intermediate results fit into a core's cache
 
 
 def poisson_deviation(levels: Tensor, photons: float, z: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ def poisson_deviation(levels: Tensor, photons: float, z: Tensor) -> Tensor:
 def _deviation(levels: Tensor, photons: float, z: Tensor) -> Tensor:
     if levels.is_meta:
         return torch.empty_like(levels)
-    # how many of the levels, from black on, have a table
+    # the number of levels, from black on, that have a table
     tabulated = LEVELS if photons <= TABLE_ALONE_TO else math.ceil(EXPANSION_FROM * 255 / photons)
     lowest, highest = (float(end) for end in levels.aminmax())
     if highest < tabulated:
@@ -61,7 +61,7 @@ def _deviation(levels: Tensor, photons: float, z: Tensor) -> Tensor:
 def _from_expansion(levels: Tensor, photons: float, z: Tensor) -> Tensor:
     """Giles' Q_N2: λ + √λ·z + (1/3 + z²/6) − (z + z³/2)/(36·√λ) + (−8/405 + 7z²/810 + z⁴/270)/λ, rounded down.
 
-    The whole part of λ is left out on both sides, so that float32 suffices.
+    The whole part of λ is left out on both sides, so float32 is precise enough.
     """
     rate = levels * (photons / 255)
     root = rate.clamp_(min=1e-3).sqrt()
@@ -85,14 +85,14 @@ def _from_table(levels: Tensor, photons: float, z: Tensor, tabulated: int) -> Te
 def quantile_table(photons: float, tabulated: int) -> tuple[Tensor, Tensor]:
     """The quantile as a step function of z for the levels below `tabulated`: two flat tables of `tabulated`·CELLS.
 
-    In every cell of width 1/20 of −6 ≤ z < 6: the count at its lower end, and where within it the count rises by one
-    (infinity where it does not).
+    For every cell of width 1/20 of −6 ≤ z < 6: the count at its lower end, and the position within it where the count
+    rises by one (infinity if it does not).
     """
     rates = torch.arange(tabulated, dtype=torch.float64)[:, None] * (photons / 255)
     most = math.ceil(float(rates.max()) + 9 * math.sqrt(float(rates.max())) + 15)
     counts = torch.arange(most, dtype=torch.float64)
     log_p = torch.special.xlogy(counts, rates) - rates - torch.lgamma(counts + 1)
-    z = torch.special.ndtri(log_p.exp_().cumsum(1).clamp_(max=1))  # where count k gives way to k + 1
+    z = torch.special.ndtri(log_p.exp_().cumsum(1).clamp_(max=1))  # the z at which count k changes to k + 1
     cell = ((z + REACH) * CELLS_PER_UNIT).floor_().clamp_(-1, CELLS).long() + 1
     row = torch.arange(tabulated)[:, None] * (CELLS + 2)
     steps = torch.zeros(tabulated * (CELLS + 2), dtype=torch.float64)

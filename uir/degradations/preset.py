@@ -1,4 +1,4 @@
-"""Base of the presets: published recipes under a name of their own, made of registered ops."""
+"""Base of the presets: published recipes with their own names, made of registered ops."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Spec = dict[str, Any]
 
 
 class Preset(Pipeline):
-    """A recipe by name. It draws what its `spec`, written into a YAML file, would draw with the same seed.
+    """A recipe by name. It draws the same as its `spec` in a YAML file with the same seed.
 
     Attributes:
         spec: the recipe, `{type: ..., ...}`.
-        scale: size of an image over size of its result.
+        scale: size of an image divided by size of its result.
     """
 
     def __init__(self, spec: Spec, scale: int = 1) -> None:
@@ -56,10 +56,10 @@ def stage(name: str, step: Spec) -> Spec:
 
 
 def check_scale(owner: str, scale: Any, *known: int) -> int:
-    """A scale that the recipe has.
+    """Check a scale and return it.
 
     Raises:
-        ValueError: it has not.
+        ValueError: the recipe does not have this scale.
     """
     if isinstance(scale, bool) or scale not in known:
         raise ValueError(f"{owner}.scale: there is no scale {scale!r}; expected one of {', '.join(map(str, known))}")

@@ -1,4 +1,4 @@
-"""Rain: additive streaks by the recipe of MiOIR and AgenticIR, and heavy rain whose streaks build up into a veil."""
+"""Rain: additive streaks by the recipe of MiOIR and AgenticIR, and heavy rain with a veil of many streaks."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class RainStreaks(Degradation):
         length: pixels that a drop is smeared over, at least 1.
         angle: degrees from the vertical; positive leans the streak's lower end to the right.
         width: side in pixels of the Gaussian that widens a streak, odd; default {choice: [3, 5, 7, 9, 11]}.
-        strength: brightness of the brightest streak, in [0, 1]; 1 as published. It multiplies a mask that is read.
-        mask: a file that holds S instead, or a folder of them (grey images or `.npy` arrays [H, W], resized to the
-            image), as in CDD-11. The record holds its name.
-        clip: clip the result to [0, 1]; false for the composites of CDD-11, where later steps see the overflow.
+        strength: brightness of the brightest streak, in [0, 1]; 1 as published. It also multiplies a mask from a file.
+        mask: a file that contains S instead, or a folder of them (grey images or `.npy` arrays [H, W], resized to the
+            image), as in CDD-11. The record contains its name.
+        clip: clip the result to [0, 1]; false for the composites of CDD-11, where later steps use values above 1.
     """
 
     family: ClassVar[str] = "rain"
@@ -71,7 +71,7 @@ class RainStreaks(Degradation):
 
     @staticmethod
     def apply(image: Tensor, params: Mapping[str, Any]) -> Tensor:
-        """See `Degradation.apply`. Above 1 where `clip` is false."""
+        """See `Degradation.apply`. Values may be above 1 if `clip` is false."""
         check_image(image, "RainStreaks")
         height, width = image.shape[-2:]
         clear = working(image)
@@ -80,22 +80,22 @@ class RainStreaks(Degradation):
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """Strength times the share of drops, of 100 (the most of MiOIR); a mask that is read counts as 100."""
+        """Strength times the fraction of drops, divided by 100 (the most of MiOIR); a file's mask counts as 100."""
         return float(params["strength"] * min(1.0, params.get("amount", STRONGEST_AMOUNT) / STRONGEST_AMOUNT))
 
 
 @DEGRADATION_REGISTRY.register()
 class HeavyRain(Degradation):
-    """Heavy rain: I = α·(J + Σ Sₜ) + (1 − α)·A, layers of streaks behind a veil (Yang et al., CVPR 2017).
+    """Heavy rain: I = α·(J + Σ Sₜ) + (1 − α)·A, layers of streaks with a veil (Yang et al., CVPR 2017).
 
-    The streaks of each layer are those of `RainStreaks`, each layer with a direction, length and width of its own. The
-    paper gives the model and the number of directions, not its other ranges; those are chosen here.
+    The streaks of each layer are those of `RainStreaks`; each layer has its own direction, length and width. The paper
+    gives the model and the number of directions, but not the other ranges; those are chosen here.
 
     Args:
-        layers: how many, at least 1; Rain100H has five directions.
+        layers: number of layers, at least 1; Rain100H has five directions.
         amount, length, angle, width: see `RainStreaks`; drawn for each layer.
         strength: brightness of the brightest streak of a layer, in [0, 1].
-        alpha: α, share of the light that passes the veil, in [0, 1].
+        alpha: α, fraction of the light that passes the veil, in [0, 1].
         airlight: A, brightness of the veil, in [0, 1].
     """
 
@@ -146,13 +146,13 @@ class HeavyRain(Degradation):
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """1 − α·(1 − s), s the mean severity of five layers of `RainStreaks` (those missing count 0)."""
+        """1 − α·(1 − s), s the mean severity of five layers of `RainStreaks` (missing layers count as 0)."""
         layers = sum(RainStreaks.severity(layer) for layer in params["layers"]) / MOST_LAYERS
         return 1 - params["alpha"] * (1 - min(1.0, layers))
 
 
 class StreakValues:
-    """The checked parameters of a layer of streaks; see `RainStreaks` for what they mean."""
+    """The checked parameters of a layer of streaks; see `RainStreaks` for their meaning."""
 
     def __init__(
         self, op: str, amount: Numbers, length: Numbers, angle: Numbers, width: Numbers | None, strength: Numbers
@@ -178,9 +178,9 @@ class StreakValues:
 
 
 def streaks(params: Mapping[str, Any], size: Size) -> Tensor:
-    """The rain layer S ≥ 0 that is added, [1, H, W] on the CPU; its maximum is `strength` where there is any drop.
+    """The rain layer S ≥ 0 to add, [1, H, W] on the CPU; its maximum is `strength` if there is at least one drop.
 
-    Drops are drawn on a margin around the image too, so that streaks enter from outside.
+    Drops are also drawn on a margin around the image, so that streaks enter from outside.
     """
     if "mask_file" in params:
         return params["strength"] * read_field("RainStreaks.mask", params["mask_file"], size)
@@ -195,7 +195,7 @@ def streaks(params: Mapping[str, Any], size: Size) -> Tensor:
 
 
 def streak_kernels(length_px: float, angle_deg: float, width_px: int) -> list[Tensor]:
-    """What makes a streak of a drop: a Gaussian down, one across, then a line `angle_deg` off the vertical.
+    """The kernels that turn a drop into a streak: a vertical and a horizontal Gaussian, then a line at `angle_deg`.
 
     Each sums to 1. The Gaussian's σ follows from its side as in OpenCV: 0.3·((side − 1)/2 − 1) + 0.8.
     """
@@ -204,7 +204,7 @@ def streak_kernels(length_px: float, angle_deg: float, width_px: int) -> list[Te
 
 
 def _smear(layer: Tensor, kernel: Tensor) -> Tensor:
-    """Correlate [1, H, W] with [K, L] without padding, tap by tap: a line has few, and where no drop is, 0 stays 0."""
+    """Correlate [1, H, W] with [K, L] without padding, value by value: a line has few, and 0 stays 0 without drops."""
     rows, columns = (length - side + 1 for length, side in zip(layer.shape[-2:], kernel.shape, strict=True))
     total = torch.zeros(1, rows, columns)
     for row, column in kernel.nonzero().tolist():

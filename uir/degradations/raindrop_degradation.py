@@ -1,4 +1,4 @@
-"""Raindrops that stick to the lens or a pane."""
+"""Raindrops on the lens or on a pane."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ COVERAGE_STEPS = 65535
 class Raindrops(Degradation):
     """Raindrops: I = (1 − M)·J + R, R = M·s·(the scene refracted in the drop) (Qian et al., CVPR 2018).
 
-    The formula is the paper's, whose data set was photographed; there is no published generator. This one is
-    procedural: a drop is a wobbly disc, longer downwards, that works as a strong lens, so that it shows the scene
-    upside down, from far around, and out of focus; its rim is darker (s), and its outline is blurred since the camera
-    looks past it.
+    The formula is the paper's. Its data set was photographed, and there is no published generator. This one is
+    procedural: a drop is an irregular disc, longer downwards. It works as a strong lens: it shows the scene upside
+    down, from a wide angle, and out of focus. Its edge is darker (s), and its outline is blurred, because the camera
+    focuses beyond it.
 
     Args:
         density: drops in 100×100 pixels, at least 0.
-        radius: of a middling drop in pixels, above 0; drops are 0.5 to 1.5 times as large.
+        radius: radius of a medium drop in pixels, above 0; drops are 0.5 to 1.5 times as large.
         blur: width of the outline in pixels, at least 0 (sharp).
-        refraction: how far from its centre a drop's rim shows the scene, in radii, at least 0.
+        refraction: distance from a drop's centre at which its edge shows the scene, in radii, at least 0.
     """
 
     family: ClassVar[str] = "rain"
@@ -78,14 +78,14 @@ class Raindrops(Degradation):
             position = drops.position.to(image.device)
             pixels = result.flatten(-2)
             mask, shade = drops.mask.to(pixels), drops.shade.to(pixels)
-            seen = _look_up(result, drops.source, params["radius_px"])
-            wet = pixels.index_select(-1, position) * (1 - mask) + seen * (mask * shade)
+            refracted = _look_up(result, drops.source, params["radius_px"])
+            wet = pixels.index_select(-1, position) * (1 - mask) + refracted * (mask * shade)
             pixels.index_copy_(-1, position, wet)
         return result.clamp_(0, 1).to(image.dtype)
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """Share of the image that so many discs thrown at random cover."""
+        """Fraction of the image that this many discs at random positions cover."""
         return 1 - math.exp(-params["density"] * math.pi * params["radius_px"] ** 2 / 1e4)
 
 
@@ -94,10 +94,10 @@ class Drops:
     """The wet pixels of an image.
 
     Attributes:
-        position: [N] where they are, row·W + column.
+        position: [N] their positions, row·W + column.
         mask: [N] M, in (0, 1].
         shade: [N] s, in [0, 1].
-        source: [N, 2] row and column in pixels of what the drop shows there; may lie outside the image.
+        source: [N, 2] row and column in pixels of the scene that the drop shows there; may be outside the image.
     """
 
     position: Tensor
@@ -107,7 +107,7 @@ class Drops:
 
 
 def drops_of(params: Mapping[str, Any], size: Size) -> Drops:
-    """The drops that a record speaks of, on the CPU."""
+    """The drops of a record, on the CPU."""
     height, width = size
     number = round(params["density"] * height * width / 1e4)
     draws = uniform(params, number, 8).cpu()
@@ -118,19 +118,19 @@ def drops_of(params: Mapping[str, Any], size: Size) -> Drops:
     blur = max(params["blur_px"], 1e-3)
 
     def distance(indices: Tensor, dy: Tensor, dx: Tensor) -> Tensor:
-        """From the centre, in units of the drop's own radius in that direction."""
+        """Distance from the centre, in units of the drop's own radius in that direction."""
         own = [value[indices, None, None] for value in (radius, longer, *wobble.unbind(1))]
         y = dy / own[0] / torch.where(dy > 0, own[1], 1.0)
         x = dx / own[0]
         squared = (x * x + y * y).clamp(min=1e-6)
         rho = squared.sqrt()
-        # cos 2θ, sin 2θ, cos 3θ, sin 3θ as polynomials: the same bits everywhere, as cos and atan2 are not
+        # cos 2θ, sin 2θ, cos 3θ, sin 3θ as polynomials: unlike cos and atan2, these give the same bits everywhere
         second = own[2] * (x * x - y * y) / squared + own[3] * 2 * x * y / squared
         third = (own[4] * (x * x - 3 * y * y) * x + own[5] * (3 * x * x - y * y) * y) / (squared * rho)
         return rho / (1 + second + third)
 
     def coded(indices: Tensor, dy: Tensor, dx: Tensor) -> Tensor:
-        """Coverage in the upper digits, the drop's number in the lower ones: the drop that covers most is seen."""
+        """Coverage in the upper digits, the drop's number in the lower ones: the drop that covers most is visible."""
         edge = (1 - distance(indices, dy, dx)) * radius[indices, None, None] / blur + 0.5
         steps = (edge.clamp(0, 1) * COVERAGE_STEPS).round().double()
         return torch.where(steps > 0, steps * number + indices[:, None, None], 0.0)
@@ -144,7 +144,7 @@ def drops_of(params: Mapping[str, Any], size: Size) -> Drops:
     offset = pixel - centres[own]
     rho = distance(own, offset[:, :1, None], offset[:, 1:, None])[:, 0, 0].clamp(max=1)
     shade = 1 - RIM_DARKENING * rho * rho * rho * rho
-    # rays bend more towards the rim: the picture in the drop is that of a fish-eye, upside down
+    # rays bend more towards the edge: the picture in the drop is like that of a fish-eye lens, upside down
     source = centres[own] - offset * (params["refraction"] * (0.5 + 0.5 * rho * rho))[:, None]
     return Drops(position, (mask / COVERAGE_STEPS).float(), shade, source)
 
@@ -168,7 +168,7 @@ def _look_up(image: Tensor, source: Tensor, radius_px: float) -> Tensor:
 
 
 def _mirrored(position: Tensor, length: int, factor: int, reduced: int) -> tuple[Tensor, Tensor]:
-    """Pixel below, and share of the one above, in the reduced image."""
+    """Pixel below, and weight of the one above, in the reduced image."""
     folded = (position + 0.5).remainder(2 * length)
     folded = torch.minimum(folded, 2 * length - folded)
     place = (folded / factor - 0.5).clamp(0, reduced - 1)

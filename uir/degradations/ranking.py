@@ -1,4 +1,4 @@
-"""Renditions of one image that differ in one factor of its degradation, for learning to rank (DAA, ACCV 2022)."""
+"""Versions of one image that differ in one factor of its degradation, for learning to rank (DAA, ACCV 2022)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Rendition:
     """One way to degrade an image, compared with the query's.
 
     Attributes:
-        record: what to do to the image.
-        factor: what differs from the query, `Op.parameter`; "" for the query itself, "none" where every factor's op is
-            left out.
-        order: 1 where it is more severe than the query, -1 where less, 0 where alike.
+        record: the degradation of the image.
+        factor: the difference from the query, `Op.parameter`; "" for the query itself, "none" if the ops of all factors
+            are left out.
+        order: 1 if it is more severe than the query, -1 if less, 0 if equal.
     """
 
     record: DegradationRecord
@@ -34,19 +34,19 @@ def ranking_tuple(
     factors: Sequence[str],
     context: DrawContext | None = None,
 ) -> list[Rendition]:
-    """The query, one rendition for each factor drawn anew with all else kept, and one without the factors' ops.
+    """The query, one version for each factor with only this factor drawn again, and one without the factors' ops.
 
-    Fields (noise, masks) stay those of the query, so that only the factor differs. The order is that of the op's own
+    Fields (noise, masks) are those of the query, so that only the factor differs. The order follows the op's own
     severity.
 
     Args:
         degradation: an op or a pipeline that always applies the ops of the factors.
-        seed: of the query; the new values are keyed by it and the factor.
+        seed: seed of the query; the new values are keyed by it and the factor.
         size: (height, width) of the image.
         factors: `Op.parameter` as in records: `["AnisotropicGaussianBlur.sigma_x_px", "GaussianNoise.sigma_255"]`.
 
     Raises:
-        ValueError: a factor is malformed, or the degradation does not draw it.
+        ValueError: a factor is malformed, or the degradation does not draw it at random.
     """
     query = degradation.record(seed, size, context=context)
     renditions = [Rendition(query, "", 0)]
@@ -59,8 +59,8 @@ def ranking_tuple(
         steps[index] = changed
         renditions.append(Rendition(DegradationRecord(tuple(steps), query.seed, query.label), factor, order))
     left_out = {index for index, _ in places.values()}
-    kept = tuple(step for index, step in enumerate(query.steps or ()) if index not in left_out)
-    return [*renditions, Rendition(DegradationRecord(kept, query.seed, query.label), "none", -1)]
+    remaining = tuple(step for index, step in enumerate(query.steps or ()) if index not in left_out)
+    return [*renditions, Rendition(DegradationRecord(remaining, query.seed, query.label), "none", -1)]
 
 
 def _place(record: DegradationRecord, factor: str) -> tuple[int, str]:
@@ -69,8 +69,8 @@ def _place(record: DegradationRecord, factor: str) -> tuple[int, str]:
         if step["op"] == op and key in step:
             return index, key
     raise ValueError(
-        f"ranking_tuple: the factor '{factor}' is not in {record.to_dict()['steps']}; write `Op.parameter` as records "
-        "have it, of an op that is always applied"
+        f"ranking_tuple: the factor '{factor}' is not in {record.to_dict()['steps']}; write `Op.parameter` as in "
+        "records, of an op that is always applied"
     )
 
 

@@ -1,4 +1,4 @@
-"""Noise of a camera's sensor, as it looks after the camera has processed it."""
+"""Noise of a camera's sensor, as it appears after the camera's processing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from uir.registry import DEGRADATION_REGISTRY
 class RawNoise(Degradation):
     """Raw noise: unprocess, add N(0, shot·x + read), process (Brooks et al., CVPR 2019, simplified).
 
-    Undone and redone are tone curve, gamma and gains; without noise the image comes back.
+    Tone curve, gamma and gains are undone and applied again; without noise the image is unchanged.
 
     Args:
         shot: variance per unit of raw signal, above 0; a range is drawn log-uniformly, as published.
@@ -85,12 +85,12 @@ class RawNoise(Degradation):
 class CameraISP(Degradation):
     """Camera noise: raw noise on a Bayer pattern that is demosaiced (BSRGAN's, Zhang et al., ICCV 2021, simplified).
 
-    As `RawNoise`, but the sensor mixes colours and sees one colour a pixel (RGGB), which is interpolated bilinearly, so
-    that the noise is correlated between channels and neighbours, and fine detail is lost.
+    As `RawNoise`, but the sensor mixes colours and measures one colour per pixel (RGGB). The others are interpolated
+    bilinearly, so the noise is correlated between channels and neighbours, and fine detail is lost.
 
     Args:
         shot, read, red_gain, blue_gain, digital_gain: see `RawNoise`.
-        crosstalk: the share of other colours that a channel of the sensor sees, in [0, 0.6].
+        crosstalk: the fraction of other colours in each channel of the sensor, in [0, 0.6].
     """
 
     family: ClassVar[str] = "noise"
@@ -133,12 +133,12 @@ class CameraISP(Degradation):
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """That of `RawNoise`."""
+        """The same as for `RawNoise`."""
         return sensor_severity(params)
 
 
 class Sensor:
-    """The distribution of a camera's noise and gains; arguments as of `RawNoise`.
+    """The distribution of a camera's noise and gains; arguments as in `RawNoise`.
 
     Args:
         op: the op's name, for messages.
@@ -181,7 +181,7 @@ class Sensor:
 
 def sensor_severity(params: Mapping[str, Any]) -> float:
     """Severity of the noise of green on mid-grey, to first order through gamma and tone curve."""
-    linear = 0.5**GAMMA  # the tone curve keeps 0.5 and has the slope 1.5 there
+    linear = 0.5**GAMMA  # the tone curve keeps 0.5, and its slope there is 1.5
     slope = 1.5 * 0.5 / (GAMMA * linear)
     gain = params["digital_gain"]
     deviation = gain * math.sqrt(params["shot"] * linear / gain + params["read"])
@@ -201,5 +201,5 @@ def _rgb_of(image: Tensor, op: str) -> Tensor:
 
 
 def _as_given(rgb: Tensor, image: Tensor) -> Tensor:
-    """In the type of `image`; green alone where it is grey."""
+    """In the type of `image`; only green if it is grey."""
     return (rgb if image.shape[-3] == 3 else rgb[..., 1:2, :, :]).contiguous().to(image.dtype)

@@ -1,4 +1,4 @@
-"""Low light by a camera that took too few photons: darkened and noisy raw data, processed as usual."""
+"""Low light: a camera receives too few photons; raw data are dark and noisy, and are processed as usual."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ DARKNESS_MEAN, DARKNESS_DEVIATION, DARKNESS_RANGE = 0.1, 0.08, (0.01, 1.0)
 class RawLowLight(Degradation):
     """Low light in raw: unprocess, x·k + N(0, shot·x·k + read), quantise, process (MAET, Cui et al., ICCV 2021).
 
-    Unprocessing and processing are those of `RawNoise` with another gamma. The sensor's numbers are rounded to so many
+    Unprocessing and processing are those of `RawNoise` with another gamma. The sensor values are rounded to a number of
     bits; the paper adds uniform noise of that width instead.
 
     Args:
         darkness: k, in [0, 1]. Default, as published: N(0.1, 0.08) within [0.01, 1].
-        gamma: of the display, above 0.
+        gamma: gamma of the display, above 0.
         shot, read, red_gain, blue_gain, digital_gain: see `RawNoise`.
-        bits: of the sensor's numbers, 1 to 16; default {choice: [12, 14, 16]}.
+        bits: bits of the sensor values, 1 to 16; default {choice: [12, 14, 16]}.
     """
 
     family: ClassVar[str] = "low_light"
@@ -80,7 +80,7 @@ class RawLowLight(Degradation):
             raise ValueError(f"RawLowLight: expected 1 or 3 channels, got shape {list(image.shape)}")
         display = working(image)
         gains = white_balance(params["digital_gain"], params["red_gain"], params["blue_gain"], display)
-        gains = gains if image.shape[-3] == 3 else gains[1:2]  # a grey image is what the green pixels see
+        gains = gains if image.shape[-3] == 3 else gains[1:2]  # a grey image is treated as the green channel
         raw = power(to_linear(display), params["gamma"] / GAMMA) * (params["darkness"] / gains)
         z = normal(params, *image.shape[-3:]).to(raw)
         noisy = add_shot_and_read_noise(raw, params["shot"], params["read"], z)
@@ -90,7 +90,7 @@ class RawLowLight(Degradation):
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """Share of its brightness that a displayed pixel of 0.5 loses to the darkness."""
+        """Fraction of brightness that a displayed pixel of 0.5 loses by the darkness."""
         encoded = 0.5 * params["darkness"] ** (1 / params["gamma"])
         return float(1 - 2 * encoded**2 * (3 - 2 * encoded))
 
@@ -98,6 +98,6 @@ class RawLowLight(Degradation):
 def _published_darkness(seed: int) -> float:
     generator = numpy_generator(seed, "darkness")
     while True:
-        drawn = float(generator.normal(DARKNESS_MEAN, DARKNESS_DEVIATION))
-        if DARKNESS_RANGE[0] <= drawn <= DARKNESS_RANGE[1]:
-            return drawn
+        value = float(generator.normal(DARKNESS_MEAN, DARKNESS_DEVIATION))
+        if DARKNESS_RANGE[0] <= value <= DARKNESS_RANGE[1]:
+            return value

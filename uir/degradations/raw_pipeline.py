@@ -1,7 +1,7 @@
-"""Between a displayed image and a camera's raw data, simplified from Brooks et al., CVPR 2019 (Unprocessing Images).
+"""Converts between a displayed image and a camera's raw data, simplified from Brooks et al., CVPR 2019 (Unprocessing).
 
 Forwards: white balance and digital gain, demosaicing, colour correction, gamma, tone curve; each step has its exact
-inverse. Simplified: one number of crosstalk stands for the colour matrices of cameras, and the gains are undone in
+inverse. Simplified: one crosstalk number replaces the colour matrices of cameras, and the gains are undone in
 highlights too. All images are [..., 3, H, W] in [0, 1] unless said otherwise.
 """
 
@@ -20,25 +20,25 @@ TENT = torch.tensor([[0.25, 0.5, 0.25], [0.5, 1.0, 0.5], [0.25, 0.5, 0.25]])
 
 
 def to_linear(display: Tensor) -> Tensor:
-    """Linear light: the tone curve and then the gamma undone."""
+    """Linear light: undo the tone curve and then the gamma."""
     untoned = 0.5 - torch.sin(torch.asin(1 - 2 * display.clamp(0, 1)) / 3)
     return _power(untoned, GAMMA)
 
 
 def to_display(linear: Tensor) -> Tensor:
-    """Clipping to [0, 1], gamma 1/2.2, and the tone curve 3x² − 2x³."""
+    """Clip to [0, 1], then apply gamma 1/2.2 and the tone curve 3x² − 2x³."""
     encoded = _power(linear.clamp(0, 1), 1 / GAMMA)
     return (encoded * encoded * (3 - 2 * encoded)).clamp_(0, 1)
 
 
 def white_balance(digital_gain: float, red_gain: float, blue_gain: float, like: Tensor) -> Tensor:
-    """What the channels are multiplied with to come from raw to linear light, [3, 1, 1]."""
+    """The factors of the channels from raw to linear light, [3, 1, 1]."""
     gains = [digital_gain * red_gain, digital_gain, digital_gain * blue_gain]
     return torch.tensor(gains, dtype=like.dtype, device=like.device)[:, None, None]
 
 
 def mix_colours(linear: Tensor, crosstalk: float) -> Tensor:
-    """What a sensor sees: 1 − c of a channel's own colour and c/2 of each other; white stays white."""
+    """The sensor's colours: 1 − c of a channel's own colour and c/2 of each other; white stays white."""
     total = _sum_of_channels(linear)
     return (1 - 1.5 * crosstalk) * linear + (0.5 * crosstalk) * total
 
@@ -66,7 +66,7 @@ def demosaic(pattern: Tensor) -> Tensor:
     """Bilinear interpolation of an RGGB pattern [..., 1, H, W], H and W at least 2, under reflect padding."""
     padded = reflect_pad(pattern, 1)
     red, green, blue = torch.zeros_like(padded), padded.clone(), torch.zeros_like(padded)
-    # padding by one shifts the pattern: red now sits on odd rows and columns
+    # padding by one shifts the pattern: red is now on odd rows and columns
     red[..., 1::2, 1::2] = padded[..., 1::2, 1::2]
     blue[..., ::2, ::2] = padded[..., ::2, ::2]
     green[..., 1::2, 1::2] = 0
@@ -75,7 +75,7 @@ def demosaic(pattern: Tensor) -> Tensor:
 
 
 def at_least_two(image: Tensor) -> Tensor:
-    """The image, its last row or column repeated where there is only one."""
+    """The image; a single row or column is repeated."""
     height, width = image.shape[-2:]
     if height > 1 and width > 1:
         return image

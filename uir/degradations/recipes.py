@@ -19,14 +19,14 @@ LQ_FOLDER, GT_FOLDER = "lq", "gt"
 
 @dataclass(frozen=True)
 class Recipe:
-    """What `degrade_files` does to each image.
+    """The work of `degrade_files` on each image.
 
     Attributes:
-        name: what the user called it.
-        subsets: degradations by the folder that their results go to; "" is the output folder itself.
-        scale: size of an image over size of what comes out; images are cropped to a multiple of it first, and the
-            result is checked. None: images are whole, and what comes out may be of any size.
-        write_gt: also write the clean images, as they were cropped.
+        name: the name that the user gave.
+        subsets: degradations by the folder for their results; "" is the output folder itself.
+        scale: size of an image divided by size of its result; images are first cropped to a multiple of it, and the
+            result is checked. None: images are whole, and results may have any size.
+        write_gt: also write the clean images, cropped.
     """
 
     name: str
@@ -39,14 +39,14 @@ def load_recipe(name_or_path: str | Path, scale: int | None = None, write_gt: bo
     """The recipe of a name or a file.
 
     Args:
-        name_or_path: a test set ("gaussian8"), a registered degradation, taken with its defaults ("Haze",
-            "realesrgan"), or a YAML file that holds `{type: ..., ...}` or `{scale: 4, subsets: {name: {type: ...}}}`.
-        scale: of a test set or a degradation that has the argument `scale` (default its own), or that a file's results
-            are checked against.
+        name_or_path: a test set ("gaussian8"), a registered degradation with its defaults ("Haze",
+                "realesrgan"), or a YAML file with `{type: ..., ...}` or `{scale: 4, subsets: {name: {type: ...}}}`.
+        scale: the scale of a test set or of a degradation with an argument `scale` (default its own), or the scale to
+            check a file's results against.
         write_gt: also write the clean images; a test set always does.
 
     Raises:
-        ValueError: no such recipe, it has no `scale`, or the file does not describe a degradation.
+        ValueError: there is no such recipe, it has no `scale`, or the file does not describe a degradation.
     """
     name = str(name_or_path)
     if scale is not None and scale < 1:
@@ -56,9 +56,9 @@ def load_recipe(name_or_path: str | Path, scale: int | None = None, write_gt: bo
         takes_scale = "scale" in signature_of(test_set).parameters
         if scale is not None and not takes_scale:
             raise ValueError(f"recipe '{name}': it has no scale")
-        made = test_set(scale) if scale is not None else test_set()
-        subsets = {key: _build(name, spec) for key, spec in made.subsets.items()}
-        return Recipe(name, subsets, made.scale, True)
+        result = test_set(scale) if scale is not None else test_set()
+        subsets = {key: _build(name, spec) for key, spec in result.subsets.items()}
+        return Recipe(name, subsets, result.scale, True)
     path = _as_file(name_or_path)
     content = _content_of(path) if path is not None else {}
     if path is not None and "subsets" in content:
@@ -66,15 +66,16 @@ def load_recipe(name_or_path: str | Path, scale: int | None = None, write_gt: bo
     degradation = load_degradation(name_or_path, None if path is not None else scale)
     own = degradation.scale if isinstance(degradation, Preset) else scale
     if scale is not None and scale != own:
-        raise ValueError(f"recipe {name}: it makes images {own} times smaller, not {scale} times; mend its `scale`")
+        raise ValueError(f"recipe {name}: it makes images {own} times smaller, not {scale} times; correct its `scale`")
     return Recipe(name, {LQ_FOLDER if write_gt else "": degradation}, own, write_gt)
 
 
 def load_degradation(name_or_path: str | Path, scale: int | None = None) -> Degradation:
-    """The degradation of a registered name, with its defaults, or of a YAML file that holds `{type: ..., ...}`.
+    """The degradation of a registered name, with its defaults, or of a YAML file with `{type: ..., ...}`.
 
     Raises:
-        ValueError: no such degradation or file, it has no `scale`, or the file does not describe a degradation.
+        ValueError: there is no such degradation or file, it has no `scale`, or the file does not describe a
+            degradation.
     """
     path = _as_file(name_or_path)
     if path is not None:
@@ -90,21 +91,19 @@ def _as_file(name_or_path: str | Path) -> Path | None:
 def _listed_subsets(path: Path, content: Mapping[str, Any], scale: int | None) -> Recipe:
     unknown = sorted(set(content) - {"subsets", "scale"})
     if unknown or not isinstance(content["subsets"], Mapping) or not content["subsets"]:
-        raise ValueError(
-            f"recipe {path}: a test set holds `scale` and `subsets: {{name: {{type: ...}}}}`, got {content}"
-        )
-    written = content.get("scale", 1)
-    if isinstance(written, bool) or not isinstance(written, int) or written < 1:
-        raise ValueError(f"recipe {path}: scale must be a whole number of at least 1, got {written!r}")
+        raise ValueError(f"recipe {path}: a test set has `scale` and `subsets: {{name: {{type: ...}}}}`, got {content}")
+    scale_in_file = content.get("scale", 1)
+    if isinstance(scale_in_file, bool) or not isinstance(scale_in_file, int) or scale_in_file < 1:
+        raise ValueError(f"recipe {path}: scale must be a whole number of at least 1, got {scale_in_file!r}")
     subsets = {_folder_name(path, key): _build(f"{path}: {key}", spec) for key, spec in content["subsets"].items()}
-    return Recipe(str(path), subsets, written if scale is None else scale, True)
+    return Recipe(str(path), subsets, scale_in_file if scale is None else scale, True)
 
 
 def _folder_name(path: Path, key: Any) -> str:
     name = str(key)
     if name in ("", ".", "..", GT_FOLDER) or "/" in name or "\\" in name:
         raise ValueError(
-            f"recipe {path}: subsets.{name}: expected the name of one folder, other than '{GT_FOLDER}', which holds "
+            f"recipe {path}: subsets.{name}: expected the name of one folder, other than '{GT_FOLDER}', which contains "
             "the clean images"
         )
     return name
@@ -112,14 +111,14 @@ def _folder_name(path: Path, key: Any) -> str:
 
 def _registered(name: str, scale: int | None) -> Degradation:
     if name not in DEGRADATION_REGISTRY:
-        known = [*DEGRADATION_REGISTRY.keys(), *TEST_SETS]
-        near = nearest_names(name, known)
-        hint = f"nearest: {', '.join(near)}" if near else f"there are: {', '.join(known)}"
+        names = [*DEGRADATION_REGISTRY.keys(), *TEST_SETS]
+        near = nearest_names(name, names)
+        hint = f"nearest: {', '.join(near)}" if near else f"there are: {', '.join(names)}"
         raise ValueError(f"recipe '{name}': neither a degradation nor a test set ({hint}) nor a .yml file")
     if scale is not None and "scale" not in signature_of(DEGRADATION_REGISTRY.get(name)).parameters:
         raise ValueError(f"recipe '{name}': it has no scale; leave --scale out, or describe it in a .yml file")
-    given = {"type": name} if scale is None else {"type": name, "scale": scale}
-    return _build(name, given)
+    spec = {"type": name} if scale is None else {"type": name, "scale": scale}
+    return _build(name, spec)
 
 
 def _content_of(path: Path) -> Mapping[str, Any]:

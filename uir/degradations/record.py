@@ -1,4 +1,4 @@
-"""What was done to an image: the ordered steps, their parameters and seeds. Plain data, JSON in and out, no torch."""
+"""The record of an image: the ordered steps, their parameters and seeds. Plain data, JSON in and out, no torch."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Step = dict[str, Any]
-MARK = "Mark"  # the op that does nothing but to note which branch was taken
+MARK = "Mark"  # the op that changes nothing and only notes the chosen branch
 
 
 @dataclass(frozen=True)
 class DegradationRecord:
-    """The history of one image. Two records are equal when everything in them is.
+    """The history of one image. Two records are equal if all their content is equal.
 
     Args:
         steps: the ops really applied, in order, each `{"op": name, parameter: value, ...}` with the unit in the key
-            (`sigma_255`, `angle_deg`) and `"seed"` where the op drew a field. `None` means unknown (a real pair), `()`
+            (`sigma_255`, `angle_deg`) and `"seed"` if the op drew a field. `None` means unknown (a real pair), `()`
             means clean.
-        seed: what all draws were keyed by; None where nothing was drawn.
-        label: the task's name, if it has one.
+        seed: the key of all random values; None if there are none.
+        label: the name of the task, if it has one.
 
     Raises:
-        ValueError: a step without `op`, a value that JSON cannot hold exactly, or a seed or label of another type.
+        ValueError: a step has no `op`, a value cannot be stored exactly in JSON, or a seed or label has another type.
     """
 
     steps: tuple[Step, ...] | None
@@ -48,35 +48,35 @@ class DegradationRecord:
 
     @property
     def is_known(self) -> bool:
-        """Whether the history is known; it is not for a real pair."""
+        """Whether the history is known; for a real pair it is not."""
         return self.steps is not None
 
     @property
     def is_clean(self) -> bool:
-        """Whether it is known that nothing was done."""
+        """Whether the image is known to be clean."""
         return self.steps is not None and not self.applied
 
     @property
     def applied(self) -> tuple[Step, ...]:
-        """The steps that did something, without marks; none where unknown."""
+        """The steps that changed the image, without marks; empty if unknown."""
         return tuple(step for step in self.steps or () if step["op"] != MARK)
 
     @property
     def ops(self) -> tuple[str, ...] | None:
-        """Names of the steps, in order; None where unknown."""
+        """Names of the steps, in order; None if unknown."""
         return None if self.steps is None else tuple(step["op"] for step in self.steps)
 
     def with_label(self, label: str | None) -> DegradationRecord:
-        """The same history under another task label."""
+        """The same history with another task label."""
         return replace(self, label=label)
 
     def to_dict(self) -> dict[str, Any]:
-        """`{"label", "seed", "steps"}` of plain JSON types; a copy, free to be changed."""
+        """`{"label", "seed", "steps"}` of plain JSON types; a copy that you may change."""
         steps = None if self.steps is None else [_plain(step, "") for step in self.steps]
         return {"label": self.label, "seed": self.seed, "steps": steps}
 
     def to_json(self) -> str:
-        """One line of JSON; `from_json` gives an equal record back, floats bit for bit."""
+        """One line of JSON; `from_json` returns an equal record, floats bit for bit."""
         return json.dumps(self.to_dict(), allow_nan=False)
 
     @classmethod
@@ -92,7 +92,7 @@ class DegradationRecord:
             )
         unknown = sorted(set(data) - {"steps", "seed", "label"})
         if unknown:
-            raise ValueError(f"record: unknown keys {unknown}; a record holds `steps`, `seed` and `label`")
+            raise ValueError(f"record: unknown keys {unknown}; a record has `steps`, `seed` and `label`")
         return cls(data["steps"], data.get("seed"), data.get("label"))
 
     @classmethod
@@ -112,7 +112,7 @@ class DegradationRecord:
 class RecordBatch:
     """The records of a batch, in its order; an immutable sequence.
 
-    Not a `collections.abc.Sequence` in name: torch's pinning thread would take one apart and rebuild it as a list.
+    This is not a `collections.abc.Sequence`: torch's pinning thread would take one apart and rebuild it as a list.
     """
 
     __slots__ = ("_records",)
@@ -180,7 +180,7 @@ class RecordBatch:
 
 
 def marked_label(steps: Iterable[Mapping[str, Any]]) -> str | None:
-    """The label that a pipeline marked last, if any."""
+    """The label that a pipeline marked last, if there is one."""
     labels = [step["label"] for step in steps if step["op"] == MARK and "label" in step]
     return labels[-1] if labels else None
 
@@ -195,7 +195,7 @@ def _plain_step(step: Any, where: str) -> Step:
 
 
 def _plain(value: Any, where: str) -> Any:
-    """A deep copy of plain JSON types: mappings as dict, tuples as list, everything else refused."""
+    """A deep copy of plain JSON types: mappings as dict, tuples as list; everything else is an error."""
     if isinstance(value, Mapping):
         for key in value:
             if type(key) is not str:
@@ -203,7 +203,7 @@ def _plain(value: Any, where: str) -> Any:
         return {key: _plain(item, f"{where}.{key}") for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
-    # exact types: a numpy scalar that subclasses float would come back from JSON as something else
+    # exact types: a numpy scalar that is a subclass of float would change its type through JSON
     if value is None or type(value) in (bool, int, str) or (type(value) is float and math.isfinite(value)):
         return value
     raise ValueError(

@@ -1,4 +1,4 @@
-"""From records to what a method learns from: class, multi-hot, severity, kernel; each with a mask of what is known.
+"""Vectorisers turn records into targets for learning: class, multi-hot, severity, kernel; each with a mask.
 
 A vectoriser is a class in the table `VECTORISERS`, chosen by name; called with a `RecordBatch` it returns `Targets`.
 A loss asks for one by `record.<name>` in its `inputs`; `train.vectorisers` of an option file gives its arguments.
@@ -20,7 +20,7 @@ from uir.registry import DEGRADATION_REGISTRY, VECTORISERS
 
 @VECTORISERS.register(name="class")
 class ClassIndex:
-    """The index of the record's label; unknown where there is none. Values int64 [B, 1].
+    """The index of the record's label; unknown if there is none. Values int64 [B, 1].
 
     Args:
         labels: the names in order.
@@ -33,7 +33,7 @@ class ClassIndex:
         """See the class.
 
         Raises:
-            ValueError: a label that is not in the list.
+            ValueError: a label is not in the list.
         """
         unknown = sorted({label for label in records.labels if label is not None and label not in self.index})
         if unknown:
@@ -75,7 +75,7 @@ class LabelParts:
 
 @VECTORISERS.register(name="multi_hot")
 class MultiHot:
-    """1 for each family of ops that the record holds; unknown where the history is. Values [B, F].
+    """1 for each family of ops in the record; unknown if the history is unknown. Values [B, F].
 
     Args:
         families: names of families ("haze", "rain", ...) in order.
@@ -92,7 +92,7 @@ class MultiHot:
 
 @VECTORISERS.register(name="severity")
 class Severity:
-    """How severe each family is, 0 absent to 1 the strongest of the literature; the worst step counts. Values [B, F].
+    """Severity of each family, from 0 (absent) to 1 (the strongest in the literature); the worst step counts. [B, F].
 
     Args:
         families: names of families in order.
@@ -118,10 +118,10 @@ class Severity:
 class KernelCode:
     """The first blur's kernel, projected on its principal components (10 in IKC, 15 in SRMD and MANet). Values [B, P].
 
-    A record without a blur has the code of a pulse; one without a known history is unknown.
+    A record without a blur has the code of the identity kernel; a record with unknown history is unknown.
 
     Args:
-        matrix: [P, K²], of `pca_matrix`; kernels are centred in K × K.
+        matrix: [P, K²], from `pca_matrix`; kernels are centred in K × K.
     """
 
     def __init__(self, matrix: Tensor) -> None:
@@ -132,7 +132,7 @@ class KernelCode:
         """See the class.
 
         Raises:
-            ValueError: a kernel is larger than the matrix is for.
+            ValueError: a kernel is larger than the matrix allows.
         """
         kernels = torch.stack([self._kernel(record) for record in records])
         return Targets(encode_kernels(kernels, self.matrix), _known(records, len(self.matrix)))

@@ -28,17 +28,17 @@ REAL_ESRGAN_RANGES: dict[str, Numbers] = {"up": [1.0, 1.5], "down": [0.15, 1.0],
 REAL_ESRGAN_WEIGHTS = {"up": 0.2, "down": 0.7, "keep": 0.1}
 REAL_ESRGAN_MODES: Names = ["area", "bilinear", "bicubic"]
 SMALLEST_SCALE = 1e-3
-SLACK_PX = 0.01  # so that a third written as 0.3333 makes 16 of 48
+SLACK_PX = 0.01  # so that a third written as 0.3333 gives 16 for 48
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A checked parameter that is one of several names, at random.
+    """A checked parameter with one of several names as its value, at random.
 
     Attributes:
         name: the parameter's name; draws are keyed by it.
-        names: what may be drawn.
-        weights: how likely each is; their sum is 1.
+        names: the possible values.
+        weights: the weight of each; their sum is 1.
     """
 
     name: str
@@ -47,15 +47,15 @@ class Choice:
 
     @classmethod
     def of(cls, where: str, given: Names, known: Sequence[str]) -> Choice:
-        """Check what the user wrote.
+        """Check the user's value.
 
         Args:
             where: `Op.parameter`, for messages.
             given: a name, a list of names (equally likely), or `{name: weight, ...}`.
-            known: the names that there are.
+            known: the existing names.
 
         Raises:
-            ValueError: it is none of the three forms, a name is unknown, or the weights are not usable.
+            ValueError: the value has none of the three forms, a name is unknown, or the weights are not usable.
         """
         weighted = {given: 1.0} if isinstance(given, str) else given
         if isinstance(weighted, (list, tuple)) and all(isinstance(name, str) for name in weighted):
@@ -78,27 +78,27 @@ class Choice:
 
 @DEGRADATION_REGISTRY.register()
 class Resize(Degradation):
-    """Resize: the image at another size, by a random method (Real-ESRGAN, Wang et al., ICCVW 2021; its first stage).
+    """Resize: change the size by a random method (Real-ESRGAN, Wang et al., ICCVW 2021; its first stage).
 
-    Three forms: by `scale`; to `size`; or up, down or neither at random, the default. Sides are rounded down, as torch
-    does it, up for `matlab_bicubic` alone, as MATLAB does it; a hundredth of a pixel is forgiven.
+    Three forms: by `scale`; to `size`; or up, down or neither at random, the default. Sides are rounded down, as in
+    torch; only `matlab_bicubic` rounds up, as MATLAB does. A difference of a hundredth of a pixel is ignored.
 
     Args:
-        scale: size of the result over that of the image.
+        scale: size of the result divided by that of the image.
         size: side of the result in pixels, or [height, width].
         up, down, keep: the scale in each direction; default [1, 1.5], [0.15, 1] and 1. Without `weights`, only the
-            directions that are given are drawn.
-        weights: how likely each direction is; default {up: 0.2, down: 0.7, keep: 0.1}.
+            directions that are set are used.
+        weights: weight of each direction; default {up: 0.2, down: 0.7, keep: 0.1}.
         modes: a method, several equally likely, or `{name: weight}`: `area` (the exact mean), `bilinear`, `bicubic`
-            and `lanczos` as OpenCV has them, not antialiased; `matlab_bicubic`, MATLAB's antialiased imresize. Default:
-            the first three.
-        of: what the scale refers to: the `current` image, or the `input` of the whole pipeline.
+            and `lanczos` as in OpenCV, not antialiased; `matlab_bicubic`, MATLAB's antialiased imresize. Default: the
+            first three.
+        of: the reference for the scale: the `current` image, or the `input` of the whole pipeline.
         legacy: interpolate at steps of 1/scale, as published pipelines do, instead of fitting the whole image into the
-            rounded size: what is shown then drifts, by up to a pixel of the result at the far border.
+            rounded size: the content is then shifted, by up to a pixel of the result at the far border.
         even_in: a range is drawn evenly in the `scale`, or in 1/scale, the `factor` (BSRGAN).
 
     Raises:
-        ValueError: more than one of the three forms, or what is not a scale, a size, a method or a weight.
+        ValueError: more than one of the three forms is used, or a scale, size, method or weight is not valid.
     """
 
     family: ClassVar[str] = "resolution"
@@ -118,10 +118,12 @@ class Resize(Degradation):
         legacy: bool = False,
         even_in: Literal["scale", "factor"] = "scale",
     ) -> None:
-        given = {name: value for name, value in zip(DIRECTIONS, (up, down, keep), strict=True) if value is not None}
-        forms = [scale is not None, size is not None, bool(given) or weights is not None]
+        directions = {
+            name: value for name, value in zip(DIRECTIONS, (up, down, keep), strict=True) if value is not None
+        }
+        forms = [scale is not None, size is not None, bool(directions) or weights is not None]
         if sum(forms) > 1:
-            raise ValueError("Resize: give one of `scale`, `size`, or directions (`up`, `down`, `keep`, `weights`)")
+            raise ValueError("Resize: use one of `scale`, `size`, or directions (`up`, `down`, `keep`, `weights`)")
         if of not in ("current", "input"):
             raise ValueError(f"Resize.of: expected current or input, got {of!r}")
         if not isinstance(legacy, bool) or (legacy and (of == "input" or size is not None)):
@@ -132,23 +134,23 @@ class Resize(Degradation):
         self.size = None if size is None else _check_size(size)
         self.modes = Choice.of("Resize.modes", REAL_ESRGAN_MODES if modes is None else modes, MODES)
         if weights is None:
-            weights = {name: REAL_ESRGAN_WEIGHTS[name] for name in given or DIRECTIONS}
+            weights = {name: REAL_ESRGAN_WEIGHTS[name] for name in directions or DIRECTIONS}
         self.direction = Choice.of("Resize.weights", weights, DIRECTIONS)
         self.scale = None if scale is None else Values.of("Resize.scale", scale, SMALLEST_SCALE)
         self.scales = {
-            name: Values.of(f"Resize.{name}", given.get(name, REAL_ESRGAN_RANGES[name]), SMALLEST_SCALE)
+            name: Values.of(f"Resize.{name}", directions.get(name, REAL_ESRGAN_RANGES[name]), SMALLEST_SCALE)
             for name in DIRECTIONS
         }
 
     def sample(self, seed: int, size: Size) -> Params:
-        """`height`, `width`, `mode`, and for reading `scale` (as drawn) and `of`; there is no field."""
+        """`height`, `width`, `mode`, and for information `scale` (as drawn) and `of`; there is no field."""
         return self._drawn(seed, size, size)
 
     def draw(self, seed: int, size: Size, context: DrawContext | None = None) -> list[Step]:
-        """One step; relative to the pipeline's input where `of` says so."""
+        """One step; relative to the pipeline's input if `of` is `input`."""
         input_size = size if context is None else context.input_size
-        drawn = self._drawn(self.shared_seed(seed, context), size, input_size if self.of == "input" else size)
-        return [{"op": registered_name(type(self)), **drawn}]
+        params = self._drawn(self.shared_seed(seed, context), size, input_size if self.of == "input" else size)
+        return [{"op": registered_name(type(self)), **params}]
 
     def _drawn(self, seed: int, size: Size, reference: Size) -> Params:
         mode = self.modes.draw(seed)
@@ -185,12 +187,12 @@ class Resize(Degradation):
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """Octaves lost over 3: 0 where nothing shrinks, 1 for an eighth of `of`'s size."""
+        """Lost octaves divided by 3: 0 if nothing shrinks, 1 for an eighth of `of`'s size."""
         return octaves_lost(params["scale"])
 
     @classmethod
     def apply_each(cls, images: Tensor, params: Sequence[Mapping[str, Any]]) -> Tensor:
-        """See `Degradation.apply_each`; one go where all are resized alike."""
+        """See `Degradation.apply_each`; all images at once if they are resized in the same way."""
         if len({(own["height"], own["width"], own["mode"], own.get("legacy")) for own in params}) != 1:
             return super().apply_each(images, params)
         return cls.apply(images, params[0])
@@ -224,21 +226,21 @@ class SFold(Degradation):
 
     @staticmethod
     def output_size(params: Mapping[str, Any], size: Size) -> Size:
-        """Both sides over `scale`, rounded up."""
+        """Both sides divided by `scale`, rounded up."""
         return -(-size[0] // params["scale"]), -(-size[1] // params["scale"])
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """Octaves lost over 3, as for `Resize`: 1 for s = 8."""
+        """Lost octaves divided by 3, as for `Resize`: 1 for s = 8."""
         return octaves_lost(1 / params["scale"])
 
 
 @DEGRADATION_REGISTRY.register()
 class Pixelate(Degradation):
-    """Pixelation: shrunk by area, enlarged by the nearest pixel (ImageNet-C, Hendrycks & Dietterich, ICLR 2019).
+    """Pixelation: reduced by area, enlarged by the nearest pixel (ImageNet-C, Hendrycks & Dietterich, ICLR 2019).
 
     Args:
-        scale: size between the two over the image's, at most 1; ImageNet-C has 0.6, 0.5, 0.4, 0.3 and 0.25.
+        scale: reduced size divided by the image's, at most 1; ImageNet-C uses 0.6, 0.5, 0.4, 0.3 and 0.25.
     """
 
     family: ClassVar[str] = "resolution"
@@ -257,7 +259,7 @@ class Pixelate(Degradation):
         check_image(image, "Pixelate")
         height, width = image.shape[-2:]
         small = resized(image, scaled_size((height, width), params["scale"]), "area")
-        for dim, length in ((-1, width), (-2, height)):  # the short lines first
+        for dim, length in ((-1, width), (-2, height)):  # first the short lines
             short = small.shape[dim]
             nearest = (2 * torch.arange(length, device=image.device) + 1) * short // (2 * length)
             small = small.index_select(dim, nearest)
@@ -265,17 +267,17 @@ class Pixelate(Degradation):
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """Octaves lost over 3, as for `Resize`."""
+        """Lost octaves divided by 3, as for `Resize`."""
         return octaves_lost(params["scale"])
 
 
 @DEGRADATION_REGISTRY.register()
 class DownUp(Degradation):
-    """Low resolution at the same size: shrunk, then enlarged again (MiOIR, Kong et al., 2024: ×4 bicubic).
+    """Low resolution at the same size: reduced, then enlarged again (MiOIR, Kong et al., 2024: ×4 bicubic).
 
     Args:
-        scale: size between the two over the image's, at most 1.
-        down_modes, up_modes: methods of shrinking and enlarging; see `Resize`.
+        scale: reduced size divided by the image's, at most 1.
+        down_modes, up_modes: methods of reducing and enlarging; see `Resize`.
     """
 
     family: ClassVar[str] = "resolution"
@@ -307,12 +309,12 @@ class DownUp(Degradation):
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """Octaves lost over 3, as for `Resize`."""
+        """Lost octaves divided by 3, as for `Resize`."""
         return octaves_lost(params["scale"])
 
 
 def scaled_size(size: Size, scale: float, round_up: bool = False) -> Size:
-    """Both sides in pixels, at least 1; a hundredth of a pixel more or less does not count."""
+    """Both sides in pixels, at least 1; a difference of a hundredth of a pixel is ignored."""
     height, width = (
         max(math.ceil(side * scale - SLACK_PX) if round_up else math.floor(side * scale + SLACK_PX), 1) for side in size
     )
@@ -325,13 +327,13 @@ def octaves_lost(scale: float) -> float:
 
 
 def resized(image: Tensor, size: Size, mode: str) -> Tensor:
-    """[..., C, H, W] in [0, 1] at another size by one of `MODES`, clamped; float64 stays, all else becomes float32."""
+    """[..., C, H, W] in [0, 1] resized by one of `MODES`, clamped; float64 is kept, everything else becomes float32."""
     clear = working(image)
     if mode == "matlab_bicubic":
         return imresize(clear, size=size).clamp_(0, 1)
     in_opencv = clear.device.type == "cpu" and clear.dtype == torch.float32 and not clear.requires_grad
     enlarges = size[0] > clear.shape[-2] or size[1] > clear.shape[-1]
-    if not in_opencv or (mode == "area" and enlarges):  # OpenCV's area is another thing where a side grows
+    if not in_opencv or (mode == "area" and enlarges):  # OpenCV's area means something else when a side grows
         return resample(clear, size, mode).clamp_(0, 1)
     return _resized_by_opencv(clear, size, mode).clamp_(0, 1)
 

@@ -1,4 +1,4 @@
-"""Sharpening that goes too far: unsharp masking, and a deconvolution that rings."""
+"""Too strong sharpening: unsharp masking, and a deconvolution with ringing."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ class USMSharpen(Degradation):
     """Unsharp masking: M·clip(J + w·(J − G∗J)) + (1 − M)·J, M = G∗[255·|J − G∗J| > threshold] (Real-ESRGAN).
 
     Args:
-        weight: w, at least 0 (nothing happens); 0.5 as published.
-        radius: side of the Gaussian in pixels, at least 1; an even one is one more. σ = 0.3·((side − 1)/2 − 1) + 0.8.
-        threshold: grey levels of 255 by which a pixel must stand out to be sharpened, at least 0.
+        weight: w, at least 0 (no change); 0.5 as published.
+        radius: side of the Gaussian in pixels, at least 1; an even one is increased by 1. σ = 0.3·((side − 1)/2 − 1) +
+            0.8.
+        threshold: grey levels of 255 by which a pixel must differ to be sharpened, at least 0.
     """
 
     family: ClassVar[str] = "sharpening"
@@ -66,8 +67,8 @@ class Ringing(KernelDegradation):
     The filter is applied in space, under reflect padding, and keeps the mean brightness.
 
     Args:
-        sigma: σ of the assumed Gaussian H in pixels, at least 0.1; what the image is less blurred than this, rings.
-        noise_ratio: K, noise over signal power, above 0; DA-CLIP takes 0.006.
+        sigma: σ of the assumed Gaussian H in pixels, at least 0.1; an image with less blur than this gets ringing.
+        noise_ratio: K, noise over signal power, above 0; DA-CLIP uses 0.006.
     """
 
     family: ClassVar[str] = "sharpening"
@@ -88,5 +89,5 @@ class Ringing(KernelDegradation):
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """σ, which the width of the halos follows, over 3 px."""
+        """σ, which determines the width of the halos, divided by 3 px."""
         return min(1.0, params["sigma_px"] / 3)

@@ -1,4 +1,4 @@
-"""Snow: flakes in the air by the formula of Snow100K, procedural or read; and the snow of ImageNet-C."""
+"""Snow: flakes in the air by the formula of Snow100K, procedural or from files; and the snow of ImageNet-C."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ READ_MASK_COVERS = 0.5
 
 @DEGRADATION_REGISTRY.register()
 class Snow(Degradation):
-    """Snow: I = T·(J·(1 − M) + C·M) + A·(1 − T), flakes before a veil (Snow100K, Liu et al., TIP 2018).
+    """Snow: I = T·(J·(1 − M) + C·M) + A·(1 − T), flakes with a veil (Snow100K, Liu et al., TIP 2018).
 
     M = Z·R of the paper: the snow mask times its opacity. CDD-11 (OneRestore, ECCV 2024) is J·(1 − M) + M with masks of
     Snow100K: `mask: FOLDER, opacity: 1, brightness: 1, transmission: 1, clip: false`. Snow100K's flakes were painted;
-    those drawn here, and the ranges, are our own: soft discs smeared along their fall, a few near ones up to 2.5 times
+    the flakes here, and the ranges, are our own: soft discs smeared along their fall, a few near ones up to 2.5 times
     as large as the many far ones.
 
     Args:
         density: flakes in 100×100 pixels, at least 0.
-        size: diameter of a middling flake in pixels, above 0.
-        streak: pixels that a middling flake falls during the exposure, at least 0.
+        size: diameter of a medium flake in pixels, above 0.
+        streak: pixels that a medium flake falls during the exposure, at least 0.
         angle: degrees of the fall from the vertical; positive leans its lower end to the right.
-        opacity: of the densest flake, in [0, 1]. It multiplies a mask that is read.
+        opacity: opacity of the densest flake, in [0, 1]. It also multiplies a mask from a file.
         brightness: C, in [0, 1].
         transmission: T of the veil, in [0, 1]; 1 for none.
         airlight: A, brightness of the veil, in [0, 1].
-        mask: a file that holds the snow mask instead, or a folder of them (grey images or `.npy` arrays [H, W], resized
-            to the image). The record holds its name.
-        clip: clip the result to [0, 1], which matters where an earlier step left it.
+        mask: a file that contains the snow mask instead, or a folder of them (grey images or `.npy` arrays [H, W],
+            resized to the image). The record contains its name.
+        clip: clip the result to [0, 1]; this has an effect if an earlier step left that range.
     """
 
     family: ClassVar[str] = "snow"
@@ -100,7 +100,7 @@ class Snow(Degradation):
 
     @staticmethod
     def apply(image: Tensor, params: Mapping[str, Any]) -> Tensor:
-        """See `Degradation.apply`. Only as far in [0, 1] as the input where `clip` is false."""
+        """See `Degradation.apply`. If `clip` is false, the result is in [0, 1] only if the input is."""
         check_image(image, "Snow")
         height, width = image.shape[-2:]
         mask, passes = snow_mask(params, (height, width)), params["transmission"]
@@ -112,9 +112,9 @@ class Snow(Degradation):
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """Share of the scene's light that is lost: 1 − T·(1 − opacity·(covered share of the image)).
+        """Fraction of the scene's light that is lost: 1 − T·(1 − opacity·(covered fraction of the image)).
 
-        The share is that of so many discs and streaks thrown at random; a mask that is read counts as a half.
+        The fraction is that of this many discs and streaks at random positions; a mask from a file counts as a half.
         """
         covered = READ_MASK_COVERS
         if "density" in params:
@@ -153,7 +153,7 @@ def snow_mask(params: Mapping[str, Any], size: Size) -> Tensor:
     return stamp(size, centres, 1.3 * radius + half_fall + 1, flake)[None]
 
 
-# level: mean, standard deviation, zoom, threshold, radius and sigma of the blur in pixels, share of the scene
+# level: mean, standard deviation, zoom, threshold, radius and sigma of the blur in pixels, fraction of the scene
 IMAGENET_C_SNOW = {
     1: (0.1, 0.3, 3.0, 0.5, 10, 4.0, 0.8),
     2: (0.2, 0.3, 2.0, 0.5, 12, 4.0, 0.7),
@@ -172,7 +172,7 @@ class ImageNetCSnow(Degradation):
 
     Args:
         level: the published severity, 1 to 5.
-        angle: degrees counter-clockwise from the x axis of the way along which the snow is blurred.
+        angle: direction of the blur in degrees, counter-clockwise from the x axis.
     """
 
     family: ClassVar[str] = "snow"
@@ -203,7 +203,7 @@ class ImageNetCSnow(Degradation):
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """What whitening takes from the scene, 1 − b, of the 0.45 of level 5."""
+        """The part of the scene lost by whitening, 1 − b, divided by 0.45, that of level 5."""
         return float(min(1.0, (1 - params["scene_share"]) / 0.45))
 
 

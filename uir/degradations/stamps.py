@@ -1,4 +1,4 @@
-"""Many small shapes (flakes, drops) laid into a plane at once."""
+"""Draws many small shapes (flakes, drops) into a plane at once."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ Shape = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def stamp(size: Size, centres: Tensor, reach: Tensor, shape: Shape, dtype: torch.dtype = torch.float32) -> Tensor:
-    """The largest value that any shape takes at each pixel, [H, W]; 0 where there is none.
+    """The largest value of all shapes at each pixel, [H, W]; 0 if there is none.
 
-    The maximum does not depend on the order of the shapes, so neither do the bits.
+    The maximum does not depend on the order of the shapes, so the bits do not either.
 
     Args:
         size: (H, W).
         centres: [N, 2] rows and columns in pixels, inside or outside the plane.
-        reach: [N] how far in pixels a shape extends from its centre along rows and columns.
+        reach: [N] distance in pixels to which a shape extends from its centre along rows and columns.
         shape: (indices [n], dy [n, K, 1], dx [n, 1, K]) -> values [n, K, K] ≥ 0 of those shapes at that distance.
-        dtype: of the values.
+        dtype: type of the values.
     """
     height, width = size
     plane = torch.zeros(height * width, dtype=dtype)
@@ -36,7 +36,7 @@ def stamp(size: Size, centres: Tensor, reach: Tensor, shape: Shape, dtype: torch
 
 
 def _windows(centres: Tensor, reach: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Shapes of like reach together: their indices [n] and the rows and columns [n, K] of their windows."""
+    """Groups shapes of equal reach: their indices [n] and the rows and columns [n, K] of their windows."""
     sides = reach.ceil().long()
     corners = centres.round().long()
     for side in sides.unique().tolist():

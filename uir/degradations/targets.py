@@ -1,4 +1,4 @@
-"""What a vectoriser gives."""
+"""The result of a vectoriser."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Targets(NamedTuple):
 
     Attributes:
         values: [B, N].
-        mask: bool [B, N]; where it is false the value is not known and must not count.
+        mask: bool [B, N]; if it is false, the value is unknown and must not count.
     """
 
     values: Tensor

@@ -1,4 +1,4 @@
-"""Sets of tasks: one of several kinds of harm, named in the record, as all-in-one restorers train on them."""
+"""Sets of tasks: one of several kinds of degradation, named in the record, for training all-in-one restorers."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class TaskPreset(Preset):
 
     Args:
         tasks: `{type: ..., ...}` by name.
-        classes: names of those to draw from; default all.
-        weights: name -> how likely; default all alike.
+        classes: names of the tasks to choose from; default all.
+        weights: name -> weight; default equal weights.
 
     Raises:
-        ValueError: a class that is not there.
+        ValueError: a class does not exist.
     """
 
     def __init__(self, tasks: dict[str, Spec], classes: list[str] | None, weights: dict[str, float] | None) -> None:
@@ -62,11 +62,12 @@ class TaskPreset(Preset):
 class dcpt_5d(TaskPreset):  # noqa: N801
     """Rain, noise, haze, low light or motion blur: DCPT's five tasks, synthesised (Hu et al., ICLR 2025).
 
-    The published files read pairs of benchmarks; here each is made of clean images. Names, not places, are labels.
+    The published files read pairs of benchmarks; here every task degrades clean images. Labels are names, not
+    positions.
 
     Args:
-        classes: names of the tasks to draw from; default all.
-        weights: name -> how likely; default all alike.
+        classes: names of the tasks to choose from; default all.
+        weights: name -> weight; default equal weights.
     """
 
     def __init__(self, classes: list[str] | None = None, weights: dict[str, float] | None = None) -> None:
@@ -78,8 +79,8 @@ class dcpt_10d(TaskPreset):  # noqa: N801
     """DCPT's ten tasks, synthesised: noise, blurs, JPEG, haze, snow, rain, mosaic, low light, inpainting (ICLR 2025).
 
     Args:
-        classes: names of the tasks to draw from; default all.
-        weights: name -> how likely; default all alike.
+        classes: names of the tasks to choose from; default all.
+        weights: name -> weight; default equal weights.
     """
 
     def __init__(self, classes: list[str] | None = None, weights: dict[str, float] | None = None) -> None:
@@ -91,8 +92,8 @@ class cdd11(TaskPreset):  # noqa: N801
     """Low light, rain, snow and haze in this order, alone or combined: the eleven classes of CDD-11 (ECCV 2024).
 
     Args:
-        classes: names of the classes to draw from; default all.
-        weights: name -> how likely; default all alike.
+        classes: names of the classes to choose from; default all.
+        weights: name -> weight; default equal weights.
         depth: a file or folder of nearness maps for the haze (1 near); default procedural.
         light: a file or folder of illumination maps for the low light; default estimated from the image.
         rain_mask: a file or folder of rain masks; default procedural streaks.

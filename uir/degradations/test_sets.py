@@ -1,7 +1,7 @@
 """Published evaluation protocols as seeded test sets: several degradations of the same photographs.
 
-Each entry of `TEST_SETS` is a function that gives the degradations by the name of their folder. Together with a seed
-they make the same files on every machine.
+Each entry of `TEST_SETS` is a function that returns the degradations by the name of their folder. With a seed they give
+the same files on every machine.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class TestSet:
 
     Attributes:
         subsets: `{type: ..., ...}` by the name of the folder.
-        scale: size of a clean image over size of its degraded ones.
+        scale: size of a clean image divided by size of its degraded ones.
     """
 
-    __test__ = False  # the name is the field's word; pytest would take it for a test
+    __test__ = False  # the name is the usual word in the field; pytest would treat it as a test
 
     subsets: dict[str, Spec]
     scale: int = 1
@@ -48,7 +48,7 @@ def gaussian8(scale: int = 4) -> TestSet:
 
 
 def dasr_widths(scale: int = 4) -> TestSet:
-    """The four isotropic widths of DASR's noise-free table; width 0 is bicubic alone; scale 2, 3 or 4."""
+    """The four isotropic widths of DASR's noise-free table; width 0 is only bicubic; scale 2, 3 or 4."""
     widths = _of_scale("dasr_widths", DASR_WIDTHS, scale)
     return TestSet({f"width_{width:.1f}": _isotropic(scale, width) for width in widths}, scale)
 
@@ -70,7 +70,7 @@ def denoising() -> TestSet:
 
 
 def cdd11_classes() -> TestSet:
-    """The eleven classes of CDD-11, each of every image (Guo et al., ECCV 2024)."""
+    """The eleven classes of CDD-11, each for every image (Guo et al., ECCV 2024)."""
     from uir.degradations.task_degradation import CDD11_CLASSES
 
     return TestSet({name: {"type": "cdd11", "classes": [name]} for name in CDD11_CLASSES})

@@ -17,11 +17,11 @@ Size = tuple[int, int]
 EMBOSS = np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]], dtype=np.float32)
 FARTHEST_PX = 20.0
 FROST_DECAY = 1.6
-FEATHERS = 6  # in a cell
+FEATHERS = 6  # per cell
 
 
 def diamond_square(size: Size, decay: float, generator: torch.Generator) -> Tensor:
-    """A plasma fractal [1, H, W] that spans [0, 1] over the square of a power of two that it is cut from.
+    """A plasma fractal [1, H, W], cut from a square with a power-of-two side, on which it spans [0, 1].
 
     Midpoints of squares, then of diamonds, are the mean of four neighbours plus uniform noise, whose amplitude is
     divided by `decay` from step to step (Fournier et al., CACM 1982); the square is a torus.
@@ -48,8 +48,8 @@ def diamond_square(size: Size, decay: float, generator: torch.Generator) -> Tens
 def frost_crystals(size: Size, crystal_px: float, generator: torch.Generator) -> Tensor:
     """Frost [1, H, W] in [0, 1]: Voronoi cells with bright seams (Worley, SIGGRAPH 1996), feathered within.
 
-    Each cell has a direction of its own; feathers leave the line through the cell's point in that direction at 60°, as
-    ice grows. A plasma fractal makes it grainy and patchy. Drawn at half the resolution.
+    Each cell has its own direction. Feathers leave the line through the cell's point in that direction at 60°, as ice
+    grows. A plasma fractal adds grain and patches. Drawn at half the resolution.
     """
     height, width = ((length + 1) // 2 for length in size)
     cell_px = crystal_px / 2

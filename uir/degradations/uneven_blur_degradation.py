@@ -1,4 +1,4 @@
-"""Blur that differs from place to place: several kernels, shuffled pixels, a zoom."""
+"""Blur that differs across the image: several kernels, shuffled pixels, a zoom."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class SpatiallyVaryingBlur(Degradation):
     """Spatially varying blur: I = Σ m_k·(h_k ∗ J), smooth masks m_k that sum to 1 (Nagy & O'Leary, SISC 1998).
 
     Args:
-        blurs: K ops that filter with one kernel each; by default a slight Gaussian, a turned Gaussian and a disk.
-        contrast: how sharply one kernel gives way to the next: masks are proportional to exp(contrast·field), each
-            field a smooth random surface in [0, 1]; 0 mixes all alike everywhere.
+        blurs: K ops that filter with one kernel each; default a weak Gaussian, a turned Gaussian and a disk.
+        contrast: how sharp the change from one kernel to the next is: masks are proportional to exp(contrast·field),
+            each field a smooth random surface in [0, 1]; 0 gives all kernels equal weight everywhere.
         masks: K files of weights that replace the random masks, one for each blur: grey images or `.npy` arrays [H, W]
-            in [0, 1]. They are resized to the image and divided by their sum. The record holds their names.
+                in [0, 1]. They are resized to the image and divided by their sum. The record contains their names.
     """
 
     family: ClassVar[str] = "blur"
@@ -56,10 +56,10 @@ class SpatiallyVaryingBlur(Degradation):
         contrast: Numbers = (5.0, 15.0),
         masks: list[Path] | None = None,
     ) -> None:
-        given: Any = DEFAULT_BLURS if blurs is None else blurs
-        if not isinstance(given, (list, tuple)) or len(given) < 2:
-            raise ValueError(f"SpatiallyVaryingBlur.blurs: expected a list of at least two blurs, got {given!r}")
-        self.blurs = [child_of(f"SpatiallyVaryingBlur.blurs[{index}]", blur) for index, blur in enumerate(given)]
+        blur_list: Any = DEFAULT_BLURS if blurs is None else blurs
+        if not isinstance(blur_list, (list, tuple)) or len(blur_list) < 2:
+            raise ValueError(f"SpatiallyVaryingBlur.blurs: expected a list of at least two blurs, got {blur_list!r}")
+        self.blurs = [child_of(f"SpatiallyVaryingBlur.blurs[{index}]", blur) for index, blur in enumerate(blur_list)]
         for index, blur in enumerate(self.blurs):
             if not isinstance(blur, KernelDegradation):
                 raise ValueError(
@@ -97,9 +97,9 @@ class SpatiallyVaryingBlur(Degradation):
 
 
 def masks_of(params: Mapping[str, Any], size: Size) -> Tensor:
-    """The masks that a record speaks of, [K, H, W] on the CPU, at least 0, summing to 1 at every pixel."""
+    """The masks of a record, [K, H, W] on the CPU, at least 0, summing to 1 at every pixel."""
     if "mask_files" in params:
-        weights = [read_field(MASKS, path, size)[0] + 1e-6 for path in params["mask_files"]]  # all black: an even mix
+        weights = [read_field(MASKS, path, size)[0] + 1e-6 for path in params["mask_files"]]  # if all are black: equal
     else:
         fields = (plasma(size, field_generator(params, f"mask {index}"))[0] for index in range(len(params["blurs"])))
         weights = [torch.exp(params["contrast"] * field) for field in fields]
@@ -111,12 +111,13 @@ class GlassBlur(Degradation):
     """Glass blur: Gaussian, then neighbours swapped at random, then Gaussian (ImageNet-C, Hendrycks & Dietterich).
 
     ImageNet-C's five severities (σ, delta, iterations): (0.7, 1, 2), (0.9, 2, 1), (1, 2, 3), (1.1, 3, 2), (1.5, 4, 2).
-    A margin of `delta` pixels is swapped with only from inside, as published; there is no rounding to 8 bits between.
+    Pixels near the border (within `delta`) are swapped only by inner pixels, as published; values are not rounded to 8
+    bits.
 
     Args:
         sigma: σ of both Gaussians in pixels, at least 0.
-        delta: how far a pixel travels at most in one swap, from 1 to 32.
-        iterations: how often every pixel is swapped, from 1 to 8.
+        delta: largest distance that a pixel moves in one swap, from 1 to 32.
+        iterations: number of times that every pixel is swapped, from 1 to 8.
     """
 
     family: ClassVar[str] = "blur"
@@ -154,14 +155,14 @@ class GlassBlur(Degradation):
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """How far light strays, √(2σ² + iterations·delta²/3), over that of ImageNet-C's severest (3.9 px)."""
+        """The spread of light, √(2σ² + iterations·delta²/3), relative to ImageNet-C's most severe level (3.9 px)."""
         return min(1.0, _stray(params) / _stray({"sigma_px": 1.5, "delta_px": 4, "iterations": 2}))
 
 
 def swapped_order(params: Mapping[str, Any], size: Size) -> Tensor:
-    """Which pixel (row·W + column) lies where after all swaps, [H·W] on the CPU.
+    """The pixel (row·W + column) at each position after all swaps, [H·W] on the CPU.
 
-    From the last pixel to the first, each is swapped with one that lies −delta to delta − 1 rows and columns off.
+    From the last pixel to the first, each is swapped with one at a distance of −delta to delta − 1 rows and columns.
     """
     width, delta = size[1], params["delta_px"]
     order = list(range(size[0] * width))
@@ -181,14 +182,14 @@ def _stray(params: Mapping[str, Any]) -> float:
 
 @DEGRADATION_REGISTRY.register()
 class ZoomBlur(Degradation):
-    """Zoom blur: the mean of the image and of itself magnified about the centre (ImageNet-C, Hendrycks & Dietterich).
+    """Zoom blur: the mean of the image and of magnified copies of it (ImageNet-C, Hendrycks & Dietterich).
 
     ImageNet-C's five severities (zoom, step): (1.11, 0.01), (1.16, 0.01), (1.21, 0.02), (1.26, 0.02), (1.31, 0.03); the
-    zoom itself is not reached.
+    zoom value itself is not reached.
 
     Args:
-        zoom: where magnification ends, from 1 (no blur) to 3.
-        step: by which it grows, from 0.005.
+        zoom: the end of the magnification, from 1 (no blur) to 3.
+        step: the increase per copy, from 0.005.
     """
 
     family: ClassVar[str] = "blur"

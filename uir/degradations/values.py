@@ -1,4 +1,4 @@
-"""What a parameter of an op may be: a fixed number, a range, or a choice; one convention for all ops.
+"""The values of an op's parameter: a fixed number, a range, or a choice; the same form for all ops.
 
 sigma: 25                       always 25
 sigma: [5, 50]                  uniform between 5 and 50
@@ -22,10 +22,10 @@ class Values:
     """A checked parameter that can be drawn.
 
     Attributes:
-        name: the parameter's name; draws are keyed by it, so that changing one parameter leaves the others' alone.
+        name: the parameter's name; draws are keyed by it, so a change of one parameter does not change the others.
         kind: how it is drawn.
         numbers: the fixed number, the two ends of the range, or the choices.
-        integer: draws are whole numbers, both ends of a range included.
+        integer: draws are whole numbers, and both ends of a range are possible.
     """
 
     name: str
@@ -42,16 +42,16 @@ class Values:
         at_most: float = math.inf,
         integer: bool = False,
     ) -> Values:
-        """Check what the user wrote.
+        """Check the user's value.
 
         Args:
-            where: `Op.parameter`, for messages; the part behind the last dot is the name.
+            where: `Op.parameter`, for messages; the part after the last dot is the name.
             given: a number, `[low, high]`, or `{choice: [a, b, ...]}`.
             at_least, at_most: the bounds of every number, inclusive.
             integer: only whole numbers.
 
         Raises:
-            ValueError: it is none of the three forms, the ends are swapped, or a number is out of bounds.
+            ValueError: the value has none of the three forms, the ends are swapped, or a number is out of bounds.
         """
         kind: Literal["fixed", "uniform", "choice"]
         if isinstance(given, Mapping):
@@ -72,10 +72,10 @@ class Values:
         return cls(where.rpartition(".")[2], kind, checked, integer)
 
     def draw(self, seed: int, exponent: float = 1) -> float:
-        """One value (an int where `integer`), from a generator keyed by (seed, name).
+        """One value (an int if `integer`), from a generator keyed by (seed, name).
 
         Args:
-            seed: of the draw.
+            seed: seed of the draw.
             exponent: a range is drawn evenly in this power of the value: 1 the value itself, 2 its square, -1 its
                 inverse. Not for whole numbers.
         """
@@ -89,15 +89,15 @@ class Values:
             return int(generator.integers(int(low), int(high), endpoint=True))
         if exponent == 1:
             return float(generator.uniform(low, high))
-        drawn = float(generator.uniform(*sorted((low**exponent, high**exponent)))) ** (1 / exponent)
-        return min(max(drawn, low), high)
+        value = float(generator.uniform(*sorted((low**exponent, high**exponent)))) ** (1 / exponent)
+        return min(max(value, low), high)
 
 
 def check_probability(where: str, given: Any) -> float:
-    """A number in [0, 1].
+    """Check a number in [0, 1] and return it.
 
     Raises:
-        ValueError: it is not.
+        ValueError: it is outside.
     """
     return float(_number(where, given, 0.0, 1.0, False))
 

@@ -1,1 +1,1 @@
-"""Degradation encoders, classifiers and predictors: one family a file (`*_encoder.py`), in `ARCH_REGISTRY`."""
+"""Degradation encoders, classifiers and predictors: one family per file (`*_encoder.py`), in `ARCH_REGISTRY`."""

@@ -14,7 +14,7 @@ from uir.registry import ARCH_REGISTRY
 
 
 class _ResBlock(nn.Module):
-    """Two 3×3 convolutions with batch normalisation, and a normalised 1×1 convolution around them."""
+    """Two 3×3 convolutions with batch normalisation, and a normalised 1×1 convolution as the shortcut."""
 
     def __init__(self, before: int, after: int, stride: int) -> None:
         super().__init__()
@@ -35,12 +35,12 @@ class _ResBlock(nn.Module):
 class CBDE(nn.Module):
     """AirNet's encoder. Input [B, 3, H, W] in [0, 1]; `map` [B, M, H, W], `vector` [B, C], `projection` [B, C].
 
-    M is the first of `widths`, C the last. Parameter names are the authors': the part `E.E.encoder_q.` of their
-    checkpoints loads strictly.
+    M is the first of `widths`, C the last. Parameter names are the authors'; the part `E.E.encoder_q.` of their
+    checkpoints loads with `strict=True`.
 
     Args:
         widths: channels of the three residual blocks; the second and third halve the image.
-        projection: with the two linear layers of the contrastive loss.
+        projection: add the two linear layers of the contrastive loss.
 
     Raises:
         ValueError: there are not three widths.
@@ -67,5 +67,5 @@ class CBDE(nn.Module):
 
     @staticmethod
     def convert_state_dict(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The encoder's part of a published checkpoint, which holds the restorer too; others pass."""
+        """The encoder's part of a published checkpoint, which also contains the restorer; others are unchanged."""
         return part_of(state, ["E.E.encoder_q.", "E.encoder_q.", "encoder_q."])

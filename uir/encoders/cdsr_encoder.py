@@ -1,4 +1,4 @@
-"""CDSR's degradation encoder (Zhou et al., ACM MM 2022): what pixels and patches show, in words of a codebook."""
+"""CDSR's degradation encoder (Zhou et al., ACM MM 2022): pixel and patch features, expressed by a codebook."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class CDSREncoder(nn.Module):
     """CDSR's lightweight patch-based encoder with codebook. Input [B, 3, H, W] in [0, 1], H and W at least 12.
 
     `vector` [B, C] is a mixture of the codebook's entries, C the last of `widths`; `projection` [B, C]. Parameter names
-    are the authors': the part `E.encoder_q.` of their checkpoints loads strictly.
+    are the authors'; the part `E.encoder_q.` of their checkpoints loads with `strict=True`.
 
     Args:
         widths: channels of the two streams' three levels.
-        codebook_size: entries of the codebook.
-        projection: with the two linear layers of the contrastive loss.
-        rgb_range: the range that the weights were trained on; images are [0, 1] outside.
+        codebook_size: number of entries of the codebook.
+        projection: add the two linear layers of the contrastive loss.
+        rgb_range: the pixel range of the weights' training; the images passed in are in [0, 1].
 
     Raises:
         ValueError: there are not three widths.
@@ -86,12 +86,12 @@ class CDSREncoder(nn.Module):
         image = image * self.rgb_range
         pixels = self.conv6(self.conv5(self.conv4(self.conv3(self.conv2(self.conv1(image))))))
         patches = self.pconv4(self.pconv3(self.pconv2(self.pconv1(image))))
-        seen = self.mlp1(torch.cat([pixels.mean((2, 3)), patches.mean((2, 3))], 1))
+        summary = self.mlp1(torch.cat([pixels.mean((2, 3)), patches.mean((2, 3))], 1))
         words = self.feature_bank.weight
-        vector = (self.fc_q(seen) @ self.fc_k(words).T).softmax(-1) @ words
+        vector = (self.fc_q(summary) @ self.fc_k(words).T).softmax(-1) @ words
         return DegradationCode(vector=vector, projection=None if self.mlp is None else self.mlp(vector))
 
     @staticmethod
     def convert_state_dict(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The encoder's part of a published checkpoint, which holds the restorer too; others pass."""
+        """The encoder's part of a published checkpoint, which also contains the restorer; others are unchanged."""
         return part_of(state, ["E.encoder_q.", "encoder_q."])

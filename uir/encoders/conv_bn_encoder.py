@@ -12,7 +12,7 @@ from uir.registry import ARCH_REGISTRY
 
 
 def projection_head(channels: int) -> nn.Sequential:
-    """Two linear layers that lead to the space in which a contrastive loss compares: [B, C] to the same."""
+    """Two linear layers into the space in which a contrastive loss compares codes: [B, C] to [B, C]."""
     return nn.Sequential(nn.Linear(channels, channels), nn.LeakyReLU(0.1), nn.Linear(channels, channels))
 
 
@@ -20,12 +20,12 @@ def projection_head(channels: int) -> nn.Sequential:
 class ConvBN6Encoder(nn.Module):
     """DASR's encoder. Input [B, 3, H, W] in [0, 1]; `vector` [B, C] and `projection` [B, C], C the last of `widths`.
 
-    Parameter names are the authors': the part `E.encoder_q.` of their checkpoints loads strictly.
+    Parameter names are the authors'; the part `E.encoder_q.` of their checkpoints loads with `strict=True`.
 
     Args:
         widths: channels of the three pairs of convolutions; the second and third pair halve the image.
-        projection: with the two linear layers of the contrastive loss; DAA's encoder has none.
-        rgb_range: the range that the weights were trained on; images are [0, 1] outside.
+        projection: add the two linear layers of the contrastive loss; DAA's encoder has none.
+        rgb_range: the pixel range of the weights' training; the images passed in are in [0, 1].
 
     Raises:
         ValueError: there are not three widths.
@@ -60,5 +60,5 @@ class ConvBN6Encoder(nn.Module):
 
     @staticmethod
     def convert_state_dict(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The encoder's part of a published checkpoint of DASR or DAA; others pass."""
+        """The encoder's part of a published checkpoint of DASR or DAA; others are unchanged."""
         return part_of(state, ["E.encoder_q.", "encoder_q."])

@@ -15,10 +15,10 @@ from uir.registry import ARCH_REGISTRY
 
 
 class Ranker(nn.Module):
-    """How strongly an image is degraded, from its code: [B, widths[0]] to [B].
+    """Predicts from a code how strongly an image is degraded: [B, widths[0]] to [B].
 
     Args:
-        widths: of the linear layers, the code's first; the last is 1.
+        widths: widths of the linear layers; the first is the code's, the last is 1.
     """
 
     def __init__(self, widths: Sequence[int] = (256, 128, 64, 32, 1)) -> None:
@@ -29,7 +29,7 @@ class Ranker(nn.Module):
         self.R = nn.Sequential(*layers)
 
     def forward(self, vector: Tensor) -> Tensor:
-        """The scores [B]; only their order counts."""
+        """The scores [B]; only their order has a meaning."""
         score: Tensor = self.R(vector).squeeze(-1)
         return score
 
@@ -38,14 +38,14 @@ class Ranker(nn.Module):
 class DAAEncoder(nn.Module):
     """DAA's encoder: DASR's without projection, and a ranker. Input [B, 3, H, W] in [0, 1]; `vector` and `score`.
 
-    The vector is the code behind the ranker's first activation: that works in place in the authors' code, so that is
-    what their restorer has learned to read. Parameter names are the authors': `E.encoder_q.` and `E.ranker_q.` of
-    their checkpoints load strictly.
+    The vector is the code after the ranker's first activation. In the authors' code that activation works in place, so
+    their restorer was trained on this vector. Parameter names are the authors'; `E.encoder_q.` and `E.ranker_q.` of
+    their checkpoints load with `strict=True`.
 
     Args:
         widths: as in `ConvBN6Encoder`.
         ranker_widths: hidden widths of the ranker.
-        rgb_range: the range that the weights were trained on; images are [0, 1] outside.
+        rgb_range: the pixel range of the weights' training; the images passed in are in [0, 1].
 
     Raises:
         ValueError: there are not three widths.
@@ -69,7 +69,7 @@ class DAAEncoder(nn.Module):
 
     @staticmethod
     def convert_state_dict(state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The encoder's part of a published checkpoint, which holds the restorer too; others pass."""
+        """The encoder's part of a published checkpoint, which also contains the restorer; others are unchanged."""
         own = ("E.encoder_q.", "E.ranker_q.")
         part = {key.removeprefix("E."): value for key, value in state.items() if key.startswith(own)}
         return part or state

@@ -1,4 +1,4 @@
-"""The degradation classifier of DCPT (Hu et al., ICLR 2025): a residual network fed with a restorer's features."""
+"""The degradation classifier of DCPT (Hu et al., ICLR 2025): a residual network on a restorer's features."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class NormedConv2d(nn.Conv2d):
 
 
 class BottleneckBlock(nn.Module):
-    """1×1, 3×3 and 1×1 convolutions at twice the width, added to the input. [B, channels, H, W] to the same."""
+    """1×1, 3×3 and 1×1 convolutions at twice the width, added to the input. [B, channels, H, W] to the same shape."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class BottleneckBlock(nn.Module):
 
 
 class _Classifier(nn.Module):
-    """What the two published heads share: features are joined fine to coarse, and the last map is classified."""
+    """The common part of both published classifiers: join features from fine to coarse, then classify the last map."""
 
     def __init__(self, feature_dims: Sequence[int], num_res_blocks: int, num_classes: int, downsample: bool) -> None:
         super().__init__()
@@ -68,10 +68,10 @@ class _Classifier(nn.Module):
         self.fc = nn.Linear(feature_dims[-1], num_classes)
 
     def classify(self, x: Tensor | None, lq: Tensor, features: Sequence[Tensor]) -> Tensor:
-        """Logits [B, num_classes], from what stands before the first feature (if anything) and the features.
+        """Logits [B, num_classes], from the input of the first feature's level (if there is one) and the features.
 
         Raises:
-            ValueError: there are more or fewer features than widths, or their sizes do not follow each other.
+            ValueError: the numbers of features and widths differ, or the features' sizes do not follow each other.
         """
         if len(features) != len(self.bottleneck_layers):
             raise ValueError(
@@ -87,7 +87,7 @@ class _Classifier(nn.Module):
             weighted = shares[level] * feature.contiguous(memory_format=torch.channels_last)
             if x is not None and x.shape != weighted.shape:
                 raise ValueError(
-                    f"{type(self).__name__}: feature {level} is {list(weighted.shape)}, the level above leads to "
+                    f"{type(self).__name__}: feature {level} is {list(weighted.shape)}, but the level above gives "
                     f"{list(x.shape)}; features go from fine to coarse, each half the size of the one before"
                 )
             x = down(blocks(weighted if x is None else x + weighted))
@@ -98,21 +98,21 @@ class _Classifier(nn.Module):
 
 @ARCH_REGISTRY.register()
 class PromptIR_NoImg_DC(_Classifier):  # noqa: N801
-    """DCPT's degradation classifier, for any backbone: from features alone to logits [B, num_classes].
+    """DCPT's degradation classifier, for any backbone: from features only to logits [B, num_classes].
 
-    Keys are the authors'. At level i: 2 residual blocks on what came from above plus the i-th feature times its share
-    (a softmax over `mixing_weights`), then a 1×1 convolution, 2×2 max pooling and ReLU. Behind the last level as many
-    blocks again, the mean over all pixels, and a linear layer.
+    Keys are the authors'. Level i adds the i-th feature times its weight (a softmax over `mixing_weights`) to the
+    output of the level above. Then follow 2 residual blocks, a 1×1 convolution, 2×2 max pooling and ReLU. After the
+    last level follow as many blocks again, the mean over all pixels, and a linear layer.
 
     Args:
         feature_dims: channels of the features, fine to coarse; each half the size of the one before.
-        num_res_blocks: residual blocks a level.
-        num_classes: kinds of degradation.
-        downsample: features are tokens [B, N, C], all of one size; the i-th is shrunk by 2^i here. They may lie on a
-            grid of any aspect ratio, which is taken from the image.
+        num_res_blocks: residual blocks per level.
+        num_classes: number of degradation classes.
+        downsample: features are tokens [B, N, C], all of the same size; the i-th is reduced by 2^i here. Their grid may
+            have any aspect ratio; it is taken from the image.
 
     Raises:
-        ValueError: no features, or no classes.
+        ValueError: there are no features, or no classes.
     """
 
     def __init__(
@@ -124,8 +124,8 @@ class PromptIR_NoImg_DC(_Classifier):  # noqa: N801
         """Classify.
 
         Args:
-            lq: [B, 3, H, W]; only its shape is looked at, and only for tokens.
-            features: fine to coarse, the reverse of `FeatureTap`'s.
+            lq: [B, 3, H, W]; only its shape is used, and only for tokens.
+            features: from fine to coarse, the reverse order of `FeatureTap`.
 
         Raises:
             ValueError: the features do not fit.
@@ -135,15 +135,15 @@ class PromptIR_NoImg_DC(_Classifier):  # noqa: N801
 
 @ARCH_REGISTRY.register()
 class PromptIR_DC(_Classifier):  # noqa: N801
-    """DCPT's classifier with a stem on the image: a 7×7 convolution of stride 2 stands before the first feature.
+    """DCPT's classifier with a stem on the image: a 7×7 convolution of stride 2 comes before the first feature.
 
-    The first feature has half the image's size. All else is `PromptIR_NoImg_DC`'s.
+    The first feature has half the image's size. Everything else is as in `PromptIR_NoImg_DC`.
 
     Args:
-        feature_dims, num_res_blocks, num_classes, downsample: as there.
+        feature_dims, num_res_blocks, num_classes, downsample: as in `PromptIR_NoImg_DC`.
 
     Raises:
-        ValueError: no features, or no classes.
+        ValueError: there are no features, or no classes.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class PromptIR_DC(_Classifier):  # noqa: N801
 
         Args:
             lq: [B, 3, H, W] in [0, 1].
-            features: fine to coarse, the reverse of `FeatureTap`'s; the first of half the image's size.
+            features: from fine to coarse, the reverse order of `FeatureTap`; the first has half the image's size.
 
         Raises:
             ValueError: the features do not fit.

@@ -1,4 +1,4 @@
-"""A light degradation classifier for any backbone: sized from its feature points, within a budget of parameters."""
+"""A light degradation classifier for any backbone: its feature points and a parameter budget determine its size."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from uir.registry import ARCH_REGISTRY
 
 
 class FeatureSummary(nn.Module):
-    """Mean and deviation, over all pixels, of what a few convolutions find: [B, channels, H, W] to [B, 2·width].
+    """Mean and deviation over all pixels after a few convolutions: [B, channels, H, W] to [B, 2·width].
 
-    Degradations show in the strength of fine structure as much as in its mean, so both are kept.
+    The strength of fine structure shows a degradation as well as its mean does, so both are computed.
 
     Args:
         channels: C of the feature.
-        width: of the convolutions.
+        width: width of the convolutions.
     """
 
     def __init__(self, channels: int, width: int) -> None:
@@ -38,9 +38,9 @@ class FeatureSummary(nn.Module):
 
     def forward(self, feature: Tensor) -> Tensor:
         """Summarise."""
-        found = self.body(feature.contiguous(memory_format=torch.channels_last)).flatten(2)
-        mean = found.mean(2, keepdim=True)
-        deviation = ((found - mean).square().mean(2) + 1e-6).sqrt()
+        values = self.body(feature.contiguous(memory_format=torch.channels_last)).flatten(2)
+        mean = values.mean(2, keepdim=True)
+        deviation = ((values - mean).square().mean(2) + 1e-6).sqrt()
         return torch.cat([mean.squeeze(2), deviation], 1)
 
 
@@ -62,14 +62,14 @@ class _Layers(nn.Module):
 class FeatureClassifier(nn.Module):
     """Degradation classifier on the features of any backbone that declares its `feature_points()`; logits [B, K].
 
-    Every feature is summarised by itself (a norm, three small convolutions, mean and deviation over its pixels); a
-    two-layer perceptron classifies the summaries. The hidden layers are as wide as the budget allows, up to the widest
-    feature.
+    Every feature is summarised separately (a norm, three small convolutions, mean and deviation over its pixels). A
+    two-layer perceptron classifies the summaries. The hidden layers are as wide as the budget allows, at most as wide
+    as the widest feature.
 
     Args:
-        feature_points: where the features come from, in their order; mappings `{name, channels, stride, layout}` are
-            taken too.
-        num_classes: kinds of degradation.
+        feature_points: the sources of the features, in their order; mappings `{name, channels, stride, layout}` are
+            accepted too.
+        num_classes: number of degradation classes.
         max_params: the classifier has at most this many parameters.
 
     Raises:
@@ -96,8 +96,8 @@ class FeatureClassifier(nn.Module):
         """Classify.
 
         Args:
-            lq: [B, 3, H, W], what the backbone was given; only its shape is looked at, to lay out tokens.
-            features: those at the feature points, in their order.
+            lq: [B, 3, H, W], the backbone's input; only its shape is used, to arrange tokens.
+            features: the features at the feature points, in their order.
 
         Raises:
             ValueError: the features are not those of the feature points.
@@ -119,13 +119,13 @@ class FeatureClassifier(nn.Module):
 
 
 def _widest(channels: Sequence[int], num_classes: int, max_params: int) -> int:
-    """The largest width within the budget, a multiple of 8 where there is room for that."""
+    """The largest width within the budget; a multiple of 8 if the budget allows it."""
 
     def count(width: int) -> int:
         with torch.device("meta"):
             return sum(parameter.numel() for parameter in _Layers(channels, width, num_classes).parameters())
 
-    low, high = 0, max(channels)  # the count grows with the width
+    low, high = 0, max(channels)  # the parameter count grows with the width
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if count(middle) <= max_params else (low, middle - 1)

@@ -1,4 +1,4 @@
-"""The predictor of IKC (Gu et al., CVPR 2019): regresses the parameters of a degradation."""
+"""The predictor of IKC (Gu et al., CVPR 2019): it estimates the parameters of a degradation."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from uir.registry import ARCH_REGISTRY
 class IKCPredictor(nn.Module):
     """Six 5×5 convolutions and a mean over the image. Input [B, 3, H, W] in [0, 1]; `params` and `vector` [B, P].
 
-    The vector is the parameters, so that a backbone can be steered by them. Trunk keys are the authors'.
+    The vector equals the parameters, so that a backbone can use them. Keys of the convolutions are the authors'.
 
     Args:
         in_nc: channels of the image.
         nf: channels of the convolutions.
-        num_params: P; IKC's is 10, a kernel's coordinates in a principal component analysis.
+        num_params: P; IKC uses 10, a kernel's coordinates in a principal component analysis.
 
     Raises:
-        ValueError: a number is not positive.
+        ValueError: a number is below 1.
     """
 
     def __init__(self, in_nc: int = 3, nf: int = 64, num_params: int = 10) -> None:

@@ -1,7 +1,7 @@
-"""Modulators: layers `(x, code) -> x` by which a degradation code steers a backbone, in the table `MODULATORS`.
+"""Modulators: layers `(x, code) -> x` through which a degradation code controls a backbone, in the table `MODULATORS`.
 
-A modulator is built with the channels of the features and of the code, and takes features [B, channels, H, W] and a
-code [B, code_channels] ("vector"), or [B, code_channels, h, w] ("map") where its attribute `takes` says so.
+A modulator is built with the channels of the features and of the code. It takes features [B, channels, H, W] and a
+code [B, code_channels] ("vector"), or [B, code_channels, h, w] ("map") if its attribute `takes` contains it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from uir.registry import MODULATORS, UnknownNameError
 
 
 def as_map(code: Tensor, x: Tensor) -> Tensor:
-    """A code as a map that goes with `x`: a vector becomes [B, C, 1, 1], a map is resized to x's height and width."""
+    """A code as a map for `x`: a vector becomes [B, C, 1, 1], a map is resized to x's height and width."""
     if code.ndim == 2:
         return code[:, :, None, None]
     if code.shape[-2:] in (x.shape[-2:], (1, 1)):
@@ -28,7 +28,7 @@ def as_map(code: Tensor, x: Tensor) -> Tensor:
 
 @MODULATORS.register(name="sft")
 class SFT(nn.Module):
-    """Spatial feature transform (Wang et al., CVPR 2018; as AirNet writes it): x · gamma(code) + beta(code).
+    """Spatial feature transform (Wang et al., CVPR 2018; as in AirNet): x · gamma(code) + beta(code).
 
     Args:
         channels: C of input and output [B, C, H, W].
@@ -59,8 +59,8 @@ class SFT(nn.Module):
 
 @MODULATORS.register(name="stretch")
 class Stretch(nn.Module):
-    """Dimensionality stretching (SRMD, Zhang et al., CVPR 2018): the code, repeated over all pixels, is concatenated
-    to the features, and a 3×3 convolution takes both in.
+    """Dimensionality stretching (SRMD, Zhang et al., CVPR 2018): the code is repeated over all pixels and concatenated
+    to the features; a 3×3 convolution follows.
 
     Args:
         channels: C of input and output [B, C, H, W].
@@ -74,7 +74,7 @@ class Stretch(nn.Module):
         self.conv = nn.Conv2d(channels + (code_channels or channels), channels, 3, padding=1)
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
-        """Join the code, [B, code_channels] or a map of any size, to the features."""
+        """Add the information of the code, [B, code_channels] or a map of any size, to the features."""
         code = as_map(code, x).to(x.dtype)
         stretched: Tensor = self.conv(torch.cat([x, code.expand(-1, -1, *x.shape[-2:])], 1))
         return stretched
@@ -89,10 +89,10 @@ def build_modulator(name: str, channels: int, code_channels: int, field: str = "
 
     Args:
         name: of the table `MODULATORS`.
-        channels: of the features.
-        code_channels: of the code.
-        field: what it will be given, "vector" or "map".
-        arguments: the rest of its constructor's.
+        channels: channels of the features.
+        code_channels: channels of the code.
+        field: the field of the code that it will get, "vector" or "map".
+        arguments: further arguments of its constructor.
 
     Raises:
         ValueError: there is no such modulator, it cannot take that field, or it has no such argument.
@@ -103,8 +103,8 @@ def build_modulator(name: str, channels: int, code_channels: int, field: str = "
         raise ValueError(f"modulator: there is no '{name}'; there are {', '.join(MODULATORS.keys())}") from None
     takes: tuple[str, ...] = getattr(cls, "takes", ("vector",))
     if field not in takes:
-        able = [other for other, modulator in MODULATORS if field in getattr(modulator, "takes", ())]
-        raise ValueError(f"modulator '{name}' cannot be steered by a code's {field}; {', '.join(able)} can")
+        suitable = [other for other, modulator in MODULATORS if field in getattr(modulator, "takes", ())]
+        raise ValueError(f"modulator '{name}' cannot use a code's {field}; {', '.join(suitable)} can")
     known = [key for key in inspect.signature(cls).parameters if key not in ("channels", "code_channels")]
     unknown = [key for key in arguments if key not in known]
     if unknown:

@@ -1,4 +1,4 @@
-"""What a degradation encoder gives, and how wide: for the restorer that is built beside it."""
+"""The fields and widths of a degradation encoder's code, for the restorer that is built to use it."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from uir.registry import ARCH_REGISTRY
 from uir.registry.components import build, signature_of
 
 STEERING = ("vector", "map", "params", "mask", "kernel")
-"""Fields that a backbone may be steered by; the others are for losses."""
+"""Fields that a backbone may use; the others are for losses."""
 
 
 def filled(code: DegradationCode) -> list[str]:
-    """Names of the fields that are there."""
+    """Names of the fields that are not None."""
     return [field.name for field in fields(code) if getattr(code, field.name) is not None]
 
 
 def code_of_blank(encoder: nn.Module) -> DegradationCode:
-    """What an encoder gives for one black image of 64×64: which fields, of which widths.
+    """The code of an encoder for one black image of 64×64; it shows the fields and their widths.
 
     Raises:
-        ValueError: it gives something else than a code.
+        ValueError: the encoder does not return a code.
     """
     device = next((p.device for p in encoder.parameters()), torch.device("cpu"))
     with torch.no_grad(), evaluating(encoder):
@@ -41,25 +41,27 @@ def code_of_blank(encoder: nn.Module) -> DegradationCode:
 
 
 def widths_of(code: DegradationCode) -> dict[str, int]:
-    """What a restorer's constructor may ask of the code that steers it."""
-    found = {"code_channels": code.vector, "map_channels": code.map}
-    return {key: value.shape[1] for key, value in found.items() if value is not None}
+    """The code's widths, by the names of a restorer's constructor arguments."""
+    fields_by_argument = {"code_channels": code.vector, "map_channels": code.map}
+    return {key: value.shape[1] for key, value in fields_by_argument.items() if value is not None}
 
 
 def filled_in(arch: Mapping[str, Any], widths: Mapping[str, int]) -> dict[str, Any]:
-    """The mapping of a restorer with those `widths` that its class takes, and that it does not say or says `~`."""
-    taken = signature_of(ARCH_REGISTRY.get(arch["type"])).parameters
-    known = {key: value for key, value in widths.items() if key in taken}
-    return {**known, **{key: value for key, value in arch.items() if value is not None or key not in known}}
+    """The mapping of a restorer, with those `widths` that its class has as arguments and the mapping leaves open."""
+    parameters = signature_of(ARCH_REGISTRY.get(arch["type"])).parameters
+    usable = {key: value for key, value in widths.items() if key in parameters}
+    return {**usable, **{key: value for key, value in arch.items() if value is not None or key not in usable}}
 
 
 def sized_by_encoder(arch: Mapping[str, Any], encoder: Any) -> dict[str, Any]:
-    """The mapping of a restorer as training fills it in, by the mapping of the encoder that stands beside it, if any.
+    """The mapping of a restorer as training completes it, from the mapping of the encoder beside it, if there is one.
 
-    The encoder is built, with random weights, only where a width is missing.
+    The encoder is built, with random weights, only if a width is missing.
     """
-    asked = dict.fromkeys(("code_channels", "map_channels"), 0) if "type" in arch and isinstance(encoder, dict) else {}
-    if not asked or filled_in(arch, asked) == arch:
+    open_widths = (
+        dict.fromkeys(("code_channels", "map_channels"), 0) if "type" in arch and isinstance(encoder, dict) else {}
+    )
+    if not open_widths or filled_in(arch, open_widths) == arch:
         return dict(arch)
     with torch.random.fork_rng(devices=[]):
         return filled_in(arch, widths_of(code_of_blank(build(ARCH_REGISTRY, encoder))))
@@ -67,7 +69,7 @@ def sized_by_encoder(arch: Mapping[str, Any], encoder: Any) -> dict[str, Any]:
 
 @contextmanager
 def evaluating(*networks: nn.Module) -> Iterator[None]:
-    """Networks in evaluation mode, and every module of them back in its own afterwards."""
+    """Put networks into evaluation mode, and restore the mode of every module afterwards."""
     modes = [(module, module.training) for network in networks for module in network.modules()]
     for network in networks:
         network.eval()

@@ -1,4 +1,4 @@
-"""RGB to YCbCr and back, as MATLAB's `rgb2ycbcr`: ITU-R BT.601, studio range.
+"""RGB to YCbCr and back, as in MATLAB's `rgb2ycbcr`: ITU-R BT.601, studio range.
 
 Y lies in [16, 235] and Cb, Cr in [16, 240] of 255, so that white is Y = 235/255 and not 1. This is the luma on which
 super-resolution tables are computed; it is not the full-range YCbCr of JPEG.
@@ -28,7 +28,7 @@ def rgb_to_ycbcr(image: Tensor) -> Tensor:
         [..., 3, H, W], Y, Cb and Cr divided by 255, not rounded; computed in the image's own floating type.
 
     Raises:
-        ValueError: the image is not of a floating type, or has not three channels.
+        ValueError: the image is not of a floating type, or does not have three channels.
     """
     _check_image(image, "rgb_to_ycbcr")
     matrix = torch.tensor(RGB_TO_YCBCR, dtype=image.dtype, device=image.device)
@@ -45,7 +45,7 @@ def rgb_to_y(image: Tensor) -> Tensor:
         [..., 1, H, W] in [16/255, 235/255], not rounded; the first channel of `rgb_to_ycbcr`.
 
     Raises:
-        ValueError: the image is not of a floating type, or has not three channels.
+        ValueError: the image is not of a floating type, or does not have three channels.
     """
     _check_image(image, "rgb_to_y")
     red, green, blue = image.split(1, dim=-3)
@@ -60,10 +60,10 @@ def ycbcr_to_rgb(image: Tensor) -> Tensor:
         image: float YCbCr [..., 3, H, W], divided by 255.
 
     Returns:
-        RGB [..., 3, H, W], not clipped: colours that RGB cannot hold lie outside [0, 1].
+        RGB [..., 3, H, W], not clipped: colours that RGB cannot represent are outside [0, 1].
 
     Raises:
-        ValueError: the image is not of a floating type, or has not three channels.
+        ValueError: the image is not of a floating type, or does not have three channels.
     """
     _check_image(image, "ycbcr_to_rgb")
     inverse = torch.linalg.inv(torch.tensor(RGB_TO_YCBCR, dtype=torch.float64))

@@ -1,4 +1,4 @@
-"""Deformable convolution v2: a convolution that looks where it is told to."""
+"""Deformable convolution v2: a convolution with its own sampling positions for every pixel."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def modulated_deform_conv2d(
 
     Args:
         x: [B, C, H, W].
-        offset: [B, 2·k·k, h, w] in pixels: for each point of the kernel, row by row, how far down and how far right
-            of its regular place it samples, bilinearly.
-        mask: [B, k·k, h, w], by which each sample is multiplied.
+        offset: [B, 2·k·k, h, w] in pixels: for each point of the kernel, row by row, the distance down and to the right
+            from its regular position to its sample; samples are bilinear.
+        mask: [B, k·k, h, w]; each sample is multiplied by it.
         weight: [K, C, k, k].
         bias: [K].
-        stride, padding, dilation: as of a convolution.
+        stride, padding, dilation: as in a convolution.
 
     Returns:
-        [B, K, h, w], with h and w as of a convolution.
+        [B, K, h, w], with h and w as in a convolution.
 
     Raises:
-        ValueError: offsets or mask are not of the output's size.
+        ValueError: offsets or mask do not have the output's size.
     """
     size = weight.shape[-1]
     height, width = x.shape[-2:]
@@ -50,9 +50,9 @@ def modulated_deform_conv2d(
 
 
 def _sample(x: Tensor, offset: Tensor, mask: Tensor, size: int, stride: int, padding: int, dilation: int) -> Tensor:
-    """What each point of the kernel sees: [B, C, k·k, h, w]."""
+    """The samples of each point of the kernel: [B, C, k·k, h, w]."""
     batch, _, rows, columns = offset.shape
-    # In half precision positions would be off by whole pixels.
+    # In half precision, positions would be wrong by whole pixels.
     exact = torch.promote_types(x.dtype, torch.float32)
     steps = torch.arange(size, device=x.device, dtype=exact) * dilation - padding
     regular = torch.stack(torch.meshgrid(steps, steps, indexing="ij"), -1).view(-1, 2, 1, 1)
@@ -72,7 +72,7 @@ def _sample(x: Tensor, offset: Tensor, mask: Tensor, size: int, stride: int, pad
 
 @functools.cache
 def _torchvision_op() -> Callable[..., Tensor] | None:
-    """torchvision's compiled operator, where it is there and runs."""
+    """torchvision's compiled operator, if it exists and runs."""
     from uir.compat import prepare
 
     prepare()
@@ -89,11 +89,11 @@ def _torchvision_op() -> Callable[..., Tensor] | None:
 
 
 class GuidedDeformConv2d(nn.Module):
-    """3×3 deformable convolution of `x` whose offsets and mask are seen by a convolution on `x` and a guide.
+    """3×3 deformable convolution of `x`; a convolution of `x` and a guide predicts its offsets and mask.
 
     Args:
         channels: C of x and of the result [B, C, H, W].
-        guide_channels: of the guide [B, G, H, W].
+        guide_channels: channels of the guide [B, G, H, W].
         kernel_size: odd.
     """
 
@@ -106,10 +106,10 @@ class GuidedDeformConv2d(nn.Module):
             channels + guide_channels, 3 * kernel_size**2, kernel_size, padding=self.padding
         )
         for parameter in self.conv_offset_mask.parameters():
-            nn.init.zeros_(parameter)  # it starts as a plain convolution of half the strength
+            nn.init.zeros_(parameter)  # so it starts as a plain convolution of half the strength
 
     def forward(self, x: Tensor, guide: Tensor) -> Tensor:
-        """[B, channels, H, W] to the same."""
+        """[B, channels, H, W] to the same shape."""
         points = self.weight.shape[-1] ** 2
         offset, mask = self.conv_offset_mask(torch.cat([x, guide], 1)).split([2 * points, points], 1)
         return modulated_deform_conv2d(x, offset, mask.sigmoid(), self.weight, padding=self.padding)

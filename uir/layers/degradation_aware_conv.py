@@ -1,4 +1,4 @@
-"""Convolutions whose kernels and gates are predicted from a degradation code: one an image, or one a region."""
+"""Convolutions with kernels and gates that are predicted from a degradation code, per image or per region."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uir.layers.pointwise import PointwiseConv2d
 
 
 def depthwise_per_image(x: Tensor, kernels: Tensor) -> Tensor:
-    """Filter every channel of every image by a kernel of its own, zero-padded to the same size.
+    """Filter every channel of every image with its own kernel, zero-padded to the same size.
 
     Args:
         x: [B, C, H, W].
@@ -21,16 +21,17 @@ def depthwise_per_image(x: Tensor, kernels: Tensor) -> Tensor:
     """
     size, groups = kernels.shape[-1], x.shape[0] * x.shape[1]
     kernels = kernels.reshape(groups, 1, size, size).to(x.dtype)
-    # A single image keeps its memory order: to reshape it, even to its own shape, would copy it.
+    # A single image keeps its memory order: a reshape, even to its own shape, would copy it.
     planes = x if x.shape[0] == 1 else x.reshape(1, groups, *x.shape[-2:])
     filtered = F.conv2d(planes, kernels, padding=size // 2, groups=groups)
     return filtered if x.shape[0] == 1 else filtered.view(x.shape)
 
 
 def in_fast_order(x: Tensor) -> Tensor:
-    """The memory order in which `depthwise_per_image` and what goes with it is fastest on a CPU.
+    """The memory order in which `depthwise_per_image` and the layers around it are fastest on a CPU.
 
-    That of one image is channels-last; several are filtered as one image of B·C channels, whose planes must lie apart.
+    For one image this is channels-last. Several images are filtered as one image of B·C channels, so their planes must
+    be separate.
     """
     single = x.shape[0] == 1 and x.device.type == "cpu" and not torch.is_grad_enabled()
     return x.contiguous(memory_format=torch.channels_last) if single else x
@@ -54,19 +55,19 @@ class _ChannelGate(nn.Module):
 
 
 class DAConv(nn.Module):
-    """Degradation-aware convolution (Wang et al., CVPR 2021, Fig. 3c): [B, channels, H, W] to the same.
+    """Degradation-aware convolution (Wang et al., CVPR 2021, Fig. 3c): [B, channels, H, W] to the same shape.
 
-    A depthwise convolution with kernels predicted from the code, LeakyReLU and a 1×1 convolution; to that the input is
-    added, each channel times a gate that is predicted from the code too. No activation behind the sum.
+    A depthwise convolution with kernels predicted from the code, LeakyReLU and a 1×1 convolution; then the input is
+    added, each channel times a gate that is also predicted from the code. No activation follows the sum.
 
     Args:
         channels: C.
         code_channels: width of the code; default C.
-        kernel_size: of the depthwise kernels; odd.
-        reduction: by which the gate's hidden layer is narrower than the code.
+        kernel_size: size of the depthwise kernels; odd.
+        reduction: the gate's hidden layer is narrower than the code by this factor.
 
     Raises:
-        ValueError: the kernel size is even, or the reduction leaves the gate no hidden unit.
+        ValueError: the kernel size is even, or the reduction leaves no hidden unit for the gate.
     """
 
     takes = ("vector",)
@@ -108,17 +109,17 @@ class DAConv(nn.Module):
 
 
 def add_gated(branch: Tensor, x: Tensor, gate: Tensor) -> Tensor:
-    """branch + gate · x in one pass; the sum takes the place of the branch where no gradient needs it."""
+    """branch + gate · x in one pass; the sum overwrites the branch if no gradient needs it."""
     if torch.is_grad_enabled() or branch.dtype != x.dtype:
         return branch + x * gate
     return branch.addcmul_(x, gate.to(x.dtype))
 
 
 class DomainQueryAttention(nn.Module):
-    """Mixes what an image shows with what its code says (CDSR, Zhou et al., ACM MM 2022, Sec. 3.3).
+    """Combines the features of an image with its code (CDSR, Zhou et al., ACM MM 2022, Sec. 3.3).
 
-    Every channel's mean asks, the code's entries are the keys and values: [B, channels] from both. `gamma` starts at
-    0, so at first the code passes as it is.
+    The channel means are the queries, the code's entries are the keys and values: [B, channels] from both. `gamma`
+    starts at 0, so at first the code passes unchanged.
 
     Args:
         channels: C of the image's features and of the code.
@@ -132,7 +133,7 @@ class DomainQueryAttention(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(1))
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
-        """The code [B, channels], as the image [B, channels, H, W] bends it."""
+        """The code [B, channels], adapted to the image features [B, channels, H, W]."""
         query, key = self.query_conv(x.mean((2, 3))), self.key_conv(code)
         attention = (query[:, :, None] @ key[:, None, :]).softmax(-1)
         answer = (attention @ self.value_conv(code)[:, :, None]).squeeze(-1)
@@ -142,11 +143,11 @@ class DomainQueryAttention(nn.Module):
 class DQAConv(DAConv):
     """`DAConv` whose kernels come from a code that `DomainQueryAttention` has mixed with the features.
 
-    [B, channels, H, W] to the same. The gate comes from the code as it was.
+    [B, channels, H, W] to the same shape. The gate comes from the original code.
 
     Args:
         channels: C, of the features and of the code.
-        code_channels: of a code of another width, which a linear layer then maps to C.
+        code_channels: width of the code; if it differs from C, a linear layer maps it to C.
         kernel_size, reduction: as in `DAConv`.
 
     Raises:
@@ -168,7 +169,7 @@ class DQAConv(DAConv):
 
 
 class _HardRegions(torch.autograd.Function):
-    """Which region a pixel belongs to: one-hot of the largest of [B, R, H, W]; backward, softmax's gradient."""
+    """The region of a pixel: one-hot of the largest of [B, R, H, W]; the backward pass uses softmax's gradient."""
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, logits: Tensor) -> Tensor:
@@ -184,15 +185,15 @@ class _HardRegions(torch.autograd.Function):
 class RegionDAConv(nn.Module):
     """Degradation-aware convolution with kernels and gates for each of a few regions (DAA, Wang et al., ACCV 2022).
 
-    As `DAConv`, but a pixel takes the kernel and the gate of its region, which a 3×3 convolution on the features
-    chooses: the largest of its outputs, with softmax's gradient.
+    As `DAConv`, but a pixel uses the kernel and the gate of its region. A 3×3 convolution on the features chooses the
+    region: the largest of its outputs, with softmax's gradient.
 
     Args:
         channels: C of input and output [B, C, H, W].
         code_channels: width of the code; default C.
-        kernel_size: of the depthwise kernels; odd.
-        regions: how many regions.
-        hidden: hidden units a region.
+        kernel_size: size of the depthwise kernels; odd.
+        regions: number of regions.
+        hidden: hidden units per region.
 
     Raises:
         ValueError: the kernel size is even.
@@ -235,7 +236,7 @@ class RegionDAConv(nn.Module):
         kernels = self.kernel(code[:, :, None]).view(*size, self.kernel_size, self.kernel_size)
         gates = self.ca(code).view(*size, 1, 1)
         of_kernels, of_gates = _HardRegions.apply(self.conv_guide1(x)), _HardRegions.apply(self.conv_guide2(x))
-        # Region by region, so that only one filtered copy of the features is held at a time.
+        # Region by region, so that memory contains only one filtered copy of the features at a time.
         regions = range(self.regions)
         filtered = sum(depthwise_per_image(x, kernels[:, r]) * of_kernels[:, r, None] for r in regions)
         gate = sum(gates[:, r] * of_gates[:, r, None] for r in regions)

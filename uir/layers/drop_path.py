@@ -1,4 +1,4 @@
-"""Stochastic depth: leaving out residual branches while training."""
+"""Stochastic depth: leave out residual branches during training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch.nn import functional as F
 class DropPath(nn.Module):
     """Leaves out a whole branch, sample by sample (Deep Networks with Stochastic Depth, Huang et al., ECCV 2016).
 
-    [B, ...] to the same; what is kept is divided by the probability of keeping it. In eval mode nothing changes.
+    [B, ...] to the same shape; kept samples are divided by the probability of keeping. Eval mode changes nothing.
 
     Args:
         rate: probability of leaving the branch out, in [0, 1).
@@ -20,7 +20,7 @@ class DropPath(nn.Module):
         self.rate = rate
 
     def forward(self, branch: Tensor) -> Tensor:
-        """The branch, or zeros in its place."""
+        """The branch, or zeros instead."""
         if self.rate == 0 or not self.training:
             return branch
         return branch * F.dropout(branch.new_ones(branch.shape[0], *[1] * (branch.ndim - 1)), self.rate)

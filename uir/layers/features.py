@@ -1,4 +1,4 @@
-"""Reading the inner features of a backbone, alike for a bare, a DDP-wrapped and a compiled one."""
+"""Reads the inner features of a backbone, in the same way for a plain, a DDP-wrapped and a compiled one."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class FeaturePoint:
-    """A place in a network whose output may be read.
+    """A position in a network whose output can be read.
 
     Attributes:
         name: module path, as in `named_modules()`.
         channels: C of its output.
-        stride: pixels of the padded input to one of the output.
+        stride: pixels of the padded input per pixel of the output.
         layout: `nchw` is [B, C, H/stride, W/stride], `tokens` is [B, H/stride · W/stride, C].
     """
 
@@ -30,13 +30,13 @@ class FeaturePoint:
 class FeatureTap(nn.Module):
     """A network that also returns its features: `tap(lq) -> (restored, features)`, in the order of `feature_points()`.
 
-    Make it first and wrap it afterwards, in DDP or `torch.compile`: a hook added after compiling never fires. The bare
-    network is `tap.net`, whose keys have no prefix: that is what a checkpoint holds.
+    Create it first and wrap it afterwards, in DDP or `torch.compile`: a hook added after compiling never runs. The
+    plain network is `tap.net`, whose keys have no prefix; checkpoints contain these keys.
 
     Args:
         net: a network that declares `feature_points()`.
-        stop_at_last: leave out what lies behind the last point that runs; `restored` is then None. The parameters
-            behind it get no gradient: DDP needs `find_unused_parameters=True` unless the step uses them elsewhere.
+        stop_at_last: skip everything after the last point that runs; `restored` is then None. The skipped parameters
+            get no gradient: DDP needs `find_unused_parameters=True` unless the step uses them elsewhere.
 
     Raises:
         ValueError: the network declares no feature points, or one that it does not have.
@@ -49,7 +49,7 @@ class FeatureTap(nn.Module):
         self.stop_at_last = stop_at_last
         self._catch = _Catch(len(self.points))
         for index, point in enumerate(self.points):
-            # A net that is tapped twice keeps both hooks: each fills its own catch, and only while its tap runs.
+            # A net with two taps keeps both hooks: each stores into its own object, and only while its tap runs.
             net.get_submodule(point.name).register_forward_hook(_Hook(self._catch, index, point.name))
 
     def forward(self, lq: Tensor, *args: Any, stop_at_last: bool | None = None) -> tuple[Tensor | None, list[Tensor]]:
@@ -60,7 +60,7 @@ class FeatureTap(nn.Module):
             stop_at_last: overrides the constructor's for this call.
 
         Returns:
-            What the network returns (None where it was stopped), and the features.
+            The network's output (None if it was stopped), and the features.
         """
         stop = self.stop_at_last if stop_at_last is None else stop_at_last
         restored: Tensor | None = None
@@ -77,7 +77,7 @@ def points_of(net: nn.Module) -> list[FeaturePoint]:
     """The feature points that a network declares.
 
     Raises:
-        ValueError: it declares none, or one that is not among its modules.
+        ValueError: it declares none, or one that is not a module of the network.
     """
     name = type(net).__name__
     declared = getattr(net, "feature_points", None)
@@ -95,14 +95,14 @@ def points_of(net: nn.Module) -> list[FeaturePoint]:
 
 
 class _LastPointReachedError(Exception):
-    """Leaves a network's forward from within."""
+    """Leaves a network's forward pass early."""
 
 
 @dataclass
 class _Catch:
-    """What the hooks of one tap have caught in the running forward.
+    """The outputs that the hooks of one tap have stored in the current forward pass.
 
-    A plain object that the hooks hold instead of the tap, so that a tap is copied, pickled and compiled as a whole.
+    The hooks refer to this plain object and not to the tap, so that a tap can be copied, pickled and compiled.
     """
 
     size: int
@@ -117,7 +117,7 @@ class _Catch:
             yield
         finally:
             self.is_open = False
-            self.features = {}  # hold no activations between steps
+            self.features = {}  # so that no activations stay in memory between steps
 
     def take(self, points: list[FeaturePoint]) -> list[Tensor]:
         missed = [point.name for index, point in enumerate(points) if index not in self.features]

@@ -1,7 +1,7 @@
 """The test-time local converter: global pooling becomes pooling over windows of the training crop's size.
 
-Improving Image Restoration by Revisiting Global Information Aggregation (Chu et al., ECCV 2022). A network that pooled
-over whole training crops meets other statistics on whole photographs; pooled over windows, those it was trained on.
+Improving Image Restoration by Revisiting Global Information Aggregation (Chu et al., ECCV 2022). A network that pools
+over whole training crops gets other statistics on whole photographs; pooling over windows gives the trained ones.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from torch.nn import functional as F
 
 
 class LocalAvgPool2d(nn.Module):
-    """Mean over every window that fits: [B, C, H, W] to [B, C, H-h+1, W-w+1] for a window of h×w.
+    """Mean over every complete window: [B, C, H, W] to [B, C, H-h+1, W-w+1] for a window of h×w.
 
-    A window is cut to the size of the map. `spread_edges` carries the result back to that size.
+    The window is never larger than the map. `spread_edges` extends the result to the map's size.
 
     Args:
-        window: height and width in pixels of the feature map; where it covers the map, this is global pooling.
-        fast: pool the map shrunk by up to 5, and repeat the result: cheaper, not exact.
+        window: height and width in pixels of the feature map; if it covers the map, this is global pooling.
+        fast: first reduce the map by up to 5, then repeat the result: cheaper, not exact.
     """
 
     def __init__(self, window: tuple[int, int], fast: bool = False) -> None:
@@ -27,7 +27,7 @@ class LocalAvgPool2d(nn.Module):
         self.fast = fast
 
     def forward(self, x: Tensor) -> Tensor:
-        """The window means, one for each place of the window."""
+        """The window means, one for each position of the window."""
         height, width = min(x.shape[-2], self.window[0]), min(x.shape[-1], self.window[1])
         if (height, width) == tuple(x.shape[-2:]):
             return F.adaptive_avg_pool2d(x, 1)
@@ -44,7 +44,7 @@ class LocalAvgPool2d(nn.Module):
 
 
 def spread_edges(pooled: Tensor, height: int, width: int) -> Tensor:
-    """Repeat the border of a map on all sides, up to [B, C, height, width]; an odd line goes to the bottom or right."""
+    """Repeat the border of a map on all sides, to [B, C, height, width]; an extra line goes to the bottom or right."""
     rows, columns = height - pooled.shape[-2], width - pooled.shape[-1]
     if rows == columns == 0:
         return pooled
@@ -52,12 +52,12 @@ def spread_edges(pooled: Tensor, height: int, width: int) -> Tensor:
 
 
 def _largest_stride(size: int, window: int) -> int:
-    """By how much a side may shrink: it must divide the size and leave the window at least four lines."""
+    """The factor by which a side may shrink: it must divide the size and leave the window at least four lines."""
     return next((stride for stride in (5, 4, 3, 2) if size % stride == 0 and window >= 4 * stride), 1)
 
 
 def _sliding_mean(x: Tensor, window: int, dim: int) -> Tensor:
-    """Mean of `window` neighbours along a dimension, through running sums; these are kept in float32 at least."""
+    """Mean of `window` neighbours along a dimension by running sums, which are at least float32."""
     if window == x.shape[dim]:
         return x.mean(dim, keepdim=True)
     sums = x.cumsum(dim, dtype=torch.promote_types(x.dtype, torch.float32))

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 class LayerNorm2d(nn.Module):
     """Layer normalisation of every pixel over its channels: [B, C, H, W] to the same; biased variance.
 
-    Fast in channels-last order, in which a pixel's channels lie side by side; other orders are copied into it. The
-    result is always in it.
+    This is fast in channels-last order, where the channels of a pixel are adjacent; other orders are copied into it.
+    The result is always in that order.
 
     Args:
         channels: C.

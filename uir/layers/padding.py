@@ -1,4 +1,4 @@
-"""Padding images to the sizes that a network can take, and back."""
+"""Padding images to the sizes that a network accepts, and cutting the result back."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def crop(image: Tensor, height: int, width: int) -> Tensor:
 
 
 def call_padded(network: nn.Module, image: Tensor, scale: int = 1) -> Tensor:
-    """Run a network on an image of any size: reflected up to its `pad_multiple`, and the result cut back.
+    """Run a network on an image of any size: reflect it up to `pad_multiple`, and cut the result back.
 
-    A network with `pads_itself` takes any size as it is, and pads as its authors do.
+    A network with `pads_itself` accepts any size, and pads as its authors do.
 
     Args:
-        network: takes [B, C, H, W] and gives [B, C, H·scale, W·scale].
+        network: maps [B, C, H, W] to [B, C, H·scale, W·scale].
         image: [B, C, H, W].
-        scale: size of its output over that of its input.
+        scale: output size divided by input size.
     """
     multiple = 1 if getattr(network, "pads_itself", False) else getattr(network, "pad_multiple", 1)
     restored: Tensor = network(pad_to_multiple(image, multiple))

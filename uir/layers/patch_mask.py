@@ -1,4 +1,4 @@
-"""Masks that hide square patches of an image, and of the features that stand for them."""
+"""Masks that hide square patches of an image, and the features at the same positions."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from uir.layers.tokens import tokens_to_map
 
 
 def patch_mask(seeds: Sequence[int], height: int, width: int, patch: int, ratio: float) -> Tensor:
-    """Which pixels are shown: float32 [B, 1, height, width], 0 in hidden patches, 1 elsewhere.
+    """The visible pixels: float32 [B, 1, height, width], 0 in hidden patches, 1 elsewhere.
 
-    Of the n patches of an image, `ratio`·n (rounded) are hidden, all sets of them alike probable. Patches at the right
+    Of the n patches of an image, `ratio`·n (rounded) are hidden; all such sets are equally likely. Patches at the right
     and bottom edges are cut.
 
     Args:
         seeds: one for each image.
-        height, width: of the images.
+        height, width: size of the images.
         patch: side of a patch in pixels, at least 1.
         ratio: in [0, 1).
 
@@ -39,11 +39,11 @@ def patch_mask(seeds: Sequence[int], height: int, width: int, patch: int, ratio:
 
 
 def hide(features: Tensor, mask: Tensor) -> Tensor:
-    """Features with zeros where the mask has them.
+    """The features, set to zero where the mask is zero.
 
     Args:
         features: [B, C, h, w], or tokens [B, N, C] on the image's grid.
-        mask: [B, 1, H, W]; sampled at the nearest pixel where the sizes differ.
+        mask: [B, 1, H, W]; sampled at the nearest pixel if the sizes differ.
     """
     if features.ndim == 4:
         return features * F.interpolate(mask, features.shape[-2:], mode="nearest").to(features.dtype)

@@ -1,4 +1,4 @@
-"""Published checkpoints that hold an encoder and a backbone in one state dict."""
+"""Published checkpoints that contain an encoder and a backbone in one state dict."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from torch import Tensor
 
 
 def part_of(state: dict[str, Tensor], prefixes: Sequence[str]) -> dict[str, Tensor]:
-    """The keys that stand under one of `prefixes`, without it; a state dict that has none of them passes as it is.
+    """The keys under one of `prefixes`, without the prefix; a state dict without such keys is unchanged.
 
-    So `pretrain_network_e` and `pretrain_network_g` may name the same published file, and each network takes its part.
+    So `pretrain_network_e` and `pretrain_network_g` may name the same published file, and each network gets its part.
     """
     for prefix in prefixes:
         part = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}

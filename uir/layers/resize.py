@@ -1,7 +1,7 @@
 """MATLAB's `imresize`, with its antialiasing, and OpenCV's `resize`, for tensors.
 
-Low-resolution images of the super-resolution literature are made with the former. The latter, and
-`torch.nn.functional.interpolate` alike, treat the border otherwise and have another cubic kernel (a = -0.75).
+Low-resolution images in the super-resolution literature are made with MATLAB's function. OpenCV's function and
+`torch.nn.functional.interpolate` treat the border differently and use another cubic kernel (a = -0.75).
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def imresize(
         image: float [..., H, W], usually [C, H, W] or [B, C, H, W].
         scale: output over input size; the output is [ceil(H·scale), ceil(W·scale)].
         size: output (height, width) in pixels, instead of `scale`.
-        antialias: widen the kernel when an axis shrinks, so that it takes in every input pixel.
+        antialias: widen the kernel when an axis shrinks, so that every input pixel counts.
         method: `bicubic` (Keys 1981, a = -0.5) or `bilinear` (the triangle kernel).
 
     Returns:
         [..., height, width], not clipped: bicubic overshoots at edges. Half-precision images are filtered in float32.
 
     Raises:
-        ValueError: the image is not float, not exactly one of `scale` and `size` is given, it is not positive, or
+        ValueError: the image is not float, not exactly one of `scale` and `size` is set, it is not positive, or
             `method` is unknown.
     """
     if image.ndim < 2 or not image.is_floating_point():
@@ -49,7 +49,7 @@ def imresize(
     height, width = image.shape[-2:]
     (out_height, scale_height), (out_width, scale_width) = _target(height, width, scale, size)
     working = image if image.dtype in (torch.float32, torch.float64) else image.float()
-    # The smaller scale first, as MATLAB does: fewer pixels are left for the second pass.
+    # The smaller scale first, as in MATLAB: this leaves fewer pixels for the second pass.
     passes = [(-2, height, out_height, scale_height), (-1, width, out_width, scale_width)]
     for dim, length, out_length, axis_scale in sorted(passes, key=lambda axis: axis[3]):
         working = _resize_axis(working, dim, *_contributions(length, out_length, axis_scale, antialias, method))
@@ -57,10 +57,10 @@ def imresize(
 
 
 def resample(image: Tensor, size: tuple[int, int], mode: str) -> Tensor:
-    """Resize as OpenCV's `resize` does it, without antialiasing but for `area`; beyond the border lies the edge pixel.
+    """Resize as OpenCV's `resize` does, without antialiasing except for `area`; the edge pixel continues outside.
 
-    `area` is the exact mean over what an output pixel covers, however the sizes divide, for shrinking and enlarging;
-    torch's mode of that name rounds the ends to whole pixels.
+    `area` is the exact mean over the area of an output pixel for all sizes, for shrinking and enlarging; torch's mode
+    of that name rounds the ends to whole pixels.
 
     Args:
         image: float32 or float64 [C, H, W] or [B, C, H, W].
@@ -105,9 +105,9 @@ def _resize_axis(image: Tensor, dim: int, weights: np.ndarray, indices: np.ndarr
         weights: float64 [taps, out_length].
         indices: int64 [taps, out_length].
     """
-    if dim == -1:  # whole lines of memory are gathered many times faster than single pixels
+    if dim == -1:  # gathering whole lines of memory is many times as fast as gathering single pixels
         return _resize_axis(image.transpose(-1, -2).contiguous(), -2, weights, indices).transpose(-1, -2).contiguous()
-    # The cache holds numpy arrays: a tensor made under inference_mode could never take part in a backward pass later.
+    # The cache stores numpy arrays: a tensor made under inference_mode could never be used in a backward pass later.
     taps = torch.tensor(weights, dtype=image.dtype, device=image.device)[..., None]
     lines = torch.tensor(indices, device=image.device)
     resized = image.index_select(-2, lines[0]) * taps[0]
@@ -120,9 +120,9 @@ def _resize_axis(image: Tensor, dim: int, weights: np.ndarray, indices: np.ndarr
 def _contributions(
     length: int, out_length: int, scale: float, antialias: bool, method: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Which input pixels make an output pixel, and with what weight, along one axis."""
+    """The input pixels and their weights for each output pixel, along one axis."""
     kernel, support = _KERNELS[method]
-    stretch = min(scale, 1.0) if antialias else 1.0  # a shrinking axis has its kernel widened by 1/scale
+    stretch = min(scale, 1.0) if antialias else 1.0  # the kernel of a shrinking axis is widened by 1/scale
     support = support / stretch
     taps = math.ceil(support) + 2
     # Centre of each output pixel in input coordinates, pixel centres on whole numbers from 0.
@@ -131,7 +131,7 @@ def _contributions(
     positions = first + np.arange(taps)[:, None]
     weights = stretch * kernel(stretch * (centres - positions))
     weights /= weights.sum(axis=0)
-    # Beyond the border the image is mirrored, its edge pixel repeated: 2 1 0 | 0 1 2 ... n-1 | n-1 n-2
+    # Outside the border the image is mirrored, with the edge pixel repeated: 2 1 0 | 0 1 2 ... n-1 | n-1 n-2
     folded = np.mod(positions.astype(np.int64), 2 * length)
     indices = np.where(folded < length, folded, 2 * length - 1 - folded)
     used = np.any(weights != 0, axis=1)

@@ -1,4 +1,4 @@
-"""The four-level U of Restormer, which PromptIR shares (Zamir et al., CVPR 2022, Fig. 2)."""
+"""The four-level U-Net of Restormer, which PromptIR also uses (Zamir et al., CVPR 2022, Fig. 2)."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Upsample(nn.Module):
 
 
 def _check_before_loading(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    """Before `load_state_dict`: refuse what would not compute the same here."""
+    """Before `load_state_dict`: refuse weights that would compute something else here."""
     if isinstance(module, RestormerUNet):
         module.check_state_dict({key[len(prefix) :]: state[key] for key in state if key.startswith(prefix)})
 
@@ -67,18 +67,18 @@ class RestormerUNet(nn.Module):
 
     Args:
         inp_channels: channels of the input.
-        out_channels: channels of the output; those of the input, unless `dual_pixel_task`.
+        out_channels: channels of the output; equal to the input's, unless `dual_pixel_task`.
         dim: channels at full resolution, even; the next levels have 2, 4 and 8 times as many.
         num_blocks: blocks at each of the four levels, fine to coarse; a decoder level has as many as its encoder's.
-        num_refinement_blocks: blocks at full resolution behind the decoder.
+        num_refinement_blocks: blocks at full resolution after the decoder.
         heads: attention heads at each level; they divide its channels.
         ffn_expansion_factor: width of the feed-forward, as a multiple of a level's channels.
         bias: whether the convolutions of blocks, 1×1 reductions and output have one.
         LayerNorm_type: `WithBias` or `BiasFree`.
         dual_pixel_task: two views are stacked in the input; the first features are added before the output, and the
             image is not.
-        window_size: raises `pad_multiple` to a multiple of it, changes nothing else.
-        bottleneck_channels: width of what `_refine_level` makes of the bottleneck.
+        window_size: raises `pad_multiple` to a multiple of it; this has no other effect.
+        bottleneck_channels: channels of the output of `_refine_level` at the bottleneck.
         block_options: further arguments of every `TransformerBlock`.
 
     Raises:
@@ -140,16 +140,16 @@ class RestormerUNet(nn.Module):
 
     @property
     def pad_multiple(self) -> int:
-        """Height and width of a batch are best multiples of this; others are reflected up to it."""
+        """Height and width of a batch should be multiples of this; other sizes are padded by reflection."""
         return math.lcm(2 ** (LEVELS - 1), self._window_size)
 
     def feature_points(self) -> list[FeaturePoint]:
-        """One point after each decoder level, coarse to fine: those that DCPT classifies."""
+        """One point after each decoder level, coarse to fine; DCPT classifies these features."""
         widths = {3: 4 * self._dim, 2: 2 * self._dim, 1: 2 * self._dim}
         return [FeaturePoint(f"decoder_level{level}", width, 2 ** (level - 1)) for level, width in widths.items()]
 
     def encoder_blocks(self) -> list[str]:
-        """The blocks of the encoder, without the bottleneck's, whose output masked pre-training masks."""
+        """The blocks of the encoder, without the bottleneck's; masked pre-training masks their output."""
         levels = [f"encoder_level{level}" for level in range(1, LEVELS)]
         return [f"{level}.{i}" for level in levels for i in range(len(getattr(self, level)))]
 
@@ -173,16 +173,16 @@ class RestormerUNet(nn.Module):
         x = self.decoder_level2(self.reduce_chan_level2(torch.cat([x, level2], 1)))
         x = self.up2_1(self._refine_level(1, x))
         x = self.refinement(self.decoder_level1(torch.cat([x, level1], 1)))
-        # Of two views in one input neither is the image that a residual would be added to.
+        # With two views in one input, neither is the image for a residual.
         x = self.output(x) + padded if self.skip_conv is None else self.output(x + self.skip_conv(embedded))
         return crop(x, *lq.shape[-2:]).contiguous()
 
     def _refine_level(self, level: int, x: Tensor) -> Tensor:
-        """What is done to the features of level + 1 before they are enlarged to `level`; here nothing."""
+        """Change the features of level + 1 before they are enlarged to `level`; here nothing changes."""
         return x
 
     def check_arch(self, arch: Mapping[str, Any]) -> None:
-        """Refuse weights of DCPT's variant in the paper's network, and the reverse; the keys do not tell.
+        """Refuse weights of DCPT's variant in the paper's network, and the reverse; the keys are the same.
 
         Raises:
             ValueError: the network of the card is the other one.
@@ -190,7 +190,7 @@ class RestormerUNet(nn.Module):
         trained, own = str(arch.get("type", "")).removeprefix("uir:"), type(self).__name__
         if trained != own and {trained, own} == {"Restormer", "RestormerDCPT"}:
             raise ValueError(
-                f"{own}: these weights were trained as {trained}, whose attention is another; build the network with "
+                f"{own}: these weights were trained as {trained}, which has another attention; build the network with "
                 f"type: {trained}"
             )
 
@@ -198,16 +198,16 @@ class RestormerUNet(nn.Module):
         """Refuse weights that were trained with the other kind of norm.
 
         Raises:
-            ValueError: loading them would drop the biases of the norms, or leave them as they were drawn.
+            ValueError: loading them would drop the biases of the norms, or leave these biases random.
         """
         keys = [key.partition("norm1.body.")[2] for key in state]
         if "weight" not in keys:
             return
-        held = "WithBias" if "bias" in keys else "BiasFree"
-        if held != self._norm:
+        trained_norm = "WithBias" if "bias" in keys else "BiasFree"
+        if trained_norm != self._norm:
             raise ValueError(
-                f"{type(self).__name__}: these weights were trained with LayerNorm_type: {held}, and the network has "
-                f"{self._norm}, which computes something else; build it with LayerNorm_type: {held}"
+                f"{type(self).__name__}: these weights were trained with LayerNorm_type: {trained_norm}; the network "
+                f"has {self._norm}, which computes something else; build it with LayerNorm_type: {trained_norm}"
             )
 
     def _check(
@@ -220,13 +220,13 @@ class RestormerUNet(nn.Module):
         dual_pixel_task: bool,
         window_size: int,
     ) -> None:
-        """Raise ValueError where the sizes do not fit each other."""
+        """Raise ValueError if the sizes do not fit each other."""
         name = type(self).__name__
         if dim < 2 or dim % 2:
             raise ValueError(f"{name}.dim: expected an even number of channels, got {dim}")
-        for key, given in (("num_blocks", num_blocks), ("heads", heads)):
-            if len(given) != LEVELS or min(given) < 1:
-                raise ValueError(f"{name}.{key}: expected {LEVELS} numbers of at least 1, got {list(given)}")
+        for key, numbers in (("num_blocks", num_blocks), ("heads", heads)):
+            if len(numbers) != LEVELS or min(numbers) < 1:
+                raise ValueError(f"{name}.{key}: expected {LEVELS} numbers of at least 1, got {list(numbers)}")
         if window_size < 1:
             raise ValueError(f"{name}.window_size: expected at least 1, got {window_size}")
         if not dual_pixel_task and inp_channels != out_channels:

@@ -8,11 +8,11 @@ from torch.nn import functional as F
 
 
 class ResidualDenseBlock(nn.Module):
-    """Five 3×3 convolutions, each fed with all that came before; x + 0.2 · the last. [B, channels, H, W] to the same.
+    """Five 3×3 convolutions, each on all outputs before it; x + 0.2 · the last. [B, channels, H, W] to the same shape.
 
     Args:
         channels: C.
-        growth: channels that each of the first four adds.
+        growth: channels that each of the first four convolutions adds.
     """
 
     def __init__(self, channels: int = 64, growth: int = 32) -> None:
@@ -25,14 +25,14 @@ class ResidualDenseBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """One block."""
-        seen = x
+        features = x
         for conv in (self.conv1, self.conv2, self.conv3, self.conv4):
-            seen = torch.cat([seen, F.leaky_relu(conv(seen), 0.2)], 1)
-        return x + 0.2 * self.conv5(seen)
+            features = torch.cat([features, F.leaky_relu(conv(features), 0.2)], 1)
+        return x + 0.2 * self.conv5(features)
 
 
 class RRDB(nn.Module):
-    """Three dense blocks in a row; x + 0.2 · the last. [B, channels, H, W] to the same.
+    """Three dense blocks in a row; x + 0.2 · the last. [B, channels, H, W] to the same shape.
 
     Args:
         channels, growth: as in `ResidualDenseBlock`.

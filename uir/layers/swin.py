@@ -15,7 +15,7 @@ from uir.layers.windows import WindowLayout, relative_position_index, window_att
 
 
 class WindowAttention(nn.Module):
-    """Multi-head attention within windows. [windows, window², C] to the same.
+    """Multi-head attention within windows. [windows, window², C] to the same shape.
 
     Args:
         channels: C.
@@ -23,7 +23,7 @@ class WindowAttention(nn.Module):
         window: side of a window in pixels.
         qkv_bias: whether queries, keys and values have a bias.
         qk_scale: factor of the logits; default (C / heads)^-0.5.
-        rel_pos_bias: whether a learnt value is added to the logits for each offset of two pixels.
+        rel_pos_bias: whether a learned value is added to the logits for each offset between two pixels.
         attn_drop: dropout of the attention's weights.
         proj_drop: dropout of the output.
     """
@@ -61,16 +61,16 @@ class WindowAttention(nn.Module):
 
 
 class SwinTransformerBlock(nn.Module):
-    """Attention within windows, then a perceptron for every pixel, both as residuals. Tokens [B, H·W, C] to the same.
+    """Attention within windows, then a perceptron for every pixel, both residual. Tokens [B, H·W, C] to the same shape.
 
     Args:
         channels: C.
-        heads: of the attention.
+        heads: number of attention heads.
         window: side of a window in pixels.
         shifted: whether the windows are the shifted ones.
         mlp_ratio: width of the perceptron's hidden layer, as a multiple of C.
-        drop: dropout behind the linear layers.
-        drop_path: probability with which a residual is left out.
+        drop: dropout after the linear layers.
+        drop_path: probability of leaving a residual out.
         **attention: further arguments of `WindowAttention`.
     """
 
@@ -103,7 +103,7 @@ class SwinTransformerBlock(nn.Module):
         )
 
     def forward(self, tokens: Tensor, layouts: tuple[WindowLayout, WindowLayout]) -> Tensor:
-        """One block; `layouts` are those of the windows in place and of the shifted ones."""
+        """One block; `layouts` are those of the regular and of the shifted windows."""
         layout = layouts[self.shifted]
         windows = self.attn(layout.cut(self.norm1(tokens)), layout.mask)
         tokens = tokens + self.drop_path(layout.join(windows))
@@ -111,11 +111,11 @@ class SwinTransformerBlock(nn.Module):
 
 
 class BasicLayer(nn.Module):
-    """Blocks in a row. Tokens [B, H·W, C] to the same.
+    """A sequence of blocks. Tokens [B, H·W, C] to the same shape.
 
     Args:
-        blocks: every other one with shifted windows.
-        use_checkpoint: compute a block's activations again in the backward pass instead of keeping them.
+        blocks: the blocks; every second one has shifted windows.
+        use_checkpoint: compute a block's activations again in the backward pass instead of storing them.
     """
 
     def __init__(self, blocks: Sequence[SwinTransformerBlock], use_checkpoint: bool = False) -> None:

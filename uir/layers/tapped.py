@@ -1,4 +1,4 @@
-"""A restorer with its features as a classifier wants them: what a training method wraps and runs."""
+"""A restorer that also returns its features in the order for a classifier; training methods wrap and run it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from uir.layers.features import FeatureTap
 
 
 class TappedRestorer(nn.Module):
-    """`(restored, features)` of a batch, features fine to coarse.
+    """Gives `(restored, features)` of a batch, features from fine to coarse.
 
     Args:
         net: a network that declares `feature_points()`.
-        names: the points to give, as module paths; None gives all.
+        names: the points to use, as module paths; None for all.
 
     Attributes:
         net: the network.
-        points: where the features come from, in their order.
+        points: the sources of the features, in their order.
 
     Raises:
-        ValueError: the network declares no feature points, or not these.
+        ValueError: the network declares no feature points, or lacks one of these.
     """
 
     def __init__(self, net: nn.Module, names: Sequence[str] | None = None) -> None:
@@ -43,7 +43,7 @@ class TappedRestorer(nn.Module):
         return self.tap.net
 
     def forward(self, lq: Tensor) -> tuple[Tensor | None, list[Tensor]]:
-        """Restore `lq` [B, 3, H, W], and give its features."""
+        """Restore `lq` [B, 3, H, W], and return its features too."""
         return self.run(lq)
 
     def run(self, lq: Tensor, stop: bool = False) -> tuple[Tensor | None, list[Tensor]]:
@@ -51,7 +51,7 @@ class TappedRestorer(nn.Module):
 
         Args:
             lq: [B, 3, H, W].
-            stop: leave out what lies behind the last feature; `restored` is then None.
+            stop: skip everything after the last feature; `restored` is then None.
         """
         restored, features = self.tap(lq, stop_at_last=stop)
         return restored, [features[index] for index in self._chosen]

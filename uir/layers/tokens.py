@@ -8,17 +8,17 @@ from torch import Tensor
 
 
 def tokens_to_map(tokens: Tensor, image: Tensor) -> Tensor:
-    """Lay tokens out on the grid of an image: [B, N, C] to [B, C, h, w] with h·w = N.
+    """Arrange tokens on the grid of an image: [B, N, C] to [B, C, h, w] with h·w = N.
 
-    The grid is the one whose aspect ratio is nearest to the image's; it may be coarser, or padded to full windows.
+    The grid has the aspect ratio nearest to the image's; it may be coarser, or padded to full windows.
 
     Args:
         tokens: [B, N, C], row by row.
         image: [B, any, H, W]; only its shape is used.
 
     Raises:
-        ValueError: `tokens` has not three dimensions, or no grid of N tokens has an aspect ratio within a factor of
-            1.5 of the image's.
+        ValueError: `tokens` does not have three dimensions, or no grid of N tokens has an aspect ratio within a factor
+            of 1.5 of the image's.
     """
     if tokens.ndim != 3:
         raise ValueError(f"expected tokens [B, N, C], got {list(tokens.shape)}")

@@ -1,8 +1,8 @@
 """The transformer block of Restormer: attention between channels instead of pixels (Zamir et al., CVPR 2022).
 
-The arithmetic is the paper's, arranged for speed. Everything runs in channels-last order, in which a 1×1 convolution, a
-norm and the products of attention all see the pixels as the rows of one matrix. Queries and keys are not normalised as
-images: the length of a channel divides the small attention matrix instead.
+The results are the paper's, but the computation is arranged for speed. Everything runs in channels-last order, in
+which a 1×1 convolution, a norm and the products of attention all treat the pixels as the rows of one matrix. Queries
+and keys are not normalised as images: the channel lengths divide the small attention matrix instead.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from uir.layers.pointwise import PointwiseConv2d, pointwise
 NormType = Literal["WithBias", "BiasFree"]
 NORM_TYPES: tuple[NormType, ...] = ("WithBias", "BiasFree")
 ATTENTIONS: dict[str, Callable[[Tensor], Tensor]] = {"softmax": lambda scores: scores.softmax(-1), "relu": F.relu}
-_SHORTEST = 1e-12  # a shorter channel is divided by this instead of its own length, as `F.normalize` does
+_SHORTEST = 1e-12  # a shorter channel is divided by this instead of its own length, as in `F.normalize`
 
 
 class _BiasFreeNorm(torch.autograd.Function):
-    """x / √(variance + eps) · weight over the last dimension, by way of the fused kernels of layer normalisation.
+    """x / √(variance + eps) · weight over the last dimension, computed with the fused kernels of layer normalisation.
 
     With mean m and inverse deviation r it is LN(x)·w + m·r·w, and its gradient that of LN plus two rank-one terms.
     """
@@ -50,7 +50,7 @@ class _BiasFreeNorm(torch.autograd.Function):
 
 
 class BiasFreeNorm2d(nn.Module):
-    """Divides every pixel by the deviation of its channels, without centring it: [B, C, H, W] to the same.
+    """Divides every pixel by the deviation of its channels, without centring it: [B, C, H, W] to the same shape.
 
     x / √(variance(x) + eps) · weight, the variance about the mean, biased. The result is in channels-last order, and in
     float32 at least.
@@ -74,7 +74,7 @@ class BiasFreeNorm2d(nn.Module):
 
 
 class ChannelNorm(nn.Module):
-    """Either norm under the authors' key `body`: `WithBias` is layer normalisation, `BiasFree` lacks its centring."""
+    """Either norm under the authors' key `body`: `WithBias` is layer normalisation, `BiasFree` does not centre."""
 
     def __init__(self, channels: int, kind: str, eps: float) -> None:
         super().__init__()
@@ -83,15 +83,15 @@ class ChannelNorm(nn.Module):
         self.body = (LayerNorm2d if kind == "WithBias" else BiasFreeNorm2d)(channels, eps)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] to the same."""
+        """[B, C, H, W] to the same shape."""
         normalised: Tensor = self.body(x)
         return normalised
 
 
 def _branches(x: Tensor, wide: nn.Conv2d, deep: nn.Conv2d, parts: int) -> Iterator[Tensor]:
-    """What a 1×1 and then a depthwise convolution make of x, in parts of the output channels: each [B, C', H, W].
+    """A 1×1 and then a depthwise convolution of x, in parts of the output channels: each [B, C', H, W].
 
-    Every part has its own convolutions: slices of one wide map are read and differentiated slowly.
+    Every part has its own convolutions, because slices of one wide map are slow to read and to differentiate.
     """
 
     def split(bias: Tensor | None) -> Sequence[Tensor | None]:
@@ -108,15 +108,15 @@ class TransposedAttention(nn.Module):
 
     Args:
         channels: C, a multiple of `heads`.
-        heads: groups of channels that attend among themselves.
+        heads: number of groups of channels; channels attend within their group.
         bias: whether the convolutions have one.
-        activation: what makes weights of the scores: `softmax` over the keys (the paper), or `relu` (DCPT's code).
+        activation: turns scores into weights: `softmax` over the keys (the paper), or `relu` (DCPT's code).
     """
 
     def __init__(self, channels: int, heads: int, bias: bool = False, activation: str = "softmax") -> None:
         super().__init__()
         if channels % heads:
-            raise ValueError(f"heads: {channels} channels cannot be dealt out to {heads} heads of one size")
+            raise ValueError(f"heads: {channels} channels cannot be divided into {heads} heads of equal size")
         self.heads = heads
         self.activation = activation
         self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
@@ -131,10 +131,10 @@ class TransposedAttention(nn.Module):
             part.permute(0, 2, 3, 1).flatten(1, 2) for part in _branches(x, self.qkv, self.qkv_dwconv, 3)
         )
         weights = ATTENTIONS[self.activation](self._scores(queries, keys))
-        if x.device.type == "meta":  # where multiply-adds are counted, they are the paper's
+        if x.device.type == "meta":  # for counting multiply-adds, compute as in the paper
             attended = (weights @ self._by_head(values).transpose(2, 3)).flatten(1, 2)
             return self.project_out(attended.unflatten(2, (height, width)))
-        # What attends and what projects are both linear in the values: one matrix [C, C] per image does for the two.
+        # Attention and projection are both linear in the values: one matrix [C, C] per image does both.
         projection = self.project_out.weight.view(channels, self.heads, -1).transpose(0, 1)
         joint = (projection @ weights).transpose(2, 3).reshape(batch, channels, channels)
         projected = values @ joint
@@ -160,7 +160,7 @@ class TransposedAttention(nn.Module):
 
 
 class GatedFeedForward(nn.Module):
-    """Two depthwise branches, one gating the other through a GELU: "GDFN" (paper Eq. 2). Keeps [B, channels, H, W].
+    """Two depthwise branches; one gates the other through a GELU: "GDFN" (paper Eq. 2). Keeps [B, channels, H, W].
 
     Args:
         channels: C.
@@ -183,16 +183,16 @@ class GatedFeedForward(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Attention between channels, then a gated feed-forward, each normed and residual. [B, channels, H, W] to the same.
+    """Attention between channels, then a gated feed-forward, both with norm and residual. [B, channels, H, W] kept.
 
     Args:
         channels: C.
-        heads: of the attention.
+        heads: number of attention heads.
         expansion: width of the feed-forward, as a multiple of C.
         bias: whether the convolutions have one.
         norm: `WithBias` or `BiasFree`.
         activation: of the attention scores, `softmax` or `relu`.
-        eps: of the norms.
+        eps: eps of the norms.
     """
 
     def __init__(
@@ -218,5 +218,5 @@ class TransformerBlock(nn.Module):
 
 
 def _add_branch(x: Tensor, branch: Tensor) -> Tensor:
-    """x + branch; without gradients the sum takes the place of the branch, which nobody else holds."""
+    """x + branch; without gradients the sum overwrites the branch, which nothing else uses."""
     return x + branch if torch.is_grad_enabled() or x.dtype != branch.dtype else branch.add_(x)

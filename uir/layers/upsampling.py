@@ -1,4 +1,4 @@
-"""Enlarging features by convolutions and pixel shuffling, the short way where the long one is linear."""
+"""Enlarging features by convolutions and pixel shuffling, with a faster equivalent for linear layers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# Below this many pixels a linear tail is run as it is: collapsing it would cost more than it saves.
+# With fewer pixels, the layers are run directly: collapsing them would cost more than it saves.
 _FEWEST_PIXELS = 48 * 48
 
 
@@ -40,16 +40,16 @@ def pixel_shuffle_upsampler(channels: int, scale: int) -> nn.Sequential:
 
 
 def run_linear_tail(tail: nn.Module, features: Tensor, scale: int) -> Tensor:
-    """What `tail(features)` gives, for a tail that is linear but for its biases, faster where no gradient is wanted.
+    """The result of `tail(features)`, for a tail that is linear except for its biases; faster if no gradient is needed.
 
-    Such a tail (3×3 convolutions and pixel shuffles, up to the image's few channels) is one 5×5 convolution with
+    Such a tail (3×3 convolutions and pixel shuffles, up to the image's few channels) equals one 5×5 convolution with
     channels · scale² outputs and a pixel shuffle. The two differ only in the outermost pixels, where every convolution
-    of the tail pads with zeros: those are run as they are.
+    of the tail pads with zeros: the tail itself computes those pixels.
 
     Args:
-        tail: [B, C, H, W] to [B, K, H·scale, W·scale]; what it gives for a pixel depends on 5×5 pixels.
+        tail: [B, C, H, W] to [B, K, H·scale, W·scale]; its result for a pixel depends on 5×5 pixels.
         features: [B, C, H, W].
-        scale: of the tail.
+        scale: scale of the tail.
     """
     height, width = features.shape[-2:]
     whole = (
@@ -76,9 +76,9 @@ def run_linear_tail(tail: nn.Module, features: Tensor, scale: int) -> Tensor:
 
 
 def collapse_linear_tail(tail: nn.Module, features: Tensor, scale: int) -> tuple[Tensor, Tensor]:
-    """The one convolution that a linear tail is: weight [K·scale², C, 5, 5] and bias [K·scale²].
+    """The single convolution that equals a linear tail: weight [K·scale², C, 5, 5] and bias [K·scale²].
 
-    The weight is what the tail without its biases answers to single lit pixels, the bias what it answers to darkness.
+    The weight is the response of the tail without its biases to single pixels of value 1, the bias its response to 0.
     """
     channels = features.shape[1]
     lit = torch.eye(channels, dtype=features.dtype, device=features.device)[:, :, None, None]

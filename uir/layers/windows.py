@@ -1,7 +1,7 @@
-"""Attention within windows: dealing the tokens of a map out into windows and back, position tables, masks.
+"""Attention within windows: dividing the tokens of a map into windows and back, position tables, masks.
 
 Swin Transformer: Hierarchical Vision Transformer using Shifted Windows (Liu et al., ICCV 2021), section 3.2. Tokens
-[B, H·W, C] lie row after row.
+[B, H·W, C] are stored row by row.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-MASKED = -100.0  # what the published networks add to the logits of pairs that must not see each other
+MASKED = -100.0  # the published networks add this to the logits of pairs that must not attend to each other
 _WINDOWS_AT_A_TIME = 32
 
 
 @dataclass(frozen=True)
 class WindowLayout:
-    """Which token belongs to which window, for a batch of maps of one size. Made once for all blocks of a network.
+    """The window of each token, for a batch of maps of one size. Created once for all blocks of a network.
 
-    A gather by these tables is several times as fast as rolling a map and cutting it. The windows through which the
-    seam of a shift runs, the last ones of every row and column, come last: only they need a mask.
+    A gather by these tables is several times as fast as rolling and cutting a map. The windows that the seam of a shift
+    crosses, the last ones of every row and column, come last, because only they need a mask.
 
     Attributes:
-        order: [B·H·W], the token at each place of the windows.
-        inverse: [B·H·W], the place of each token.
+        order: [B·H·W], the token at each position of the windows.
+        inverse: [B·H·W], the position of each token.
         batch: B.
         window: side of a window in pixels.
-        mask: [windows with a seam, window², window²], or None where none needs one.
+        mask: [windows with a seam, window², window²], or None if none is needed.
     """
 
     order: Tensor
@@ -45,9 +45,9 @@ class WindowLayout:
         Args:
             shape: B, H and W of the maps.
             window: side of a window; it divides H and W.
-            shift: by how many pixels the windows are moved down and to the right around the border, below `window`.
-            masked: whether pixels that only the border brings together are kept apart.
-            like: the mask takes its device and type.
+            shift: number of pixels by which the windows move down and to the right, cyclically; below `window`.
+            masked: whether to mask pairs of pixels that are neighbours only because of the cyclic shift.
+            like: the mask gets its device and type.
 
         Raises:
             ValueError: `window` does not divide the sides.
@@ -75,7 +75,7 @@ class WindowLayout:
 
 
 def relative_position_index(window: int, device: torch.device | None = None) -> Tensor:
-    """Row of a (2·window - 1)² table that belongs to each pair of pixels of a window: int64 [window², window²].
+    """Row of a (2·window - 1)² table for each pair of pixels of a window: int64 [window², window²].
 
     The table is ordered by the vertical, then by the horizontal offset of the first pixel from the second.
     """
@@ -86,17 +86,17 @@ def relative_position_index(window: int, device: torch.device | None = None) -> 
 
 
 def shifted_window_mask(height: int, width: int, window: int, shift: int, device: torch.device | None = None) -> Tensor:
-    """What keeps apart the pixels that a cyclic shift has brought together (section 3.2, Fig. 4), row after row.
+    """The mask for pixels that only a cyclic shift made neighbours (section 3.2, Fig. 4), row by row.
 
     Args:
-        height: of the map, a multiple of `window`.
-        width: of the map, a multiple of `window`.
+        height: height of the map, a multiple of `window`.
+        width: width of the map, a multiple of `window`.
         window: side of a window.
-        shift: by how many pixels the map was rolled up and to the left; less than `window`.
-        device: of the mask.
+        shift: number of pixels by which the map was rolled up and to the left; less than `window`.
+        device: device of the mask.
 
     Returns:
-        [windows of an image, window², window²]: 0 where two pixels were neighbours before the shift, -100 elsewhere.
+        [windows of an image, window², window²]: 0 if two pixels were neighbours before the shift, else -100.
 
     Raises:
         ValueError: `window` does not divide the sides.
@@ -120,7 +120,7 @@ def window_attention(
         scale: default (C / heads)^-0.5.
         bias: [heads, N, N], the same in all windows.
         mask: [M, N, N], for the last M windows; the same in all heads.
-        dropout: probability with which a weight of the attention is dropped.
+        dropout: probability of dropping an attention weight.
 
     Returns:
         [windows, N, C].
@@ -140,8 +140,8 @@ def _attend(qkv: Tensor, heads: int, scale: float | None, added: Tensor | None, 
     """Attention with one tensor, [1 or windows, 1 or heads, N, N], added to the logits."""
     scale = (qkv.shape[2] // (3 * heads)) ** -0.5 if scale is None else scale
     if added is not None and added.requires_grad and torch.is_grad_enabled() and qkv.device.type == "cpu":
-        # On a CPU, torch's fused attention has no gradient for what is added to the logits; its stand-in is slower.
-        # Some windows at a time stay in the cache.
+        # On a CPU, torch's fused attention has no gradient for the tensor added to the logits; its fallback is slower.
+        # A few windows at a time fit into the cache.
         parts = qkv.split(_WINDOWS_AT_A_TIME)
         terms = added.split(_WINDOWS_AT_A_TIME) if len(added) > 1 else [added] * len(parts)
         pairs = zip(parts, terms, strict=True)
@@ -165,13 +165,13 @@ def _cut(maps: Tensor, window: int) -> Tensor:
     """[B, H, W] to [B, windows, window²]."""
     batch, height, width = maps.shape
     if height % window or width % window:
-        raise ValueError(f"a map of {height}×{width} has no whole number of windows of {window}×{window}")
+        raise ValueError(f"a map of {height}×{width} cannot be divided into whole windows of {window}×{window}")
     grid = maps.view(batch, height // window, window, width // window, window)
     return grid.transpose(2, 3).reshape(batch, -1, window * window)
 
 
 def _sides(height: int, width: int, window: int, shift: int, device: torch.device | None) -> Tensor:
-    """On which side of the seams of a rolled map each pixel lies: [windows, window²]."""
+    """The side of the seams of a rolled map on which each pixel lies: [windows, window²]."""
     below, right = (torch.arange(size, device=device) >= size - shift for size in (height, width))
     return _cut((2 * below[:, None] + 1 * right[None, :])[None], window)[0]
 
@@ -189,7 +189,7 @@ def _permute(rows: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
 
 
 class _Permute(torch.autograd.Function):
-    """Rows in another order. The gradient is a gather too, where that of `index_select` adds row by row."""
+    """Rows in another order. The gradient is also a gather; that of `index_select` adds row by row."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, order: Tensor, inverse: Tensor) -> Tensor:

@@ -1,1 +1,1 @@
-"""Losses: one family a file, each a registered module that returns a scalar for images in [0, 1]."""
+"""Losses: one family per file; each is a registered module that returns a scalar for images in [0, 1]."""

@@ -14,13 +14,13 @@ from uir.registry import LOSS_REGISTRY
 
 @LOSS_REGISTRY.register()
 class FocalLoss(nn.Module):
-    """Cross-entropy that attends to what is not yet learnt: −α_t (1 − p_t)^γ log p_t (Lin et al., ICCV 2017, Eq. 5).
+    """Cross-entropy with more weight on hard samples: −α_t (1 − p_t)^γ log p_t (Lin et al., ICCV 2017, Eq. 5).
 
-    p_t is the softmax probability of the true class. With gamma 0 it is the cross-entropy; DCPT trains with 2.
+    p_t is the softmax probability of the true class. With gamma 0 this is the cross-entropy; DCPT uses 2.
 
     Args:
         gamma: focus on hard samples, at least 0.
-        alpha: a weight for every class; None weighs all alike. The mean does not divide by it.
+        alpha: a weight for every class; None gives all classes the same weight. The mean does not divide by it.
         loss_weight: factor on the result.
         reduction: `mean` (over the samples that count), `sum` or `none`.
         ignore_index: samples with this label do not count; `none` gives 0 for them.
@@ -54,7 +54,7 @@ class FocalLoss(nn.Module):
         """The loss of logits [B, K] and class indices [B].
 
         Raises:
-            ValueError: the shapes do not fit, a label is out of range, or alpha has not K weights.
+            ValueError: the shapes do not fit, a label is out of range, or alpha does not have K weights.
         """
         logits = _checked(logits, target, self.ignore_index)
         if self.alpha is not None and len(self.alpha) != logits.shape[1]:
@@ -62,7 +62,7 @@ class FocalLoss(nn.Module):
         counted = target != self.ignore_index
         labels = target.where(counted, 0).long()
         log_probability = logits.log_softmax(1).gather(1, labels[:, None]).squeeze(1)
-        # expm1: near certainty 1 − p is lost in p's rounding, and at 0 its power has no gradient to speak of
+        # expm1: near certainty, rounding of p would lose 1 − p, and at 0 its power has almost no gradient
         missing = (-torch.expm1(log_probability)).clamp_min(torch.finfo(logits.dtype).tiny)
         elements = -missing.pow(self.gamma) * log_probability
         if self.alpha is not None:
@@ -77,7 +77,7 @@ class CrossEntropyLoss(nn.Module):
     Args:
         loss_weight: factor on the result.
         reduction: `mean` (over the samples that count), `sum` or `none`.
-        label_smoothing: share of the target that is spread evenly over all classes, in [0, 1).
+        label_smoothing: fraction of the target that is spread evenly over all classes, in [0, 1).
         ignore_index: samples with this label do not count; `none` gives 0 for them.
 
     Raises:
@@ -94,7 +94,7 @@ class CrossEntropyLoss(nn.Module):
         super().__init__()
         check_reduction(reduction)
         if not 0 <= label_smoothing < 1:
-            raise ValueError(f"label_smoothing: expected a share in [0, 1), got {label_smoothing}")
+            raise ValueError(f"label_smoothing: expected a number in [0, 1), got {label_smoothing}")
         self.loss_weight = loss_weight
         self.reduction = reduction
         self.label_smoothing = label_smoothing
@@ -119,12 +119,12 @@ class CrossEntropyLoss(nn.Module):
 
 @LOSS_REGISTRY.register()
 class MultiLabelBCELoss(nn.Module):
-    """Binary cross-entropy of every class by itself, for images that several degradations have struck.
+    """Binary cross-entropy for every class separately, for images with several degradations.
 
     Args:
         loss_weight: factor on the result.
         reduction: `mean` (over the elements that count), `sum` or `none`.
-        pos_weight: a weight for the positives of every class, against few of them; None weighs all alike.
+        pos_weight: a weight for the positives of every class, to balance rare ones; None gives all the same weight.
 
     Raises:
         ValueError: the reduction is unknown.
@@ -143,14 +143,14 @@ class MultiLabelBCELoss(nn.Module):
         self.register_buffer("pos_weight", weights, persistent=False)
 
     def forward(self, logits: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The loss of logits [B, K] and targets [B, K] in [0, 1]; `mask` [B, K] or [B, 1] is 0 where they are unknown.
+        """The loss of logits [B, K] and targets [B, K] in [0, 1]; `mask` [B, K] or [B, 1] is 0 for unknown targets.
 
         Raises:
-            ValueError: the shapes do not fit, or a target lies outside of [0, 1].
+            ValueError: the shapes do not fit, or a target is outside of [0, 1].
         """
         if logits.ndim != 2 or target.shape != logits.shape:
             raise ValueError(
-                f"expected logits and targets [B, K] of one shape, got {list(logits.shape)} and {list(target.shape)}"
+                f"expected logits and targets of equal shape [B, K], got {list(logits.shape)} and {list(target.shape)}"
             )
         if target.numel() and not 0 <= target.min() <= target.max() <= 1:
             raise ValueError(f"target: expected values in [0, 1], got {float(target.min())} to {float(target.max())}")
@@ -168,7 +168,7 @@ class MultiLabelBCELoss(nn.Module):
 
 
 def _checked(logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
-    """The logits [B, K] in float32 at least, after a look at the labels."""
+    """The logits [B, K], at least float32, after a check of the labels."""
     if logits.ndim != 2 or target.shape != logits.shape[:1] or target.is_floating_point():
         raise ValueError(
             f"expected logits [B, K] and integer labels [B], got {list(logits.shape)} and {target.dtype} "
@@ -181,7 +181,7 @@ def _checked(logits: Tensor, target: Tensor, ignore_index: int) -> Tensor:
 
 
 def _reduced(elements: Tensor, counted: Tensor, reduction: str) -> Tensor:
-    """`mean` over those that count (0 where none does), `sum`, or all; those that do not count are 0."""
+    """`mean` over the counted elements (0 if there are none), `sum`, or all; elements that do not count are 0."""
     if reduction == "none":
         return elements
     return elements.sum() if reduction == "sum" else elements.sum() / counted.sum().clamp_min(1)

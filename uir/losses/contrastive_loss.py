@@ -1,11 +1,11 @@
-"""Losses that compare degradation codes: which images were degraded alike, and which were not.
+"""Losses that compare degradation codes: which images have the same degradation, and which do not.
 
-A loss on codes declares what it works on: `needs`, fields of `DegradationCode` that the encoder must fill, and
-`inputs`, what its `forward` is called with, in order, by the names in `uir.models.code_losses`. Both are of the class.
+Every such class has two attributes: `needs`, the fields of `DegradationCode` that the encoder must fill, and `inputs`,
+the arguments of its `forward`, in order, by the names that the training method offers (`uir.models.values`).
 
-Weights: DASR, CDSR and DAA measure pixels on the scale 0-255. An L1 loss in [0, 1] is 255 times smaller, so the balance
-that they publish as `L1 + w * contrast` is kept here by `loss_weight: w/255` (1/255 = 0.00392157) beside an L1Loss of
-weight 1. AirNet's images are in [0, 1]; its weight of 0.1 stands as it is.
+Weights: DASR, CDSR and DAA measure pixels on the scale 0-255. An L1 loss in [0, 1] is 255 times smaller. So the
+published `L1 + w * contrast` becomes `loss_weight: w/255` (1/255 = 0.00392157) beside an L1Loss of weight 1. AirNet's
+images are in [0, 1], so its weight of 0.1 is unchanged.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from uir.registry import LOSS_REGISTRY
 
 
 class CodeLoss(nn.Module):
-    """What the losses on unit vectors share.
+    """The common part of losses on unit vectors.
 
     Args:
-        temperature: by which similarities are divided.
+        temperature: similarities are divided by it.
         loss_weight: factor on the result.
 
     Raises:
@@ -55,21 +55,21 @@ class CodeLoss(nn.Module):
             )
 
     def similarity(self, one: Tensor, other: Tensor) -> Tensor:
-        """one [N, D] · other [M, D] over the temperature, [N, M]; in full precision under autocast too."""
+        """one [N, D] · other [M, D] divided by the temperature, [N, M]; in full precision under autocast too."""
         with torch.autocast(one.device.type, enabled=False):
             return one @ other.to(one).T / self.temperature
 
 
 @LOSS_REGISTRY.register()
 class InfoNCELoss(CodeLoss):
-    """Two patches of one image are alike, those of other images are not (MoCo, He et al., CVPR 2020, Eq. 1; DASR).
+    """Two patches of one image are similar, those of other images are not (MoCo, He et al., CVPR 2020, Eq. 1; DASR).
 
-    −log of the softmax probability of the key that was degraded like the query, among it and the queue's keys. Needs a
-    `projection`. See the file's head for the weight beside a pixel loss.
+    −log of the softmax probability of the key with the query's degradation, among this key and the keys of the queue.
+    Needs a `projection`. For the weight beside a pixel loss, see the top of this file.
 
     Args:
-        temperature: DASR's is 0.07.
-        loss_weight: factor on the result; 1/255 has DASR's balance with an L1 loss of images in [0, 1].
+        temperature: DASR uses 0.07.
+        loss_weight: factor on the result; 1/255 gives DASR's balance with an L1 loss of images in [0, 1].
 
     Raises:
         ValueError: the temperature is not above 0.
@@ -78,7 +78,7 @@ class InfoNCELoss(CodeLoss):
     inputs: ClassVar[tuple[str, ...]] = ("code", "key", "queue")
 
     def logits(self, code: DegradationCode, key: DegradationCode, queue: Tensor | None = None) -> Tensor:
-        """[B, 1 + K], the right key's first; without a queue [B, B] among the batch's keys, the right one's i for i."""
+        """[B, 1 + K], the right key first; without a queue [B, B] among the batch's keys: key i is right for i."""
         query, positive = self.unit(code), self.unit(key.detach())
         self.check_pairs(query, positive)
         if queue is None:
@@ -101,13 +101,13 @@ class InfoNCELoss(CodeLoss):
 
 @LOSS_REGISTRY.register()
 class SupConLoss(CodeLoss):
-    """Images with one label are alike (Khosla et al., NeurIPS 2020, Eq. 2); for records that name their task.
+    """Images with the same label are similar (Khosla et al., NeurIPS 2020, Eq. 2); for records that name their task.
 
     Σ over images with a partner of −mean over its partners p of log softmax(z·z_p / T), over all others of the batch.
-    Images without label or partner do not count. Needs a `projection`.
+    Images without a label or a partner do not count. Needs a `projection`.
 
     Args:
-        temperature: the paper's is 0.07 to 0.1.
+        temperature: the paper uses 0.07 to 0.1.
         loss_weight: factor on the result.
 
     Raises:
@@ -117,7 +117,7 @@ class SupConLoss(CodeLoss):
     inputs: ClassVar[tuple[str, ...]] = ("code", "labels")
 
     def forward(self, code: DegradationCode, labels: Tensor) -> Tensor:
-        """The mean over the images that have a partner of projections [B, D] and labels [B], -1 where unknown.
+        """The mean over the images that have a partner, for projections [B, D] and labels [B]; -1 means unknown.
 
         Raises:
             ValueError: the code lacks its projection, or there is not one label for each image.
@@ -136,14 +136,14 @@ class SupConLoss(CodeLoss):
 
 @LOSS_REGISTRY.register()
 class BidirectionalContrastiveLoss(CodeLoss):
-    """Degraded image and clean image of one scene are alike, in both directions (CRL-SR, Zhang et al., 2021).
+    """The degraded and the clean image of a scene are similar, in both directions (CRL-SR, Zhang et al., 2021).
 
-    Only the paper's abstract is known: a bidirectional contrastive loss keeps what does not depend on the resolution
-    and discards what does. Here: InfoNCE among the pairs of the batch, from degraded to clean and back, and their mean.
-    No number of the paper could be checked. Needs a `projection`.
+    Only the paper's abstract is public: a bidirectional contrastive loss keeps what does not depend on the resolution
+    and discards the rest. Here: InfoNCE among the pairs of the batch, from degraded to clean and back, and the mean of
+    both. No number of the paper could be checked. Needs a `projection`.
 
     Args:
-        temperature: not known; MoCo's.
+        temperature: the paper's value is not known; MoCo's is used.
         loss_weight: factor on the result.
 
     Raises:
@@ -156,8 +156,8 @@ class BidirectionalContrastiveLoss(CodeLoss):
         """The loss of the projections [B, D] of degraded images and of the clean ones, in the same order.
 
         Raises:
-            ValueError: a code lacks its projection, there are not as many of both, or there is one pair alone, which
-                has nothing to be unlike.
+            ValueError: a code lacks its projection, there are not as many of both, or there is only one pair, which
+                leaves nothing to compare.
         """
         degraded, clean = self.unit(code), self.unit(gt_code)
         self.check_pairs(degraded, clean)
@@ -173,15 +173,15 @@ class BidirectionalContrastiveLoss(CodeLoss):
 
 @LOSS_REGISTRY.register()
 class ConditionalContrastiveLoss(CodeLoss):
-    """The restored image is like the clean one, and unlike what it was made of (CRL-SR, Zhang et al., 2021).
+    """The restored image is similar to the clean one, and not to the degraded ones (CRL-SR, Zhang et al., 2021).
 
-    Only the paper's abstract is known: a conditional contrastive loss guides the regeneration of high frequencies.
+    Only the paper's abstract is public: a conditional contrastive loss guides the regeneration of high frequencies.
     Here: −log of the softmax probability of the clean image of the same scene, among it and the degraded images of the
-    batch; all three are seen by the momentum encoder, through which the gradient reaches what was restored, and which
-    does not learn from it. No number of the paper could be checked. Needs a `projection`.
+    batch. The momentum encoder gives the codes of all three. The gradient passes through it to the restored image, but
+    the encoder does not learn from this loss. No number of the paper could be checked. Needs a `projection`.
 
     Args:
-        temperature: not known; MoCo's.
+        temperature: the paper's value is not known; MoCo's is used.
         loss_weight: factor on the result.
 
     Raises:
@@ -207,10 +207,10 @@ class ConditionalContrastiveLoss(CodeLoss):
 
 @LOSS_REGISTRY.register()
 class CodebookLoss(nn.Module):
-    """Keeps the words of an encoder's codebook apart: the mean squared cosine between two different words.
+    """Keeps the entries of an encoder's codebook apart: the mean squared cosine between two different entries.
 
-    0 where all are orthogonal. CDSR trains its codebook (paper Sec. 3.3) by the losses behind it alone; this term is
-    for codebooks that collapse.
+    It is 0 if all entries are orthogonal. CDSR trains its codebook (paper Sec. 3.3) only by the losses that follow it;
+    this term is for codebooks that collapse.
 
     Args:
         loss_weight: factor on the result.
@@ -224,14 +224,14 @@ class CodebookLoss(nn.Module):
         self.loss_weight = loss_weight
 
     def forward(self, codebook: Tensor) -> Tensor:
-        """The loss of words [N, C], at least two.
+        """The loss of codebook entries [N, C], at least two.
 
         Raises:
-            ValueError: there are fewer.
+            ValueError: there are fewer than two.
         """
         count = len(codebook)
         if codebook.ndim != 2 or count < 2:
-            raise ValueError(f"CodebookLoss: expected words [N, C], N at least 2, got {list(codebook.shape)}")
+            raise ValueError(f"CodebookLoss: expected entries [N, C], N at least 2, got {list(codebook.shape)}")
         with torch.autocast(codebook.device.type, enabled=False):
             unit = F.normalize(in_full_precision(codebook), dim=1)
             # ΣΣ (u_i·u_j)² over all pairs is the squared Frobenius norm of UᵀU, which is C×C instead of N×N.

@@ -11,9 +11,9 @@ from uir.registry import LOSS_REGISTRY
 
 @LOSS_REGISTRY.register()
 class FFTLoss(nn.Module):
-    """L1 distance of two spectra, real and imaginary parts apart (Cho et al., MIMO-UNet, ICCV 2021).
+    """L1 distance of two spectra; real and imaginary parts count separately (Cho et al., MIMO-UNet, ICCV 2021).
 
-    The spectrum is the unnormalised `rfft2`: the loss grows with the image, and papers weigh it with 0.1 or less.
+    The spectrum is the unnormalised `rfft2`: the loss grows with the image, and papers use a weight of 0.1 or less.
 
     Args:
         loss_weight: factor on the result.
@@ -33,7 +33,7 @@ class FFTLoss(nn.Module):
             ValueError: the shapes differ.
         """
         prediction, target = matched(prediction, target)
-        # The transform is linear: one, of the difference, does for both images.
+        # The transform is linear, so one transform of the difference is enough.
         elements = torch.view_as_real(torch.fft.rfft2(prediction - target)).abs()
         if self.reduction == "none":
             return self.loss_weight * elements

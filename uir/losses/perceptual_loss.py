@@ -21,10 +21,10 @@ _CRITERIA = {
 
 @LOSS_REGISTRY.register()
 class PerceptualLoss(nn.Module):
-    """Distance of two images' VGG features, and of the features' Gram matrices. Arguments are BasicSR's, and `weights`.
+    """Distance of two images' VGG features, and of the features' Gram matrices. BasicSR's arguments, plus `weights`.
 
     Args:
-        layer_weights: weight of each layer, such as `{conv5_4: 1.0}`; `conv` layers are taken before the ReLU.
+        layer_weights: weight of each layer, such as `{conv5_4: 1.0}`; `conv` features come before the ReLU.
         vgg_type: `vgg11`, `vgg13`, `vgg16` or `vgg19`, or one of these with `_bn`.
         use_input_norm: normalise the images by ImageNet's mean and deviation.
         range_norm: the images are in [-1, 1] instead of [0, 1].
@@ -35,7 +35,7 @@ class PerceptualLoss(nn.Module):
             `experiments/pretrained_models`.
 
     Raises:
-        ValueError: an argument is out of range, or the file does not hold this VGG.
+        ValueError: an argument is out of range, or the file does not contain this VGG.
         FileNotFoundError: there are no weights; nothing is downloaded.
     """
 
@@ -63,34 +63,34 @@ class PerceptualLoss(nn.Module):
         self.vgg = VGGFeatures(self.layer_weights, vgg_type, use_input_norm, range_norm, weights)
 
     def forward(self, prediction: Tensor, target: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """The perceptual and the style loss of a pair [B, 3, H, W]; None for one that is turned off.
+        """The perceptual and the style loss of a pair [B, 3, H, W]; None for a loss that is turned off.
 
         Raises:
-            ValueError: the shapes differ, or are not those of RGB images large enough for the VGG.
+            ValueError: the shapes differ, or the images are not RGB or are too small for the VGG.
         """
         prediction, target = matched(prediction, target)
         features = self.vgg(prediction)
         with torch.no_grad():
-            wanted = self.vgg(target)
+            target_features = self.vgg(target)
         perceptual = style = None
         if self.perceptual_weight > 0:
-            perceptual = self.perceptual_weight * self._distance(features, wanted)
+            perceptual = self.perceptual_weight * self._distance(features, target_features)
         if self.style_weight > 0:
             grams = {name: gram_matrix(feature) for name, feature in features.items()}
-            wanted_grams = {name: gram_matrix(feature) for name, feature in wanted.items()}
+            wanted_grams = {name: gram_matrix(feature) for name, feature in target_features.items()}
             style = self.style_weight * self._distance(grams, wanted_grams)
         return perceptual, style
 
-    def _distance(self, features: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Tensor:
+    def _distance(self, features: Mapping[str, Tensor], target_features: Mapping[str, Tensor]) -> Tensor:
         distance = _CRITERIA[self.criterion]
         parts = [
-            weight * distance(in_full_precision(features[name]), in_full_precision(wanted[name]))
+            weight * distance(in_full_precision(features[name]), in_full_precision(target_features[name]))
             for name, weight in self.layer_weights.items()
         ]
         return torch.stack(parts).sum()
 
 
 def gram_matrix(features: Tensor) -> Tensor:
-    """Products of every two channels, summed over pixels and divided by C·h·w: [B, C, h, w] to [B, C, C]."""
+    """Products of all pairs of channels, summed over pixels and divided by C·h·w: [B, C, h, w] to [B, C, C]."""
     flat = in_full_precision(features).flatten(2)
     return flat @ flat.mT / (flat.shape[1] * flat.shape[2])

@@ -1,4 +1,4 @@
-"""Losses on the difference of two images, pixel by pixel. Names, arguments and results are BasicSR's."""
+"""Losses on the difference of two images, pixel by pixel. Names, arguments and results are as in BasicSR."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from uir.registry import LOSS_REGISTRY
 
 
 class _PixelLoss(nn.Module, ABC):
-    """Reduces, over all elements, what `elementwise` makes of a pair [B, C, H, W] of images in [0, 1].
+    """Reduces `elementwise` of a pair [B, C, H, W] of images in [0, 1] over all elements.
 
     Args:
         loss_weight: factor on the result.
@@ -29,10 +29,10 @@ class _PixelLoss(nn.Module, ABC):
 
     @abstractmethod
     def elementwise(self, difference: Tensor) -> Tensor:
-        """What is to be reduced, of prediction − target."""
+        """The loss of each element, from prediction − target."""
 
     def forward(self, prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        """The loss; `weight` [B, C, H, W] or [B, 1, H, W] weighs elements, and the mean divides by its sum.
+        """The loss; `weight` [B, C, H, W] or [B, 1, H, W] gives element weights, and the mean divides by their sum.
 
         Raises:
             ValueError: the shapes do not fit.
@@ -61,7 +61,7 @@ class MSELoss(_PixelLoss):
 
 @LOSS_REGISTRY.register()
 class CharbonnierLoss(_PixelLoss):
-    """Charbonnier loss √(d² + eps): L1 with a smooth bottom (Lai et al., LapSRN, CVPR 2017).
+    """Charbonnier loss √(d² + eps): L1 that is smooth at 0 (Lai et al., LapSRN, CVPR 2017).
 
     Args:
         loss_weight: factor on the result.
@@ -87,7 +87,7 @@ class PSNRLoss(nn.Module):
     Args:
         loss_weight: factor on the result.
         reduction: only `mean`.
-        toY: compare MATLAB's studio luma instead of RGB.
+        toY: compare MATLAB's luma (studio range, 16-235) instead of RGB.
     """
 
     def __init__(self, loss_weight: float = 1.0, reduction: str = "mean", toY: bool = False) -> None:  # noqa: N803
@@ -97,7 +97,7 @@ class PSNRLoss(nn.Module):
         self.to_y = toY
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """The loss of a pair [B, 3, H, W]; negative where the PSNR is positive, at least -80.
+        """The loss of a pair [B, 3, H, W]; it is negative if the PSNR is positive, at least -80.
 
         Raises:
             ValueError: the shapes differ.
@@ -111,7 +111,7 @@ class PSNRLoss(nn.Module):
 
 @LOSS_REGISTRY.register()
 class WeightedTVLoss(nn.Module):
-    """Total variation of one image: mean absolute difference of neighbours, down plus across.
+    """Total variation of one image: mean absolute difference of neighbours, vertical plus horizontal.
 
     Args:
         loss_weight: factor on the result.

@@ -1,4 +1,4 @@
-"""Learning to rank: what is degraded more shall score higher (DAA, Wang et al., ACCV 2022)."""
+"""Learning to rank: stronger degradation must give a higher score (DAA, Wang et al., ACCV 2022)."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from uir.registry import LOSS_REGISTRY
 
 @LOSS_REGISTRY.register()
 class MarginRankingLoss(nn.Module):
-    """Ranks renditions of one image by the scores of their codes; needs a `score`.
+    """Ranks versions of one image by the scores of their codes; needs a `score`.
 
-    With the scores s of the query, of its equal (another patch degraded alike), of the changed ones c (one factor each,
-    order +1 where more severe than the query) and of the clean one, and rank(a > b) = max(0, margin − (a − b)):
+    The versions are: the query; its equal (another patch with the same degradation); the changed ones c (one factor is
+    changed, order +1 if more severe than the query); the clean one. s are their scores, and
+    rank(a > b) = max(0, margin − (a − b)):
 
         Σ_c rank by their order + clean_weight Σ_{all others} rank(other > clean)
         + equal_weight (|s_query − sg(s_equal)| + |s_equal − sg(s_query)|) + zero_weight |s_clean|
 
-    sg stops the gradient. A term is its mean over the batch, but that of a changed one two means added: over the images
-    that became more severe, and over those that became less, each 0 where there are none; what is as severe as its
-    query counts in neither. So the authors have it, and the weights go with it.
-    DAA weighs the sum with 0.2 beside an L1 loss of images of 0-255: `loss_weight: 0.000784314` (0.2/255) in [0, 1].
+    sg stops the gradient. Each term is its mean over the batch. A changed version's term is the sum of two means: over
+    the images that became more severe, and over those that became less severe. Each mean is 0 without such images, and
+    an image as severe as its query counts in neither. The authors do the same, and the weights depend on it.
+    DAA uses weight 0.2 for the sum beside an L1 loss of images of 0-255: `loss_weight: 0.000784314` (0.2/255) here.
 
     Args:
-        margin: by which scores shall differ.
-        clean_weight, equal_weight, zero_weight: of the terms.
+        margin: the smallest difference that scores should have.
+        clean_weight, equal_weight, zero_weight: weights of the terms.
         loss_weight: factor on the result.
 
     Raises:
@@ -56,14 +57,14 @@ class MarginRankingLoss(nn.Module):
         self.loss_weight = loss_weight
 
     def forward(self, renditions: Sequence[DegradationCode], orders: Tensor) -> Tensor:
-        """The loss of R codes with scores [B]: the query, its equal, the changed ones, the clean one.
+        """The loss of R codes with scores [B]: the query, its equal, the changed versions, the clean image.
 
         Args:
             renditions: their codes.
             orders: [B, R], 1, 0 or -1: whether each is more severe than the query.
 
         Raises:
-            ValueError: there are fewer than three, a code lacks its score, or the orders have another shape.
+            ValueError: there are fewer than three codes, a code lacks its score, or the orders have another shape.
         """
         scores = [in_full_precision(code.require("score", "MarginRankingLoss")) for code in renditions]
         if len(scores) < 3 or orders.shape != (len(scores[0]), len(scores)):
@@ -82,10 +83,10 @@ class MarginRankingLoss(nn.Module):
         return self.loss_weight * total
 
     def _rank(self, higher: Tensor, lower: Tensor) -> Tensor:
-        """What each image [B] lacks of a higher score by the margin."""
+        """The amount by which each image's [B] score difference is below the margin."""
         return (self.margin - (higher - lower)).clamp_min(0)
 
 
 def _mean_of(values: Tensor, chosen: Tensor) -> Tensor:
-    """The mean of the chosen values; 0 where there are none."""
+    """The mean of the chosen values; 0 if there are none."""
     return values.where(chosen, 0).sum() / chosen.sum().clamp_min(1)

@@ -1,4 +1,4 @@
-"""What the pixel-wise losses share: checking the pair, weighting elements, reducing to a scalar."""
+"""The common part of the pixel-wise losses: checking the pair, weighting elements, reducing to a scalar."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def check_reduction(reduction: str, allowed: tuple[str, ...] = REDUCTIONS) -> No
 
 
 def matched(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Both tensors in float32 at least: a mean over many half-precision elements has no accuracy left.
+    """Both tensors in float32 or float64: a mean over many half-precision elements is not accurate.
 
     Raises:
         ValueError: the shapes differ; broadcasting one to the other would hide a mistake.
@@ -29,7 +29,7 @@ def matched(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def in_full_precision(tensor: Tensor) -> Tensor:
-    """float64 as it is, everything else as float32."""
+    """float64 unchanged, everything else as float32."""
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
@@ -38,7 +38,7 @@ def reduce_elements(elements: Tensor, weight: Tensor | None, reduction: str) -> 
 
     Args:
         elements: the loss of each element.
-        weight: weights of as many dimensions, each of the same length or 1 (one channel for all), or None.
+        weight: weights with as many dimensions, each of the same length or 1 (one channel for all), or None.
         reduction: `none` keeps the elements, `sum` adds them, `mean` is Σ(loss·weight) / Σ(weight).
 
     Raises:

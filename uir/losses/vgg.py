@@ -1,4 +1,4 @@
-"""The convolutional trunk of VGG (Simonyan and Zisserman, ICLR 2015), with the weights of torchvision, not its code."""
+"""The convolutional layers of VGG (Simonyan and Zisserman, ICLR 2015), with torchvision's weights, not its code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CONVOLUTIONS = {
 }  # fmt: skip
 _WIDTHS = (64, 128, 256, 512, 512)
 
-# torchvision's ImageNet weights, as it names the files.
+# torchvision's ImageNet weights, by its file names.
 WEIGHT_FILES = {
     "vgg11": "vgg11-8a719046.pth", "vgg11_bn": "vgg11_bn-6002323d.pth",
     "vgg13": "vgg13-19584684.pth", "vgg13_bn": "vgg13_bn-abd245e5.pth",
@@ -29,7 +29,7 @@ _IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def layer_names(vgg_type: str) -> list[str]:
-    """Names of the trunk's layers in order: `conv1_1`, (`bn1_1`,) `relu1_1`, ..., `pool5`.
+    """Names of the convolutional part's layers in order: `conv1_1`, (`bn1_1`,) `relu1_1`, ..., `pool5`.
 
     Raises:
         ValueError: there is no such VGG.
@@ -48,14 +48,14 @@ class VGGFeatures(nn.Module):
     """Frozen VGG features by layer name; gradients flow to the image.
 
     Args:
-        layers: which layers to return; the trunk ends with the last of them. `conv` layers are taken before the ReLU.
+        layers: the layers to return; the network ends with the last of them. `conv` features come before the ReLU.
         vgg_type: `vgg11`, `vgg13`, `vgg16` or `vgg19`, or one of these with `_bn`.
         use_input_norm: normalise images in [0, 1] by ImageNet's mean and deviation.
-        range_norm: bring images in [-1, 1] to [0, 1] first.
-        weights: a file of torchvision's weights; default where torchvision or BasicSR's users keep it (`find_weights`).
+        range_norm: first convert images from [-1, 1] to [0, 1].
+        weights: a file of torchvision's weights; default where torchvision or BasicSR stores it (`find_weights`).
 
     Raises:
-        ValueError: a layer or the type is unknown, or the file does not hold this VGG.
+        ValueError: a layer or the type is unknown, or the file does not contain this VGG.
         FileNotFoundError: there are no weights; nothing is downloaded.
     """
 
@@ -74,16 +74,16 @@ class VGGFeatures(nn.Module):
         self.layers = list(layers)
         self.use_input_norm = use_input_norm
         self.range_norm = range_norm
-        known = layer_names(vgg_type)
+        all_layers = layer_names(vgg_type)
         for layer in self.layers:
-            if layer not in known:
-                raise ValueError(f"{vgg_type} has no layer {layer!r}; it has {', '.join(known)}")
+            if layer not in all_layers:
+                raise ValueError(f"{vgg_type} has no layer {layer!r}; it has {', '.join(all_layers)}")
         if not self.layers:
-            raise ValueError(f"no layer of {vgg_type} is named; it has {', '.join(known)}")
-        self.names = known[: max(known.index(layer) for layer in self.layers) + 1]
+            raise ValueError(f"no layer of {vgg_type} is named; it has {', '.join(all_layers)}")
+        self.names = all_layers[: max(all_layers.index(layer) for layer in self.layers) + 1]
         self.register_buffer("mean", torch.tensor(_IMAGENET_MEAN)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(_IMAGENET_STD)[:, None, None], persistent=False)
-        with torch.device("meta"):  # the file gives the weights: drawing some would move the global random state
+        with torch.device("meta"):  # the file has the weights: random ones would change the global random state
             self.features = _trunk(self.names)
         self._load(find_weights(vgg_type) if weights is None else Path(weights).expanduser(), vgg_type)
         self.requires_grad_(False).eval()
@@ -92,7 +92,7 @@ class VGGFeatures(nn.Module):
         """Features [B, C, h, w] of the named layers, of an RGB image [B, 3, H, W].
 
         Raises:
-            ValueError: the image has not three channels, or is too small to be pooled so often.
+            ValueError: the image does not have three channels, or is too small for the pooling layers.
         """
         least = 2 ** sum(name.startswith("pool") for name in self.names)
         if image.ndim != 4 or image.shape[1] != 3 or min(image.shape[-2:]) < least:
@@ -104,15 +104,15 @@ class VGGFeatures(nn.Module):
             image = (image + 1) / 2
         if self.use_input_norm:
             image = (image - self.mean) / self.std
-        found = {}
+        features = {}
         for name, layer in zip(self.names, self.features, strict=True):
             image = layer(image)
             if name in self.layers:
-                found[name] = image
-        return found
+                features[name] = image
+        return features
 
     def train(self, mode: bool = True) -> VGGFeatures:
-        """Stays in eval mode: its batch norms must not follow the training images."""
+        """Stay in eval mode: the batch norms must not follow the training images."""
         return super().train(False)
 
     def _load(self, path: Path, vgg_type: str) -> None:
@@ -125,13 +125,15 @@ class VGGFeatures(nn.Module):
             stored = {key: value.float() if value.is_floating_point() else value for key, value in stored.items()}
         except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError) as error:
             raise ValueError(f"weights: {path} is not a file of weights: {error}") from None
-        wanted = {f"features.{index}" for index in range(len(self.names))}
-        kept = {key: value for key, value in stored.items() if key.rpartition(".")[0] in wanted}
+        expected_prefixes = {f"features.{index}" for index in range(len(self.names))}
+        convolution_weights = {
+            key: value for key, value in stored.items() if key.rpartition(".")[0] in expected_prefixes
+        }
         try:
-            self.load_state_dict(kept, strict=True, assign=True)
+            self.load_state_dict(convolution_weights, strict=True, assign=True)
         except RuntimeError as error:
             raise ValueError(
-                f"weights: {path} does not hold {vgg_type} as torchvision names it (`features.N.weight`): {error}"
+                f"weights: {path} does not contain {vgg_type} with torchvision's names (`features.N.weight`): {error}"
             ) from None
 
 
@@ -139,7 +141,7 @@ def find_weights(vgg_type: str) -> Path:
     """The file of torchvision's weights: in torch's cache or in the current folder's `experiments/pretrained_models`.
 
     Raises:
-        FileNotFoundError: it is in neither; the message says which file belongs where.
+        FileNotFoundError: it is in neither; the message says where to put which file.
     """
     name = WEIGHT_FILES[vgg_type]
     folders = [Path(torch.hub.get_dir()) / "checkpoints", Path("experiments/pretrained_models").absolute()]
@@ -147,7 +149,7 @@ def find_weights(vgg_type: str) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise FileNotFoundError(
-        f"{vgg_type} needs torchvision's weights, and nothing is downloaded unasked: put "
+        f"{vgg_type} needs torchvision's weights, and uir downloads nothing by itself: put "
         f"https://download.pytorch.org/models/{name} into {folders[0]} or {folders[1]}, "
         "or name the file with `weights:` in the loss's options"
     )
@@ -165,7 +167,7 @@ def _trunk(names: list[str]) -> nn.Sequential:
         elif name.startswith("bn"):
             layers.append(nn.BatchNorm2d(width))
         elif name.startswith("relu"):
-            layers.append(nn.ReLU())  # not in place: the convolution before it may be asked for
+            layers.append(nn.ReLU())  # not in place: the output of the convolution before it may be needed
         else:
             layers.append(nn.MaxPool2d(2))
     return nn.Sequential(*layers)

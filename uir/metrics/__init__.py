@@ -1,4 +1,4 @@
-"""Image quality metrics: PSNR and SSIM with every choice named, protocols that fix the choices, and BasicSR's names."""
+"""Image quality metrics: PSNR and SSIM with explicit settings, protocols that fix the settings, and BasicSR's names."""
 
 from uir.metrics.building import Metric, build_metric
 from uir.metrics.protocols import PROTOCOLS, Protocol

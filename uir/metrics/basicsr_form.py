@@ -1,4 +1,4 @@
-"""BasicSR's form of a metric: two arrays, uint8 BGR [H, W, C], called `img` and `img2`, `crop_border` always given."""
+"""BasicSR's form of a metric: two uint8 BGR arrays [H, W, C], `img` and `img2`; `crop_border` is required."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from uir.metrics.protocols import check_pair, crop_border, in_double
 
 
 def to_uint8_bgr(image: Tensor) -> np.ndarray:
-    """One image as BasicSR hands it to a metric and as a PNG holds it.
+    """One image as BasicSR passes it to a metric and as a PNG stores it.
 
     Args:
         image: float RGB [3, H, W] or grey [1, H, W] in [0, 1]; clipped.
@@ -32,13 +32,13 @@ def pair_from_arrays(
         img, img2: BGR [H, W, C], [C, H, W] where `input_order` is `CHW`, or grey [H, W], in [0, 255].
         border: pixels left out at each edge.
         input_order: `HWC` or `CHW`.
-        test_y_channel: compare the luma; a grey image is taken as it is.
+        test_y_channel: compare the luma; a grey image is used unchanged.
 
     Returns:
         Two float64 tensors [1, C, h, w] in units of 1/255.
 
     Raises:
-        ValueError: the shapes or the order are not as said, or nothing is left within the border.
+        ValueError: the shapes or the order are not as described, or the border leaves no pixels.
     """
     if input_order not in ("HWC", "CHW"):
         raise ValueError(f"input_order: expected HWC or CHW, got {input_order!r}")
@@ -60,7 +60,7 @@ def pair_from_tensors(img: Tensor, img2: Tensor, border: int, test_y_channel: bo
         Two float64 tensors [B, C, h, w] in units of 1/255.
 
     Raises:
-        ValueError: the shapes differ, are not those of images, or nothing is left within the border.
+        ValueError: the shapes differ, are not those of images, or the border leaves no pixels.
     """
     check_pair(img, img2)
     tensors = []

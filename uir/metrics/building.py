@@ -1,6 +1,6 @@
-"""A metric from its entry in an option file.
+"""Builds a metric from its entry in an option file.
 
-Four forms of metric can be named there, and all take float RGB tensors:
+An option file can name four forms of metric. All take float RGB tensors:
 
 - a class: built with the entry's arguments, called with two tensors, `(restored, gt)`;
 - a class with `update` and `compute`, a metric of a whole set: `update(restored, gt)` returns what an image adds, such
@@ -9,7 +9,7 @@ Four forms of metric can be named there, and all take float RGB tensors:
 - a function of `(restored, gt, ...)`, or in BasicSR's tensor form, whose name ends in `_pt`: called with two tensors;
 - any other function is in BasicSR's form: called with uint8 BGR arrays [H, W, C] as `img` and `img2`, image by image.
 
-A function that takes no second image needs no reference.
+A function without a second image needs no reference.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from uir.metrics.ssim_metric import SSIM, calculate_ssim
 from uir.registry import METRIC_REGISTRY, nearest_names
 from uir.registry.components import Signature, build, signature_of
 
-_LOWER_IS_BETTER = {"calculate_niqe"}  # of basicsr's functions, which do not say so themselves
+_LOWER_IS_BETTER = {"calculate_niqe"}  # of basicsr's functions, which do not declare this
 _IMAGE_ARGUMENTS = {"img", "img2", "restored", "gt"}
 
 
@@ -51,14 +51,14 @@ class Metric:
     _description: str
 
     def describe(self) -> str:
-        """The metric and its choices, such as `PSNR (Y, border 4, uint8)`."""
+        """The metric and its settings, such as `PSNR (Y, border 4, uint8)`."""
         return self._description
 
     def __call__(self, restored: Tensor, gt: Tensor | None = None) -> float:
         """Mean over the images of the batch.
 
         Args:
-            restored, gt: float RGB [B, C, H, W] or [C, H, W] in [0, 1]; `gt` only where `needs_reference`.
+            restored, gt: float RGB [B, C, H, W] or [C, H, W] in [0, 1]; `gt` is needed only if `needs_reference`.
 
         Raises:
             ValueError: the shapes differ, or the reference is missing.
@@ -144,30 +144,30 @@ def build_metric(spec: Mapping[str, Any], where: str = "") -> Metric | SetMetric
     return _from_function(name, better, target, signature, arguments)
 
 
-# BasicSR's names are computed on the tensors themselves, on their device, with the result that the arrays would give.
+# BasicSR's names are computed on the tensors, on their device; the result is the same as for the arrays.
 _OWN_FORM: dict[Any, type[PSNR] | type[SSIM]] = {calculate_psnr: PSNR, calculate_ssim: SSIM}
 
 
 def _own_arguments(crop_border: int, input_order: str = "HWC", test_y_channel: bool = False) -> dict[str, Any]:
     if input_order != "HWC":
-        raise ValueError(f"input_order: images are handed over as HWC, got {input_order!r}; leave it out")
+        raise ValueError(f"input_order: uir passes images as HWC, got {input_order!r}; leave it out")
     if crop_border is None:
         raise ValueError("crop_border: expected a whole number of pixels, got None; 0 for none")
     return {"crop_border": crop_border, "color_space": "y" if test_y_channel else "rgb"}
 
 
 def _check_arguments(target: Any, signature: Signature, arguments: Mapping[str, Any], place: str) -> None:
-    """Raise ValueError for an argument that the metric lacks, or that is missing.
+    """Raise ValueError for an argument that the metric does not have, or for a missing one.
 
-    BasicSR's metrics ignore what they do not know: `test_y_chanel: true` would print RGB numbers as Y.
+    BasicSR's metrics ignore unknown arguments: `test_y_chanel: true` would report RGB numbers as Y.
     """
     declared = getattr(target, "option_keys", None)
-    known = {*signature.parameters, *(declared or ())} - _IMAGE_ARGUMENTS
+    allowed = {*signature.parameters, *(declared or ())} - _IMAGE_ARGUMENTS
     lenient = signature.open and declared is None and METRIC_REGISTRY.origin_of(target) == "plugin"
     for key in arguments:
-        near = nearest_names(key, known, count=1)
-        if key not in known and (near or not lenient):
-            hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(sorted(known)) or 'none'}"
+        near = nearest_names(key, allowed, count=1)
+        if key not in allowed and (near or not lenient):
+            hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(sorted(allowed)) or 'none'}"
             raise ValueError(f"{place}: {target.__name__} has no argument '{key}'; {hint}")
     for key in signature.required:
         if key not in arguments and key not in _IMAGE_ARGUMENTS:
@@ -199,7 +199,7 @@ def _from_function(
         if takes_tensors:
             return _mean(function(**{first: batch, **({second: references} if needs_reference else {})}, **arguments))
         if not bool(torch.isfinite(batch).all()):
-            return math.nan  # a NaN would become a black pixel on the way to uint8
+            return math.nan  # as uint8, a NaN would become a black pixel
         scores = []
         for image, reference in zip(batch, references, strict=True):
             images = {first: to_uint8_bgr(image)}

@@ -1,7 +1,7 @@
-"""Validation observers: what watches a validation and leaves pictures, files or further numbers behind.
+"""Validation observers: they watch a validation and produce pictures, files or further numbers.
 
-An observer is a class in the table `OBSERVERS`. The option file names it under `val.observers`, with its arguments;
-those that uir brings along are asked for by keys of their own (`val.sheet`, `val.radar`, `val.probes`).
+An observer is a class in the table `OBSERVERS`. The option file names it under `val.observers`, with its arguments.
+uir's own observers have their own keys (`val.sheet`, `val.radar`, `val.probes`).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from uir.registry import OBSERVERS
 from uir.registry.components import build
 
 Watch = Callable[[Mapping[str, Any], Tensor], None]
-"""Called with a batch of one image and what was restored of it, [1, 3, H, W] on the CPU."""
+"""Called with a batch of one image and its restored image, [1, 3, H, W] on the CPU."""
 
 
 class Measured(Protocol):
-    """What was measured on a dataset: the metrics of the restored and of the degraded images, by name."""
+    """The measurements on a dataset: the metrics of the restored and of the degraded images, by name."""
 
     dataset: str
     results: dict[str, float]
@@ -29,63 +29,63 @@ class Measured(Protocol):
 
 
 class ValidationObserver:
-    """Sees every validation of a training, and every test. Derive from it and write the methods that you need.
+    """Sees every validation of a training, and every test. Derive a class from it and write the methods that you need.
 
-    All processes call each method; they share the images, so that an observer sees those of its own process.
+    All processes call each method. They share the images, so an observer sees only those of its own process.
     """
 
     @classmethod
     def asked_for(cls, loaded: OptionFile) -> ValidationObserver | None:
-        """The observer that an option file asks for by keys of its own; None where it does not. Mistakes raise."""
+        """The observer, if an option file has the observer's own keys; else None. Mistakes raise ValueError."""
         return None
 
     def watch(self, dataset: str, iteration: int | str) -> Watch | None:
-        """What is to see a dataset's images as they are restored; None for no interest.
+        """The function that receives a dataset's images when they are restored; None if they are not needed.
 
         Args:
-            dataset: its name.
-            iteration: of the validation; in a test, the ending of its files' names.
+            dataset: name of the dataset.
+            iteration: iteration of the validation; in a test, the end of its file names.
         """
         return None
 
     def measure(self, model: Any, iteration: int, folder: Path) -> dict[str, dict[str, float]]:
-        """Numbers of the method in training, by a name to log them under; called once the images are through.
+        """Numbers about the method in training, by their name in the log; called after the last image.
 
         Args:
             model: the training method.
-            iteration: at which it stands.
-            folder: where pictures go.
+            iteration: the current iteration.
+            folder: folder for pictures.
         """
         return {}
 
     def finish(
         self, folder: Path, iteration: int | str, found: Sequence[Measured], best: Mapping[str, Any] | None = None
     ) -> None:
-        """Write what there is to write.
+        """Write the observer's files.
 
         Args:
-            folder: where to.
-            iteration: as `watch` was told.
-            found: what was measured, dataset by dataset.
+            folder: the folder to write to.
+            iteration: as in `watch`.
+            found: the measurements, dataset by dataset.
             best: the best value of each metric so far (`val`), by dataset and metric; None in a test.
         """
 
 
 def observers_of(loaded: OptionFile) -> list[ValidationObserver]:
-    """The observers that an option file asks for.
+    """The observers of an option file.
 
     Raises:
-        ValueError: the file does not allow one of them.
+        ValueError: the file has a mistake in an observer's keys.
         ImportError: a package that one of them needs is not installed.
     """
     val = loaded.options.val
     if val is None:
         return []
     own = (cls.asked_for(loaded) for _, cls in OBSERVERS)
-    named = []
+    named_observers = []
     for name, component in val.observers.items():
         try:
-            named.append(build(OBSERVERS, component.spec()))
+            named_observers.append(build(OBSERVERS, component.spec()))
         except ValueError as error:
             raise ValueError(f"val.observers.{name}: {error}") from error
-    return [observer for observer in own if observer is not None] + named
+    return [observer for observer in own if observer is not None] + named_observers

@@ -1,7 +1,7 @@
-"""What is done to two images before they are compared, and the named protocols of published tables.
+"""The preparation of two images before they are compared, and the named protocols of published tables.
 
-The same pair of images has many PSNRs: on the luma it is about 5 dB higher than on RGB, and rounding, borders and the
-window of SSIM move the numbers too. A `Protocol` names every choice; numbers compare under the same protocol alone.
+The same pair of images has many PSNRs: on the luma it is about 5 dB higher than on RGB, and rounding, borders and
+the window of SSIM change the numbers too. A `Protocol` fixes all settings; compare only numbers of the same protocol.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ class Protocol:
     """How two images are compared.
 
     Attributes:
-        crop_border: pixels left out at each edge; None where the protocol leaves it to the caller.
-        color_space: `rgb`, or `y` for MATLAB's BT.601 studio luma.
-        rounding: `uint8` rounds both images as saving them would, `none` compares floats.
+        crop_border: pixels left out at each edge; None if the caller must set it.
+        color_space: `rgb`, or `y` for MATLAB's BT.601 luma (studio range, 16-235).
+        rounding: `uint8` rounds both images as if they were saved, `none` compares floats.
         clip: clip both images to [0, 1] first.
         round_luma: round the luma to whole grey levels, as MATLAB's `rgb2ycbcr` does for integer images.
-        multiple_of: centre crop to the largest height and width that this divides, before the border.
-        window: of SSIM; `gaussian` is 11×11 with σ 1.5 (Wang et al. 2004), `uniform` is scikit-image's default 7×7 box.
-        name: the name in `PROTOCOLS`, empty for choices made one by one.
+        multiple_of: before the border is cut, crop at the centre to the largest multiples of this number.
+        window: window of SSIM; `gaussian` is 11×11 with σ 1.5 (Wang et al. 2004), `uniform` is scikit-image's 7×7 box.
+        name: the name in `PROTOCOLS`, empty for single settings.
         description: one line on where the protocol is used.
     """
 
@@ -55,10 +55,10 @@ class Protocol:
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
                 raise ValueError(f"{field}: expected a whole number of at least {least}, got {value!r}")
         if self.rounding == "uint8" and not self.clip:
-            raise ValueError("clip: must be true with rounding 'uint8'; an 8-bit image holds nothing outside [0, 1]")
+            raise ValueError("clip: must be true with rounding 'uint8'; an 8-bit image has no values outside [0, 1]")
 
     def describe(self) -> str:
-        """The choices in short, for a table's heading: `Y, border 4, uint8`."""
+        """The settings in short, for a table's heading: `Y, border 4, uint8`."""
         parts = [
             self.color_space.upper() + (" rounded" if self.round_luma and self.color_space == "y" else ""),
             f"border {self.crop_border}",
@@ -117,31 +117,31 @@ def resolve(
     multiple_of: int | None = None,
     window: Window | None = None,
 ) -> Protocol:
-    """The choices of a named protocol, or those given one by one over the defaults of `Protocol`.
+    """The settings of a named protocol, or single settings over the defaults of `Protocol`.
 
     Raises:
-        ValueError: the protocol is unknown, an argument contradicts it, or it leaves `crop_border` open and none is
-            given.
+        ValueError: the protocol is unknown, an argument contradicts it, or it needs a `crop_border` and there is
+            none.
     """
-    given = {
+    settings = {
         "crop_border": crop_border, "color_space": color_space, "rounding": rounding, "clip": clip,
         "round_luma": round_luma, "multiple_of": multiple_of, "window": window,
     }  # fmt: skip
-    given = {field: value for field, value in given.items() if value is not None}
+    settings = {field: value for field, value in settings.items() if value is not None}
     if protocol is None:
-        return Protocol(**given)  # type: ignore[arg-type]
+        return Protocol(**settings)  # type: ignore[arg-type]
     if protocol not in PROTOCOLS:
         near = nearest_names(protocol, PROTOCOLS)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise ValueError(f"protocol: no protocol is called {protocol!r}{hint} (known: {', '.join(PROTOCOLS)})")
+        raise ValueError(f"protocol: there is no protocol {protocol!r}{hint} (known: {', '.join(PROTOCOLS)})")
     fixed = asdict(PROTOCOLS[protocol])
-    for field, value in given.items():
+    for field, value in settings.items():
         if fixed[field] is not None and fixed[field] != value:
             raise ValueError(
                 f"{field}: {value!r} contradicts protocol '{protocol}', which fixes {fixed[field]!r}; "
                 f"leave out {field} or the protocol"
             )
-    settled = replace(PROTOCOLS[protocol], **given)  # type: ignore[arg-type]
+    settled = replace(PROTOCOLS[protocol], **settings)  # type: ignore[arg-type]
     if settled.crop_border is None:
         raise ValueError(
             f"crop_border: protocol '{protocol}' leaves it open; give the pixels to leave out at each edge, 0 for none"
@@ -150,18 +150,18 @@ def resolve(
 
 
 def prepare(restored: Tensor, gt: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor]:
-    """Both images as the protocol compares them.
+    """Both images, prepared as the protocol says.
 
     Args:
-        restored, gt: float [B, C, H, W] or [C, H, W] in [0, 1], C three (RGB) or one; a one-channel image is taken as
-            it is, whatever the colour space.
-        protocol: the choices, `crop_border` included.
+        restored, gt: float [B, C, H, W] or [C, H, W] in [0, 1], C three (RGB) or one; a one-channel image is used
+            unchanged, whatever the colour space.
+        protocol: the settings, `crop_border` included.
 
     Returns:
         Two float64 tensors [B, C, h, w] in units of 1/255.
 
     Raises:
-        ValueError: the shapes differ, are not those of images, or nothing is left within the border.
+        ValueError: the shapes differ, are not those of images, or the border leaves no pixels.
     """
     check_pair(restored, gt)
     images = []
@@ -171,7 +171,7 @@ def prepare(restored: Tensor, gt: Tensor, protocol: Protocol) -> tuple[Tensor, T
         image = image if image.dtype == torch.float64 else image.float()
         if protocol.clip:
             image = image.clamp(0, 1)
-        # Rounded before the change to float64, because that is what makes the grey levels of the saved file.
+        # Rounded before the change to float64, because the saved file gets its grey levels in this order.
         image = in_double((image * 255).round()) if protocol.rounding == "uint8" else in_double(image) * 255
         if protocol.color_space == "y" and image.shape[1] == 3:
             image = rgb_to_y(image / 255) * 255
@@ -181,7 +181,7 @@ def prepare(restored: Tensor, gt: Tensor, protocol: Protocol) -> tuple[Tensor, T
 
 
 def check_pair(restored: Tensor, gt: Tensor) -> None:
-    """Raise ValueError unless both are float images of one shape, [B, C, H, W] or [C, H, W], C one or three."""
+    """Raise ValueError unless both are float images of the same shape, [B, C, H, W] or [C, H, W], C one or three."""
     if restored.shape != gt.shape:
         raise ValueError(
             f"the restored image {list(restored.shape)} and its ground truth {list(gt.shape)} differ in shape; "
@@ -217,5 +217,5 @@ def _crop_to_multiple(image: Tensor, multiple: int) -> Tensor:
 
 def in_double(image: Tensor) -> Tensor:
     """The image in float64."""
-    # Apple's GPUs have no float64: there the comparison is made on the CPU.
+    # Apple's GPUs have no float64: there the CPU makes the comparison.
     return image.cpu().double() if image.device.type == "mps" else image.double()

@@ -28,8 +28,8 @@ def psnr(
     Args:
         restored, gt: float RGB [B, 3, H, W] or [3, H, W] in [0, 1], or of one channel.
         crop_border: pixels left out at each edge; default 0.
-        color_space: `rgb` (default) or `y`, MATLAB's BT.601 studio luma.
-        rounding: `uint8` (default), as if both images had been saved, or `none`.
+        color_space: `rgb` (default) or `y`, MATLAB's BT.601 luma (studio range).
+        rounding: `uint8` (default), as if both images were saved, or `none`.
         clip: clip both images to [0, 1]; default true.
         round_luma: round the luma to whole grey levels, as MATLAB does for integer images; default false.
         multiple_of: centre crop to multiples of this; default 1.
@@ -70,7 +70,7 @@ class PSNR:
         )  # fmt: skip
 
     def describe(self) -> str:
-        """The metric and every choice behind it, for the heading of a table."""
+        """The metric and all its settings, for the heading of a table."""
         return f"PSNR ({self.settings.describe()})"
 
     def __call__(self, restored: Tensor, gt: Tensor) -> float:
@@ -84,7 +84,7 @@ def calculate_psnr(
     """PSNR in BasicSR's form: two BGR arrays in [0, 255], [H, W, C] or [H, W]; on RGB, or on the luma.
 
     Raises:
-        ValueError: the shapes differ, or nothing is left within the border.
+        ValueError: the shapes differ, or the border leaves no pixels.
     """
     return _psnr(*pair_from_arrays(img, img2, crop_border, input_order, test_y_channel)).item()
 

@@ -1,4 +1,4 @@
-"""Structural similarity (Wang, Bovik, Sheikh and Simoncelli, IEEE TIP 2004), where the whole window fits the image."""
+"""Structural similarity (Wang, Bovik, Sheikh and Simoncelli, IEEE TIP 2004), only at pixels with a complete window."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def ssim(
     Args:
         restored, gt: float RGB [B, 3, H, W] or [3, H, W] in [0, 1], or of one channel.
         crop_border: pixels left out at each edge; default 0.
-        color_space: `rgb` (default) or `y`, MATLAB's BT.601 studio luma.
-        rounding: `uint8` (default), as if both images had been saved, or `none`.
+        color_space: `rgb` (default) or `y`, MATLAB's BT.601 luma (studio range).
+        rounding: `uint8` (default), as if both images were saved, or `none`.
         clip: clip both images to [0, 1]; default true.
         round_luma: round the luma to whole grey levels, as MATLAB does for integer images; default false.
         multiple_of: centre crop to multiples of this; default 1.
@@ -79,7 +79,7 @@ class SSIM:
         )  # fmt: skip
 
     def describe(self) -> str:
-        """The metric and every choice behind it, for the heading of a table."""
+        """The metric and all its settings, for the heading of a table."""
         window = "" if self.settings.window == "gaussian" else ", 7×7 uniform window"
         return f"SSIM ({self.settings.describe()}{window})"
 
@@ -94,7 +94,7 @@ def calculate_ssim(
     """SSIM in BasicSR's form: two BGR arrays in [0, 255], [H, W, C] or [H, W]; on RGB, or on the luma.
 
     Raises:
-        ValueError: the shapes differ, or less than 11×11 pixels are left within the border.
+        ValueError: the shapes differ, or the border leaves fewer than 11×11 pixels.
     """
     return _ssim(*pair_from_arrays(img, img2, crop_border, input_order, test_y_channel)).item()
 
@@ -110,7 +110,7 @@ def _ssim(restored: Tensor, gt: Tensor, window: Window = "gaussian") -> Tensor:
     if window == "gaussian":
         taps, correction = _GAUSSIAN, 1.0
     else:
-        taps, correction = [1 / 7] * 7, 49 / 48  # the sample covariance divides by one less than the number of pixels
+        taps, correction = [1 / 7] * 7, 49 / 48  # the sample covariance divides by the number of pixels minus one
     if min(restored.shape[-2:]) < len(taps):
         height, width = restored.shape[-2:]
         raise ValueError(
@@ -133,7 +133,7 @@ def _ssim_of_channel(x: Tensor, y: Tensor, taps: list[float], correction: float)
 
 def _local_mean(image: Tensor, taps: list[float]) -> Tensor:
     """Separable filter over the valid region of [..., H, W]."""
-    # Sums of shifted copies: on a CPU over ten times as fast as a float64 convolution.
+    # Sums of shifted copies: on a CPU more than ten times as fast as a float64 convolution.
     for dim in (-2, -1):
         length = image.shape[dim] - len(taps) + 1
         filtered = image.narrow(dim, 0, length) * taps[0]

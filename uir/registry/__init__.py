@@ -1,8 +1,8 @@
 """The six registries: a name in an option file becomes a class.
 
-Look-up order: the user's plugins (wherever they registered, `basicsr.utils.registry` included), then uir, then basicsr
-(plain name, then its `_basicsr` suffix). `basicsr:SRModel` or `uir:SwinIR` forces one origin. uir's own files are
-imported on the first look-up, basicsr only for a name that nobody else holds.
+Look-up order: the user's plugins (registered in any registry, `basicsr.utils.registry` included), then uir, then
+basicsr (plain name, then its `_basicsr` suffix). `basicsr:SRModel` or `uir:SwinIR` forces one origin. The first
+look-up imports uir's own files. basicsr is imported only for a name that uir and the plugins do not have.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ logger = logging.getLogger("uir")
 
 
 class UnknownNameError(KeyError):
-    """A name that no registry holds; the message gives the registry, the nearest names and the imported plugins."""
+    """No registry has this name; the message gives the registry, the nearest names and the imported plugins."""
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -48,10 +48,10 @@ def first_line(obj: object) -> str:
 
 
 class Registry:
-    """Maps a name to a class or function. The form of use is BasicSR's.
+    """Maps a name to a class or function. It is used like BasicSR's registry.
 
     Args:
-        kind: what it holds, in the singular ("arch"); used in messages.
+        kind: what the registry contains, in the singular ("arch"); used in messages.
         folders: `(package, suffix)` pairs; every module `package/*_suffix.py` is imported on the first look-up.
         basicsr_name: the registry of the same kind in `basicsr.utils.registry`, if there is one.
     """
@@ -78,10 +78,10 @@ class Registry:
             return lambda target: self.register(target, suffix, name=name)
         name = name or (f"{obj.__name__}_{suffix}" if suffix else obj.__name__)
         origin: Origin = "uir" if obj.__module__.partition(".")[0] == "uir" else "plugin"
-        held = self._objects[origin].get(name)
-        if held is not None and held is not obj:
+        registered = self._objects[origin].get(name)
+        if registered is not None and registered is not obj:
             raise ValueError(
-                f"{self.kind} registry: '{name}' of {obj.__module__} is already registered by {held.__module__}; "
+                f"{self.kind} registry: '{name}' of {obj.__module__} is already registered by {registered.__module__}; "
                 "rename one of them"
             )
         self._objects[origin][name] = obj
@@ -90,20 +90,20 @@ class Registry:
     # --- looking up ---
 
     def get(self, name: str, suffix: str = "basicsr") -> Any:
-        """The object registered as `name`, which may carry a forced origin (`uir:` or `basicsr:`).
+        """The object registered as `name`; the name may begin with an origin (`uir:` or `basicsr:`).
 
         Raises:
-            UnknownNameError: nobody registered the name.
+            UnknownNameError: the name is not registered.
         """
         prefix, colon, bare = name.rpartition(":")
         if colon and prefix not in ("uir", "basicsr"):
             raise UnknownNameError(f"{self.kind} '{name}': an origin is 'uir:' or 'basicsr:', not '{prefix}:'")
         for origin in (prefix,) if colon else ORIGINS:
-            found = self._lookup(origin, bare, suffix)  # type: ignore[arg-type]
-            if found is not None:
+            registered = self._lookup(origin, bare, suffix)  # type: ignore[arg-type]
+            if registered is not None:
                 if not colon:
                     self._report_shadowing(bare, origin)  # type: ignore[arg-type]
-                return found
+                return registered
         raise UnknownNameError(self._miss(name))
 
     def __contains__(self, name: object) -> bool:
@@ -117,27 +117,27 @@ class Registry:
         return iter([(name, self.get(name)) for name in self.keys()])
 
     def keys(self) -> list[str]:
-        """Names held by the plugins and by uir, sorted; basicsr's are in `entries()`."""
+        """Names of the plugins and of uir, sorted; basicsr's are in `entries()`."""
         return sorted({*self._plugin_objects(), *self._own_objects()})
 
     def origin_of(self, obj: Any) -> Origin:
-        """Where a registered object came from."""
+        """The origin of a registered object."""
         top = obj.__module__.partition(".")[0]
         return top if top in ("uir", "basicsr") else "plugin"
 
     def entries(self) -> list[Entry]:
-        """Everything that can be named in an option file, basicsr's names included (read from its source)."""
+        """Every name that an option file can use, basicsr's names included (read from its source)."""
         plugins, own, foreign = self._plugin_objects(), self._own_objects(), self._basicsr_summaries()
         rows = []
         for name in sorted({*plugins, *own, *foreign}):
-            held = [origin for origin, names in zip(ORIGINS, (plugins, own, foreign), strict=True) if name in names]
-            shadows = tuple(held[1:])
-            if held[0] == "basicsr":
+            origins = [origin for origin, names in zip(ORIGINS, (plugins, own, foreign), strict=True) if name in names]
+            shadows = tuple(origins[1:])
+            if origins[0] == "basicsr":
                 module, summary = foreign[name]
             else:
                 obj = plugins.get(name) or own[name]
                 module, summary = obj.__module__, first_line(obj)
-            rows.append(Entry(name, held[0], module, summary, shadows))
+            rows.append(Entry(name, origins[0], module, summary, shadows))
         return rows
 
     # --- the three origins ---
@@ -145,20 +145,20 @@ class Registry:
     def _plugin_objects(self) -> dict[str, Any]:
         """Names registered by neither uir nor basicsr, in this registry or in basicsr's registry of the same kind."""
         load_entry_points()
-        found = dict(self._objects["plugin"])
+        objects = dict(self._objects["plugin"])
         if self.basicsr_name:
             for name, obj in name_source().loaded_objects(self.basicsr_name).items():
                 if obj.__module__.partition(".")[0] not in ("basicsr", "uir"):
-                    found.setdefault(name, obj)
-        return found
+                    objects.setdefault(name, obj)
+        return objects
 
     def _own_objects(self) -> dict[str, Any]:
         if not self._imported:
-            self._imported = True  # set first: a file may look something up while it is imported
+            self._imported = True  # set first: a file may look a name up while it is imported
             try:
                 self._import_folders()
             except BaseException:
-                self._imported = False  # half a registry must not pass for a whole one later
+                self._imported = False  # an incomplete registry must not count as complete later
                 raise
         return self._objects["uir"]
 
@@ -176,8 +176,8 @@ class Registry:
             return self._own_objects().get(name)
         if not self.basicsr_name or name not in self._basicsr_summaries():
             return None
-        held = name_source().objects(self.basicsr_name)
-        candidates = [held[key] for key in (name, f"{name}_{suffix}") if key in held]
+        objects = name_source().objects(self.basicsr_name)
+        candidates = [objects[key] for key in (name, f"{name}_{suffix}") if key in objects]
         return next((obj for obj in candidates if self.origin_of(obj) == "basicsr"), None)
 
     def _basicsr_summaries(self) -> dict[str, tuple[str, str]]:
@@ -192,28 +192,30 @@ class Registry:
             return
         self._reported.add(name)
         later = ORIGINS[ORIGINS.index(origin) + 1 :]
-        held = [o for o in later if name in (self._own_objects() if o == "uir" else self._basicsr_summaries())]
-        if held:
+        shadowed = [o for o in later if name in (self._own_objects() if o == "uir" else self._basicsr_summaries())]
+        if shadowed:
             logger.info(
-                "%s '%s' is taken from %s; it shadows the one of %s (%s)",
-                self.kind, name, origin, " and ".join(held), ", ".join(f"'{o}:{name}' forces it" for o in held),
+                "%s '%s' comes from %s; it shadows the one of %s (%s)",
+                self.kind, name, origin, " and ".join(shadowed), ", ".join(f"'{o}:{name}' forces it" for o in shadowed),
             )  # fmt: skip
 
     def _miss(self, name: str) -> str:
         from uir.registry.plugins import imported_plugins
 
         bare = name.rpartition(":")[2]
-        known = {*self.keys(), *self._basicsr_summaries()}
-        near = nearest_names(bare, known)
+        all_names = {*self.keys(), *self._basicsr_summaries()}
+        near = nearest_names(bare, all_names)
         hint = f"; nearest: {', '.join(near)}" if near else ""
         absent = "" if self._basicsr_summaries() or not self.basicsr_name else "; basicsr is not installed"
         plugins = ", ".join(imported_plugins()) or "none"
-        every = next((f"; `uir list {plural}` shows all" for plural, held in REGISTRIES.items() if held is self), "")
+        every = next(
+            (f"; `uir list {plural}` shows all" for plural, registry in REGISTRIES.items() if registry is self), ""
+        )
         return f"no {self.kind} is called '{name}'{hint} (plugins imported: {plugins}{absent}{every})"
 
 
 def nearest_names(name: str, known: Iterable[str], count: int = 3) -> list[str]:
-    """Known names that look like `name`, best first, whatever the case."""
+    """Known names that look like `name`, best first; upper and lower case count as equal."""
     by_lower = {candidate.lower(): candidate for candidate in known}
     return [by_lower[hit] for hit in difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=0.6)]
 
@@ -242,7 +244,7 @@ REGISTRIES: dict[str, Registry] = {
 }
 
 OBSERVERS = Registry("observer", [("uir.analysis", "observer")])
-"""What watches a validation; uir's own are the files `uir/analysis/*_observer.py` (see `uir.metrics.observers`)."""
+"""Observers watch a validation; uir's own are the files `uir/analysis/*_observer.py` (see `uir.metrics.observers`)."""
 
 PREDICTORS = Registry("predictor", [("uir.inference", "predictor")])
 """How a method restores (see `uir.inference.predictor`)."""

@@ -1,7 +1,7 @@
-"""Building registered classes from the mappings of an option file.
+"""Builds registered classes from the mappings of an option file.
 
-A mapping names its class with `type` and gives the constructor's arguments beside it. A class whose first parameter is
-`opt` is written in BasicSR's manner and receives one dictionary; every other class receives keyword arguments.
+A mapping names its class with `type`; the other keys are the constructor's arguments. A class whose first parameter is
+`opt` is written like BasicSR's and receives one dictionary; every other class receives keyword arguments.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from uir.registry import REGISTRIES, Registry
 
 @dataclass(frozen=True)
 class Nested:
-    """Marks a constructor argument that is itself a `{type: ..., ...}` mapping of a registry (key of `REGISTRIES`)."""
+    """Marks a constructor argument that is itself a `{type: ..., ...}` mapping for a registry (key of `REGISTRIES`)."""
 
     registry: str
 
@@ -30,11 +30,11 @@ ArchSpec = Annotated[dict[str, Any], Nested("archs")]
 
 @dataclass(frozen=True)
 class Signature:
-    """What a constructor (or a metric function) takes.
+    """The parameters of a constructor (or a metric function).
 
     Attributes:
         takes_opt: the first parameter is `opt`, BasicSR's dictionary.
-        parameters: the named parameters, `self` and `opt` left out.
+        parameters: the named parameters, without `self` and `opt`.
         open: it also takes `**kwargs`.
     """
 
@@ -49,20 +49,20 @@ class Signature:
 
 
 def signature_of(target: Any) -> Signature:
-    """The signature of a class's constructor or of a function, annotations resolved."""
+    """The signature of a class's constructor or of a function, with annotations resolved."""
     function = target.__init__ if inspect.isclass(target) else target
-    if function is object.__init__:  # its (*args, **kwargs) would look open
+    if function is object.__init__:  # its (*args, **kwargs) would count as open
         return Signature(False, {}, False)
     parameters = list(inspect.signature(function, eval_str=_resolvable(function)).parameters.values())
     if inspect.isclass(target):
         parameters = parameters[1:]
     named_kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    named = {p.name: p for p in parameters if p.kind in named_kinds}
+    named_parameters = {p.name: p for p in parameters if p.kind in named_kinds}
     is_open = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
     takes_opt = bool(parameters) and parameters[0].name == "opt"
     if takes_opt:
-        named.pop("opt")
-    return Signature(takes_opt, named, is_open)
+        named_parameters.pop("opt")
+    return Signature(takes_opt, named_parameters, is_open)
 
 
 def _resolvable(function: Any) -> bool:
@@ -75,7 +75,7 @@ def _resolvable(function: Any) -> bool:
 
 
 def nested_registry(annotation: Any) -> tuple[str | None, str]:
-    """The registry of a `Nested` argument and how it is wrapped: `one`, `list` or `dict` of mappings."""
+    """The registry of a `Nested` argument, and its form: `one`, `list` or `dict` of mappings."""
     for item in getattr(annotation, "__metadata__", ()):
         if isinstance(item, Nested):
             return item.registry, "one"
@@ -92,19 +92,19 @@ def build(registry: Registry | str, spec: Mapping[str, Any], context: Mapping[st
 
     Args:
         registry: a registry, or its name in `REGISTRIES` ("archs").
-        spec: `{type: Name, argument: value, ...}`; it is copied, never changed.
-        context: values that an option file gives once for many objects (`scale`, `phase`); passed on only to a
-            constructor that has the parameter, and only where `spec` does not say otherwise. A class in BasicSR's
-            manner finds them in `opt`.
+        spec: `{type: Name, argument: value, ...}`; it is copied and never changed.
+        context: values that an option file gives once for many objects (`scale`, `phase`). Only a constructor that has
+            the parameter receives them, and only if `spec` does not set it. A class written like BasicSR's gets them
+            in `opt`.
 
     Raises:
         ValueError: `type` is missing, or the arguments do not fit the constructor.
     """
-    held = REGISTRIES[registry] if isinstance(registry, str) else registry
+    target_registry = REGISTRIES[registry] if isinstance(registry, str) else registry
     if "type" not in spec:
-        raise ValueError(f"{held.kind}: `type` is missing from {dict(spec)}; it names the class to build")
+        raise ValueError(f"{target_registry.kind}: `type` is missing from {dict(spec)}; it names the class to build")
     arguments = copy.deepcopy({key: value for key, value in spec.items() if key != "type"})
-    target = held.get(spec["type"])
+    target = target_registry.get(spec["type"])
     signature = signature_of(target)
     context = dict(context or {})
     if signature.takes_opt:
@@ -115,7 +115,7 @@ def build(registry: Registry | str, spec: Mapping[str, Any], context: Mapping[st
     try:
         inspect.signature(target).bind(**arguments)
     except TypeError as error:
-        raise ValueError(f"{held.kind} {spec['type']}: {error}") from None
+        raise ValueError(f"{target_registry.kind} {spec['type']}: {error}") from None
     return target(**arguments)
 
 

@@ -1,4 +1,4 @@
-"""The names that an option file may use, kind by kind."""
+"""The names that an option file can use, by kind."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ KINDS = (*REGISTRIES, "encoders", "weights")
 
 
 def entries_of(kind: str) -> list[Entry]:
-    """Everything that can be named, of a kind: a registry, or `encoders` (the archs that give a degradation code or
+    """Every name of a kind: a registry, or `encoders` (the archs that give a degradation code or
     classify) or `weights` (the trained weights that ship with uir).
 
     Raises:
@@ -26,7 +26,7 @@ def entries_of(kind: str) -> list[Entry]:
 
 
 def list_names(kind: str) -> list[str]:
-    """The names of a kind ("archs", "losses", ...), sorted; basicsr's, where it is installed, are among them.
+    """The names of a kind ("archs", "losses", ...), sorted. basicsr's names are included if it is installed.
 
     Raises:
         ValueError: there is no such kind.
@@ -35,9 +35,9 @@ def list_names(kind: str) -> list[str]:
 
 
 def _is_encoder(entry: Entry) -> bool:
-    """Whether an arch lies among uir's encoders, or is a plugin's whose `forward` says that it gives a code."""
+    """Whether an arch is one of uir's encoders, or a plugin's class whose `forward` is annotated to return a code."""
     if entry.origin != "plugin":
         return entry.module.startswith("uir.encoders.")
     forward = getattr(REGISTRIES["archs"].get(entry.name), "forward", None)
-    given = getattr(forward, "__annotations__", {}).get("return")
-    return getattr(given, "__name__", given) == "DegradationCode"
+    return_type = getattr(forward, "__annotations__", {}).get("return")
+    return getattr(return_type, "__name__", return_type) == "DegradationCode"

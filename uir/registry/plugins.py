@@ -1,7 +1,7 @@
 """Plugins: the user's own modules, imported before the first name is looked up.
 
-A plugin is a module name (`my_pkg.archs`), a file (`./my_arch.py`) or a folder of files. Importing it is all that
-happens: what it registers, in uir's registries or in basicsr's, can then be named in option files.
+A plugin is a module name (`my_pkg.archs`), a file (`./my_arch.py`) or a folder of files. uir only imports it: option
+files can then name what it registers, in uir's registries or in basicsr's.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from pathlib import Path
 
 from uir.registry.sources import name_source
 
-_imported: dict[str, str] = {}  # what was imported -> how it was named
+_imported: dict[str, str] = {}  # imported file or module -> the name that the user gave
 _entry_points_loaded = False
 
 
 class PluginError(ImportError):
-    """A plugin that could not be imported; the message names it and the cause."""
+    """A plugin could not be imported; the message names it and the cause."""
 
 
 def imported_plugins() -> list[str]:
-    """The plugins imported so far, as they were named."""
+    """The plugins imported so far, by the names that the user gave."""
     return list(dict.fromkeys(_imported.values()))
 
 
 def is_file_plugin(spec: str) -> bool:
-    """Whether a plugin is named by a path rather than by a module's name."""
+    """Whether a plugin is named by a path, not by a module name."""
     return spec.endswith(".py") or "/" in spec or "\\" in spec or spec in (".", "..")
 
 
@@ -39,8 +39,8 @@ def load_plugin(spec: str, folder: Path | None = None, named_in: str = "") -> No
 
     Args:
         spec: a dotted module name, or a path to a `.py` file or to a folder of them.
-        folder: what a relative path is relative to; default the current folder.
-        named_in: where the plugin was named, for messages.
+        folder: the start of a relative path; default the current folder.
+        named_in: the place where the plugin was named, for messages.
 
     Raises:
         PluginError: it does not exist, or importing it failed.
@@ -79,7 +79,7 @@ def load_installed_plugins() -> None:
 
 
 def _import_module(name: str, folder: Path | None) -> None:
-    """An ordinary import, which also finds packages that lie beside the option file."""
+    """Import a module in the usual way, but also find packages beside the option file."""
     added = str(folder.resolve()) if folder else None
     if added and added not in sys.path:
         sys.path.append(added)
@@ -104,7 +104,7 @@ def _import_file(path: Path, spec: str, place: str) -> None:
 
 
 def _cause(error: BaseException) -> str:
-    """The error and the last line of code it passed; a syntax error names its own line."""
+    """The error and the last line of the plugin's code that it passed; a syntax error names its own line."""
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
     passed = [line for line in traceback.extract_tb(error.__traceback__) if not line.filename.startswith("<frozen ")]

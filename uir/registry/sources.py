@@ -1,4 +1,4 @@
-"""Where names come from that neither uir nor a plugin registered: basicsr, told from outside by `uir.compat`."""
+"""Names from a package other than uir and the plugins: basicsr, connected from outside by `uir.compat`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ModelKeys:
-    """What a model in BasicSR's manner reads beside the keys that every file has.
+    """The option keys that a model written like BasicSR's reads, in addition to the general keys.
 
     Attributes:
         roles: roles of its networks.
@@ -36,18 +36,18 @@ class NameSource:
     model_keys: Mapping[str, ModelKeys] = {}
 
     def prepare(self) -> None:
-        """Called before a plugin is imported, which may import the package."""
+        """Called before a plugin is imported, because the plugin may import the package."""
 
     def names(self) -> Mapping[str, Mapping[str, tuple[str, str]]]:
         """`{registry: {name: (module, summary)}}` without importing the package."""
         return {}
 
     def objects(self, registry: str) -> Mapping[str, Any]:
-        """What one of its registries holds; imports the package."""
+        """The content of one of its registries; this imports the package."""
         return {}
 
     def loaded_objects(self, registry: str) -> Mapping[str, Any]:
-        """The same, but empty as long as nobody has imported the package."""
+        """The same, but empty if nothing has imported the package yet."""
         return {}
 
 
@@ -55,7 +55,7 @@ _source = NameSource()
 
 
 def set_name_source(source: NameSource) -> None:
-    """Let names be looked up in a package too, after the plugins' and uir's own."""
+    """Use a package's names too, after those of the plugins and of uir."""
     global _source
     _source = source
 

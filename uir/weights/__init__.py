@@ -1,4 +1,4 @@
-"""Small trained weights that ship with the package, each as `<name>.safetensors` with its card beside the tensors."""
+"""Small trained weights that are part of the package, each as `<name>.safetensors` with its card in the file."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from pathlib import Path
 
 
 def shipped_weights() -> dict[str, Path]:
-    """The files of weights in this folder, by name."""
+    """The weight files in this folder, by name."""
     return {file.stem: file for file in sorted(Path(__file__).resolve().parent.glob("*.safetensors"))}
