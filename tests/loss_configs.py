@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from uir.models.code_losses import INPUTS
 
 from uir.layers.degradation_code import DegradationCode
+from uir.models.blind_sr_model import BlindSRModel
+from uir.models.values import offers_of
 from uir.registry import LOSS_REGISTRY
 
 
@@ -110,6 +111,6 @@ def made_values(name: str, seed: int = 1) -> list[Any]:
     generator, makers = torch.Generator().manual_seed(seed), DECLARED | OF_CLASSIFIERS
     unknown = [entry for entry in input_names(name) if entry not in makers]
     if unknown:
-        known = "" if unknown[0] in INPUTS else "; no training method offers it either"
+        known = "" if unknown[0] in offers_of(BlindSRModel) else "; no training method offers it either"
         raise ValueError(f"{name} is called with '{unknown[0]}'; say in tests/loss_configs.py how it is made{known}")
     return [makers[entry](generator) for entry in input_names(name)]
