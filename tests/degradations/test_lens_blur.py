@@ -89,8 +89,8 @@ def test_kernel_may_be_written_out():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda folder: KernelBlur(), "expected either `file` or `kernel`"),
-        (lambda folder: KernelBlur(folder / "a.npy", kernel=[[1]]), "expected either `file` or `kernel`"),
+        (lambda folder: KernelBlur(), "needs either `file` or `kernel`"),
+        (lambda folder: KernelBlur(folder / "a.npy", kernel=[[1]]), "needs either `file` or `kernel`"),
         (lambda folder: KernelBlur(folder / "a.npy"), "there is no file"),
         (lambda folder: KernelBlur(folder / "three.npy", index=3), r"KernelBlur\.index: must be between 0 and 2"),
         (lambda folder: KernelBlur(kernel=[[1, 2], [3]]), "expected a matrix of numbers"),
@@ -109,5 +109,5 @@ def test_mistakes_are_named(tmp_path, build, message):
 
 def test_record_of_a_kernel_that_is_gone_is_refused(tmp_path):
     np.save(tmp_path / "one.npy", np.ones((3, 3)))
-    with pytest.raises(ValueError, match=r"holds 1 kernels; there is no 4"):
+    with pytest.raises(ValueError, match=r"has 1 kernels; there is no 4"):
         KernelBlur.kernel({"kernel_file": str(tmp_path / "one.npy"), "kernel_index": 4})

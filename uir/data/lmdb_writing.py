@@ -201,7 +201,7 @@ def _keys(sources: Sequence[SourceFile]) -> dict[str, bytes]:
         owners[key] = item.name
         line = f"{key}.png (1,1,3) 1"
         if len(line.splitlines()) != 1 or without_extension(first_column(line)) != key:
-            raise ValueError(f"{item.path}: meta_info.txt cannot hold this name (line breaks, blanks at its start)")
+            raise ValueError(f"{item.path}: meta_info.txt cannot contain this name (line breaks, blanks at its start)")
     return {name: key.encode("utf-8") for key, name in owners.items()}
 
 

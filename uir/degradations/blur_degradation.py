@@ -199,8 +199,8 @@ class AnisotropicGaussianBlur(TurnedKernelDegradation):
 
     Args:
         sigma_x: standard deviation along the first axis in pixels, at least 0. DASR: [0.2, 4]; MANet at ×4: [0.7, 10].
-        sigma_y: along the second axis; drawn from the range of `sigma_x` where null.
-        rotation: degrees of the first axis from the horizontal, clockwise as the image is seen: the papers' angle,
+        sigma_y: the same along the second axis; null: drawn from the range of `sigma_x`.
+        rotation: degrees of the first axis from the horizontal, clockwise in the displayed image: the papers' angle,
             whose y axis points down.
         kernel_size: side of the kernel in pixels, odd; Real-ESRGAN draws from [7, 21]; 0 or null: 2·⌈4·max σ⌉ + 1.
         even_in: a range is drawn evenly in `sigma`, or in its square, the `variance` (BSRGAN).
@@ -262,10 +262,10 @@ class GeneralizedGaussianBlur(ShapedKernelDegradation):
 
     Args:
         sigma_x: scale along the first axis in pixels, at least 0.
-        sigma_y: along the second axis; drawn from the range of `sigma_x` where null.
-        rotation: degrees of the first axis from the horizontal, clockwise as the image is seen.
+        sigma_y: the same along the second axis; null: drawn from the range of `sigma_x`.
+        rotation: degrees of the first axis from the horizontal, clockwise in the displayed image.
         beta: shape, at least 0.05; below 1 peaked with long tails, above 1 flat.
-        isotropic_probability: how often both scales are one; Real-ESRGAN has 0.12 isotropic to 0.03 anisotropic.
+        isotropic_probability: probability of equal scales; Real-ESRGAN uses 0.12 isotropic to 0.03 anisotropic.
         kernel_size: side of the kernel in pixels, odd; 0 or null: 2·⌈4·max σ⌉ + 1.
     """
 
@@ -299,10 +299,10 @@ class PlateauBlur(ShapedKernelDegradation):
 
     Args:
         sigma_x: scale along the first axis in pixels, at least 0.
-        sigma_y: along the second axis; drawn from the range of `sigma_x` where null.
-        rotation: degrees of the first axis from the horizontal, clockwise as the image is seen.
+        sigma_y: the same along the second axis; null: drawn from the range of `sigma_x`.
+        rotation: degrees of the first axis from the horizontal, clockwise in the displayed image.
         beta: shape, at least 0.05; the larger, the flatter the middle and the shorter the tails.
-        isotropic_probability: how often both scales are one; Real-ESRGAN has 0.12 isotropic to 0.03 anisotropic.
+        isotropic_probability: probability of equal scales; Real-ESRGAN uses 0.12 isotropic to 0.03 anisotropic.
         kernel_size: side of the kernel in pixels, odd; 0 or null: 2·⌈4·max σ⌉ + 1. The tails reach beyond any.
     """
 

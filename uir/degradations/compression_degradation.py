@@ -20,9 +20,9 @@ LOWEST_QUALITY = 5  # the lowest quality in the literature
 
 @DEGRADATION_REGISTRY.register()
 class JPEG(Degradation):
-    """JPEG: coded and decoded by libjpeg-turbo, colour at half resolution (quality of BSRGAN and Real-ESRGAN).
+    """JPEG: encoded and decoded by libjpeg-turbo, colour at half resolution (quality of BSRGAN and Real-ESRGAN).
 
-    The image is rounded to 8 bits and visits the CPU, whatever device it is on.
+    The image is rounded to 8 bits and encoded on the CPU, whatever its device is.
 
     Args:
         quality: libjpeg's scale, whole numbers from 1 to 100. Artefact removal uses {choice: [10, 20, 30, 40]}.
@@ -56,9 +56,9 @@ class JPEG(Degradation):
 
 @DEGRADATION_REGISTRY.register()
 class WebP(Degradation):
-    """WebP: coded and decoded by libwebp, lossy (the quality range of JPEG in Real-ESRGAN).
+    """WebP: encoded and decoded by libwebp, lossy (the quality range of JPEG in Real-ESRGAN).
 
-    The image is rounded to 8 bits and visits the CPU, whatever device it is on.
+    The image is rounded to 8 bits and encoded on the CPU, whatever its device is.
 
     Args:
         quality: libwebp's scale, whole numbers from 1 to 100.

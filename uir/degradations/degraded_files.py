@@ -126,7 +126,7 @@ def _find_images(inputs: list[Path], output: Path, recipe: Recipe) -> dict[str, 
             raise ValueError(f"degrade: '{item}' is no image ({', '.join(sorted(IMAGE_EXTENSIONS))})")
         if item.is_dir() and output.resolve().is_relative_to(item.resolve()):
             raise ValueError(
-                f"degrade: the output folder '{output}' lies in the input folder '{item}'; choose one outside it"
+                f"degrade: the output folder '{output}' is inside the input folder '{item}'; choose one outside it"
             )
         for file in list_images(item) if item.is_dir() else [item]:
             relative = file.relative_to(item).as_posix() if item.is_dir() else file.name

@@ -155,9 +155,9 @@ class KernelBlur(KernelDegradation):
 
     Args:
         file: `.npy` ([K, L] or [N, K, L]), `.mat` (such as Levin's eight, CVPR 2009; version 7.3 needs h5py, older ones
-            scipy) or a grey image. The record holds its name.
-        index: which of the file's kernels, counted from 0; any of them where null.
-        kernel: a small kernel itself, rows of numbers, up to 7×7, instead of a file.
+                scipy) or a grey image. The record contains its name.
+        index: number of the kernel in the file, counted from 0; null: any of them.
+        kernel: instead of a file, a small kernel as rows of numbers, up to 7×7.
     """
 
     severities = tuple({"kernel": [[1] * side] * side} for side in (3, 5, 7))
@@ -166,7 +166,7 @@ class KernelBlur(KernelDegradation):
         self, file: Path | None = None, index: Numbers | None = None, kernel: list[list[float]] | None = None
     ) -> None:
         if (file is None) == (kernel is None):
-            raise ValueError("KernelBlur: expected either `file` or `kernel`")
+            raise ValueError("KernelBlur: needs either `file` or `kernel`")
         if kernel is not None:
             side = squared(kernel, "KernelBlur.kernel").shape[-1]
             if side > LARGEST_INLINE:
@@ -187,18 +187,18 @@ class KernelBlur(KernelDegradation):
 
     @staticmethod
     def kernel(params: Mapping[str, Any]) -> Tensor:
-        """The stored kernel, turned by half a turn: what is correlated to convolve."""
+        """The stored kernel, rotated by 180°: correlation with it equals convolution with the stored one."""
         if "kernel" in params:
             return squared(params["kernel"], "KernelBlur.kernel").flip(0, 1)
         kernels = read_kernels(params["kernel_file"])
         if not 0 <= params["kernel_index"] < len(kernels):
             raise ValueError(
-                f"KernelBlur: '{params['kernel_file']}' holds {len(kernels)} kernels; there is no "
+                f"KernelBlur: '{params['kernel_file']}' has {len(kernels)} kernels; there is no "
                 f"{params['kernel_index']}"
             )
         return kernels[params["kernel_index"]].flip(0, 1)
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """The kernel's standard deviation over 10 px."""
+        """The kernel's standard deviation divided by 10 px."""
         return min(1.0, deviation_px(KernelBlur.kernel(params)) / WIDEST_SIGMA)

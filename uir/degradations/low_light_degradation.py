@@ -1,4 +1,4 @@
-"""Low light: by a curve, and by the Retinex model on a map of the illumination."""
+"""Low light: by a curve, and by the Retinex model with a map of the illumination."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from uir.degradations.filters import reflect_pad
 from uir.degradations.values import Numbers, Values
 from uir.registry import DEGRADATION_REGISTRY
 
-SMALLEST = torch.finfo(torch.float32).tiny  # stands for black, whose logarithm is infinite
+SMALLEST = torch.finfo(torch.float32).tiny  # replaces black, whose logarithm is infinite
 RETINEX_EPSILON = 1e-7
 
 
@@ -31,7 +31,7 @@ class LowLight(Degradation):
         alpha: linear darkening before the curve, in [0, 1].
         beta: linear darkening after it, in [0, 1].
         gamma: exponent, at least 0; above 1 darkens.
-        noise_sigma: standard deviation of the noise that low light brings, in grey levels of 255; 0 for none.
+        noise_sigma: standard deviation of the noise in low light, in grey levels of 255; 0 for none.
     """
 
     family: ClassVar[str] = "low_light"
@@ -54,7 +54,7 @@ class LowLight(Degradation):
         self.noise_sigma = Values.of("LowLight.noise_sigma", noise_sigma, 0)
 
     def sample(self, seed: int, size: Size) -> Params:
-        """`alpha`, `beta`, `gamma`, `noise_sigma_255`, and `seed` where there is noise."""
+        """`alpha`, `beta`, `gamma`, `noise_sigma_255`, and `seed` if there is noise."""
         params: Params = {
             "alpha": self.alpha.draw(seed),
             "beta": self.beta.draw(seed),
@@ -72,7 +72,7 @@ class LowLight(Degradation):
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """Share of its light that a pixel of 0.5 loses, 1 − 2·β·(α/2)^γ."""
+        """Fraction of light that a pixel of 0.5 loses, 1 − 2·β·(α/2)^γ."""
         return float(max(0.0, 1 - 2 * params["beta"] * (params["alpha"] / 2) ** params["gamma"]))
 
 
@@ -80,15 +80,15 @@ class LowLight(Degradation):
 class RetinexLowLight(Degradation):
     """Low light by Retinex: I = J/(L + 1e-7)·L^γ + n (CDD-11 of OneRestore, Guo et al., ECCV 2024, and its ranges).
 
-    L is the grey image filtered by a guided filter (He et al., TPAMI 2013; 3×3 window, ε 0.01) whose guide is a map of
-    the illumination: the light is what darkens, the reflectance stays.
+    L is the grey image after a guided filter (He et al., TPAMI 2013; 3×3 window, ε 0.01) whose guide is a map of the
+    illumination: the light becomes darker, the reflectance stays.
 
     Args:
         gamma: exponent of the illumination, at least 0; above 1 darkens.
         noise_sigma: standard deviation of n in grey levels of 255, published as 0.03 to 0.08 of full scale.
         light: a map of the illumination, or a folder of them (grey images or `.npy` arrays [H, W] in [0, 1], resized to
-            the image), such as LIME makes. Default: the brightest channel of each pixel, with which LIME begins. The
-            record holds the file's name.
+            the image), such as LIME computes. Default: the brightest channel of each pixel, LIME's first step. The
+            record contains the file's name.
         clip: clip the result to [0, 1].
     """
 
@@ -114,7 +114,7 @@ class RetinexLowLight(Degradation):
         self.clip = clip
 
     def sample(self, seed: int, size: Size) -> Params:
-        """`gamma`, `noise_sigma_255`, `clip`, `light_file` where there is one, `seed` where there is noise."""
+        """`gamma`, `noise_sigma_255`, `clip`, `light_file` if there is one, `seed` if there is noise."""
         params: Params = {
             "gamma": self.gamma.draw(seed),
             "noise_sigma_255": self.noise_sigma.draw(seed),
@@ -126,17 +126,17 @@ class RetinexLowLight(Degradation):
 
     @staticmethod
     def apply(image: Tensor, params: Mapping[str, Any]) -> Tensor:
-        """See `Degradation.apply`. Outside [0, 1] where `clip` is false."""
+        """See `Degradation.apply`. Values may be outside [0, 1] if `clip` is false."""
         check_image(image, "RetinexLowLight")
         clear = working(image)
         light = illumination(clear, params)
-        # one factor for all channels; the published form divides first and multiplies then
+        # one factor for all channels; the published form divides first and then multiplies
         dark = with_noise(clear * (power(light, params["gamma"]) / light), params)
         return (dark.clamp_(0, 1) if params["clip"] else dark).to(image.dtype)
 
     @staticmethod
     def severity(params: Mapping[str, Any]) -> float:
-        """Share of its light that a pixel under illumination 0.5 loses, 1 − 0.5^(γ − 1)."""
+        """Fraction of light that a pixel under illumination 0.5 loses, 1 − 0.5^(γ − 1)."""
         return float(max(0.0, 1 - 0.5 ** (params["gamma"] - 1)))
 
 
@@ -155,8 +155,8 @@ def guided_filter(guide: Tensor, source: Tensor, side: int, epsilon: float) -> T
 
     Args:
         guide, source: [..., 1, H, W], of shapes that broadcast.
-        side: of the square window, odd; the window is reflected at the border.
-        epsilon: regularisation on the scale of the guide's variance; small keeps more of its edges.
+        side: side of the square window, odd; the window is reflected at the border.
+        epsilon: regularisation on the scale of the guide's variance; a small value keeps more of its edges.
     """
     mean_guide, mean_source = _box(guide, side), _box(source, side)
     covariance = _box(guide * source, side) - mean_guide * mean_source
@@ -165,15 +165,15 @@ def guided_filter(guide: Tensor, source: Tensor, side: int, epsilon: float) -> T
 
 
 def power(base: Tensor, exponent: float) -> Tensor:
-    """base^exponent; what is not above 0 is raised to a tiny number first.
+    """base^exponent; values not above 0 are first raised to a tiny number.
 
-    Not `base ** exponent`: on a CPU its last bit depends on a pixel's place in memory and on the number of threads.
+    This is not `base ** exponent`: on a CPU its last bit depends on the memory position and the number of threads.
     """
     return torch.exp(exponent * torch.log(base.clamp(min=SMALLEST)))
 
 
 def with_noise(dark: Tensor, params: Mapping[str, Any]) -> Tensor:
-    """With Gaussian noise of `noise_sigma_255` where it is above 0; the same field for all images of a batch."""
+    """Add Gaussian noise of `noise_sigma_255` if it is above 0; all images of a batch get the same field."""
     if params["noise_sigma_255"] <= 0:
         return dark
     return dark + (normal(params, *dark.shape[-3:]) * (params["noise_sigma_255"] / 255)).to(dark)

@@ -64,7 +64,7 @@ class GaussianNoise(Degradation):
 
     @staticmethod
     def apply(image: Tensor, params: Mapping[str, Any]) -> Tensor:
-        """See `Degradation.apply`. Outside [0, 1] where `clip` is false."""
+        """See `Degradation.apply`. Values may be outside [0, 1] if `clip` is false."""
         check_image(image, "GaussianNoise")
         clear = working(image)
         return _finished(clear + noise_field(params, _shape(image)).to(clear), params).to(image.dtype)
@@ -174,7 +174,7 @@ class PoissonNoise(Degradation):
 
     @staticmethod
     def apply(image: Tensor, params: Mapping[str, Any]) -> Tensor:
-        """See `Degradation.apply`. Outside [0, 1] where `clip` is false."""
+        """See `Degradation.apply`. Values may be outside [0, 1] if `clip` is false."""
         check_image(image, "PoissonNoise")
         if image.ndim == 4 and params["photons"] is None:  # each image has its own levels
             return torch.stack([PoissonNoise.apply(single, params) for single in image])

@@ -29,7 +29,7 @@ def pair_from_arrays(
     """Two arrays as tensors to compare.
 
     Args:
-        img, img2: BGR [H, W, C], [C, H, W] where `input_order` is `CHW`, or grey [H, W], in [0, 255].
+        img, img2: BGR [H, W, C], [C, H, W] if `input_order` is `CHW`, or grey [H, W], in [0, 255].
         border: pixels left out at each edge.
         input_order: `HWC` or `CHW`.
         test_y_channel: compare the luma; a grey image is used unchanged.

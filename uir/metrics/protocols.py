@@ -33,7 +33,7 @@ class Protocol:
         multiple_of: before the border is cut, crop at the centre to the largest multiples of this number.
         window: window of SSIM; `gaussian` is 11×11 with σ 1.5 (Wang et al. 2004), `uniform` is scikit-image's 7×7 box.
         name: the name in `PROTOCOLS`, empty for single settings.
-        description: one line on where the protocol is used.
+        description: one line about the use of the protocol.
     """
 
     crop_border: int | None = 0
