@@ -56,8 +56,8 @@ def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
 
 
 def odd_pairs(folder: Path, pair_folders: Path) -> Path:
-    """Pictures of odd sides: lq 21×29, gt twice as large."""
-    picture = cv2.imread(str(pair_folders / "gt" / "0.png"))[:42, :58]
+    """Pictures of odd sides: lq 21×29, gt 43×59, which is cut to twice that at scale 2."""
+    picture = cv2.imread(str(pair_folders / "gt" / "0.png"))[:43, :59]
     for name, image in (("gt", picture), ("lq", cv2.resize(picture, (29, 21), interpolation=cv2.INTER_AREA))):
         (folder / name).mkdir(parents=True)
         cv2.imwrite(str(folder / name / "0.png"), image)
@@ -88,14 +88,9 @@ def test_what_it_saved_restores_an_odd_sized_image(
     weights = {f"path.pretrain_network_{role}": str(run / "models" / f"net_{role}_1.pth") for role in networks(run, 1)}
     odd = odd_pairs(tmp_path / "odd", pair_folders)
     default = {"type": "PairedImageDataset", "dataroot_gt": str(odd / "gt"), "dataroot_lq": str(odd / "lq")}
-    sets = options.get("datasets", {"val": default})
+    data = rooted(options.get("datasets", {"val": default})["val"], pair_folders, odd)
     kept = {key: value for key, value in options.items() if not key.startswith(("val", "datasets"))}
-    tested = {
-        **kept,
-        **weights,
-        "datasets": {"test": rooted(sets["val"], pair_folders, odd)},
-        "val": {"metrics": METRICS},
-    }
+    tested = {**kept, **weights, "datasets": {"test": data}, "val": {"metrics": METRICS}}
     (found,) = run_test(load_options(write_options(tested, "test.yml"), is_train=False), quiet=True)
     assert math.isfinite(found.results["psnr"])
 
