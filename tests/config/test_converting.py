@@ -213,3 +213,23 @@ def test_values_are_read_as_they_were(value: Any) -> None:
 def test_kinds_of_numbers_differ() -> None:
     assert not same({"a": 1}, {"a": True})
     assert not same([1], [1.0])
+
+
+def test_the_bases_of_a_base_are_not_written_over(written: Written, tmp_path: Path) -> None:
+    old, _, _ = written(fine_tuning())
+    middle, top = old.with_name("middle.yml"), old.with_name("top.yml")
+    middle.write_text("base: old.yml\nname: m\n")
+    top.write_text("base: middle.yml\nname: t\n")
+    for file in (old, middle, top):
+        before = file.read_text()
+        with pytest.raises(ValueError, match="is read for the conversion"):
+            convert(top, file)
+        assert file.read_text() == before
+
+
+def test_keys_that_are_numbers_or_quoted_stay(written: Written) -> None:
+    loss = "  perceptual_opt:\n    type: PerceptualLoss\n    layer_weights:\n      'conv5_4': 1  # before relu\n"
+    text = TEXT.replace("rate: &rate 1e-4\n", "") + loss + "dist_params: {1: a, backend: gloo}\n"
+    _, new, _ = written(text)
+    assert "      'conv5_4': 1  # before relu" in new.read_text().splitlines()
+    assert parse_yaml(new.read_text())["dist_params"] == {1: "a", "backend": "gloo"}

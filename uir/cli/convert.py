@@ -42,10 +42,16 @@ def convert(
 
     done = write_converted(old, output, tuple(plugin or ()), root)
     if as_json:
-        found = {"replaced": done.replaced, "refused": done.refused, "problems": done.problems, "notes": done.notes}
+        found = {
+            "replaced": done.replaced,
+            "without_equivalent": done.refused,
+            "problems": done.problems,
+            "notes": done.notes,
+        }
         print(json.dumps({"output": str(output), **found}))
     else:
-        print(f"{done.replaced} key{'s' * (done.replaced != 1)} replaced in {output}")
+        missing = f", {len(done.refused)} without an equivalent" if done.refused else ""
+        print(f"{output}: {done.replaced} key{'s' * (done.replaced != 1)} replaced{missing}")
         for line in (*done.notes, *(f"without an equivalent: {text}" for text in done.refused), *done.problems):
             print(line, file=sys.stderr)
     return 2 if done.problems else 0

@@ -62,8 +62,15 @@ def _dcpt(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark]) -> Translation 
     return translate(raw, marks)
 
 
+def _forks(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark]) -> Translation | None:
+    from uir.compat.fork_keys import translate
+
+    return translate(raw, marks)
+
+
 def lend() -> None:
     """Give the registries basicsr's names, the reader of option files the dialects, and old import paths a place."""
     find_moved_modules()
     set_name_source(BasicSRNames())
     register_dialect(_dcpt)
+    register_dialect(_forks)

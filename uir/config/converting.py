@@ -17,10 +17,16 @@ from typing import Any
 from uir.config.dialects import DialectError, Translation, translate
 from uir.config.options import OptionError, find_root, load_options, load_plugins_of, read_merged
 from uir.config.problems import Problem
-from uir.config.yaml_file import KeyPath, Mark, parse_yaml
+from uir.config.yaml_file import KeyPath, Mark, parse_yaml, read_yaml
 from uir.config.yaml_text import Entry, SourceText, block_lines, chunk, leaf_text, same, source_text, write_inline
 from uir.core.files import replacing
 from uir.registry.plugins import is_file_plugin, load_plugin
+
+# What other toolboxes write instead of YAML. Their sections are others too.
+_OTHER_FORMS = {
+    ".toml": "TOML as neosr's is not read, an option file is YAML",
+    ".json": "JSON as KAIR's is not read, an option file is YAML",
+}
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class Conversion:
     Attributes:
         text: the new file.
         replaced: how many keys of the old file carry a comment that says what became of them.
-        refused: the keys that uir has nothing for, each with its place and a sentence; the new file has them as comments.
+        refused: the keys that uir has nothing for, each with its place and a sentence; they are comments there.
         problems: why the new file cannot be used as it is; empty where it can.
         notes: what else the user should know.
     """
@@ -55,9 +61,10 @@ def convert(old: Path, new: Path, plugins: tuple[str, ...] = (), root: Path | No
         OptionError: `old` cannot be read, or a key of its dialect cannot be understood.
         ValueError: `new` is one of the files that are read.
     """
+    if old.suffix.lower() in _OTHER_FORMS:
+        raise ValueError(f"{old}: {_OTHER_FORMS[old.suffix.lower()]}; write the file anew after one in options/train")
     raw, marks = read_merged(old)
-    read = {mark.file.resolve() for mark in marks.values()} | {old.resolve()}
-    if new.resolve() in read:
+    if new.resolve() in _read_files(old):
         raise ValueError(f"{new}: is read for the conversion; give another name to write to")
     for spec in plugins:
         load_plugin(spec, named_in="--plugin")
@@ -78,6 +85,17 @@ def convert(old: Path, new: Path, plugins: tuple[str, ...] = (), root: Path | No
         problems = _problems(temporary, new, is_train, root)
     refused = [str(Problem.at(path, marks, f": {reason}")) for path, reason in translation.refused.items()]
     return Conversion(text, writer.replaced, tuple(refused), problems, tuple(_moved_root(old, new, root)))
+
+
+def _read_files(file: Path) -> set[Path]:
+    """An option file and those it inherits from."""
+    files: set[Path] = set()
+    while file.resolve() not in files:
+        files.add(file.resolve())
+        content, _ = read_yaml(file)
+        if content.get("base") is not None:
+            file = file.parent / Path(content["base"]).expanduser()
+    return files
 
 
 def _place_plugins(content: dict[str, Any], marks: Mapping[KeyPath, Mark], old: Path, new: Path) -> None:
@@ -137,7 +155,7 @@ class _Writer:
         self._mapping((), self.content, 0)
         inherits = main.entries.get(("base",))
         if not self.replaced and inherits is None and same(self.raw, self.content):
-            return "\n".join(main.lines)
+            return "\n".join(main.lines).rstrip("\n") + "\n"
         head = list(self._head(inherits))
         if inherits is not None:
             head += main.above(inherits)
@@ -206,10 +224,9 @@ class _Writer:
         source, entry = self._entry(written)
         if source is not None and entry is not None:
             self._above(written, source, entry, indent)
-        key = str(path[-1])
         comment = self._comment(path, value, written)
         if written is not None and source is not None and entry is not None and same(self._old(written), value):
-            lines = chunk(source, entry, key, value, indent)
+            lines = chunk(source, entry, path[-1], value, indent)
             if lines is not None:
                 self._add_chunk(lines, comment, entry, indent)
                 self.told |= {place for place, _ in _walk(self._old(written), written)}
@@ -221,7 +238,7 @@ class _Writer:
             self._mapping(path, value, indent + 2)
         elif isinstance(value, list) and any(isinstance(item, Mapping | list) for item in value):
             self.lines += [f"{' ' * indent}{tail.strip()}"] if tail else []
-            self.lines += block_lines(key, value, indent)
+            self.lines += block_lines(path[-1], value, indent)
         else:
             self.lines.append(f"{start} {leaf_text(entry, value)}{tail}")
 
@@ -271,7 +288,7 @@ class _Writer:
         name = _dotted(written) if inside else str(written[-1])
         tail = f"  {entry.tail}" if entry is not None and entry.tail else ""
         if not below:
-            self.replaced += 1
+            self.replaced += written not in self.translation.refused
             self.lines.append(f"{' ' * indent}# was: {name}: {write_inline(value)}{self._reason(written)}{tail}")
             return
         now = dict.fromkeys(_dotted(new[:-1]) for place in below for new in self.places[place])

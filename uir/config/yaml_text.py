@@ -58,7 +58,7 @@ class SourceText:
 
 def source_text(file: Path) -> SourceText:
     """A YAML file as text; it has been read as YAML before."""
-    text = file.read_text(encoding="utf-8")
+    text = file.read_text(encoding="utf-8").rstrip("\n") + "\n"
     lines = text.split("\n")
     entries: dict[KeyPath, Entry] = {}
     loader = YamlLoader(text)
@@ -79,7 +79,7 @@ def _collect(
     for key, value in node.value:
         here = (*path, str(key.value))
         line, column = key.start_mark.line, key.start_mark.column
-        ends, style = max(_last_line(value), line), "lines"
+        ends, style = max(_last_line(value, lines), line), "lines"
         alias = value.start_mark.index < key.start_mark.index
         if alias:
             ends, style = line, "inner"  # an alias: its text stands elsewhere
@@ -99,31 +99,36 @@ def _collect(
     return last
 
 
-def _last_line(node: yaml.Node) -> int:
+def _last_line(node: yaml.Node, lines: list[str]) -> int:
+    """The last line of a value; a collection ends before the comments above the next key."""
+    end = node.end_mark
+    line = end.line - 1 if end.column == 0 and end.line > node.start_mark.line else end.line
     if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
         held = node.value[-1]
-        return _last_line(held[1] if isinstance(held, tuple) else held)
-    end = node.end_mark
-    return end.line - 1 if end.column == 0 and end.line > node.start_mark.line else end.line
+        least = _last_line(held[1] if isinstance(held, tuple) else held, lines)
+        line = end.line - 1
+        while line > least and (not lines[line].strip() or lines[line].lstrip().startswith("#")):
+            line -= 1
+    return line
 
 
-def chunk(source: SourceText, entry: Entry, key: str, value: Any, indent: int) -> list[str] | None:
-    """The lines of an entry under another key and indentation; None where they do not stand for the value alone."""
+def chunk(source: SourceText, entry: Entry, key: Any, value: Any, indent: int) -> list[str] | None:
+    """The lines of an entry under a key, perhaps another, at an indentation; None where they mean something else."""
     if entry.style not in ("line", "mapping", "lines"):
         return None
     own = list(source.lines[entry.line : entry.last + 1])
-    first = own[0][entry.column :]
-    colon = first.find(":")
-    own[0] = " " * entry.column + write_inline(key) + first[colon:]
     if any(line.strip() and not line.startswith(" " * entry.column) for line in own):
         return None
     lines = [" " * indent + line[entry.column :] if line.strip() else "" for line in own]
-    text = "\n".join(lines)
-    try:
-        found = parse_yaml(text)
-    except yaml.YAMLError:
-        return None
-    return lines if not _ANCHOR.search(text) and same(found, {key: value}) else None
+    renamed = " " * indent + write_inline(key) + lines[0][lines[0].find(":") :]
+    for first in (lines[0], renamed):
+        text = "\n".join([first, *lines[1:]])
+        try:
+            if not _ANCHOR.search(text) and same(parse_yaml(text), {key: value}):
+                return [first, *lines[1:]]
+        except yaml.YAMLError:
+            pass
+    return None
 
 
 def same(one: Any, other: Any) -> bool:
@@ -164,7 +169,7 @@ def leaf_text(entry: Entry | None, value: Any) -> str:
     return write_inline(value)
 
 
-def block_lines(key: str, value: Sequence[Any], indent: int) -> list[str]:
+def block_lines(key: Any, value: Sequence[Any], indent: int) -> list[str]:
     """A list that holds mappings, on lines of its own."""
     text = yaml.dump({key: value}, Dumper=_Dumper, default_flow_style=None, width=10**9, sort_keys=False)
     return [" " * indent + line for line in text.splitlines()]
