@@ -34,7 +34,7 @@ def test_help_loads_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60).returncode == 0
 
 
-@pytest.mark.parametrize("command", ["train", "test", "check", "list", "restore", "degrade"])
+@pytest.mark.parametrize("command", ["train", "test", "check", "list", "restore", "degrade", "convert"])
 def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(command, "--help") == 0
     assert f"Example: uir {command}" in capsys.readouterr().out

@@ -16,6 +16,7 @@ import typer
 from uir import __version__
 from uir.cli.ablate import ablate
 from uir.cli.analyze import analyze_app
+from uir.cli.convert import convert
 from uir.cli.prepare import prepare_app
 
 app = typer.Typer(
@@ -46,6 +47,7 @@ def _options(
 
 app.add_typer(prepare_app)
 app.command()(ablate)
+app.command()(convert)
 app.add_typer(analyze_app)
 
 OptionFileArgument = Annotated[Path, typer.Option("-opt", "--opt", help="Option file (YAML).")]

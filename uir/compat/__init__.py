@@ -63,8 +63,15 @@ def _dcpt(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark]) -> Translation 
     return translate(raw, marks)
 
 
+def _forks(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark]) -> Translation | None:
+    from uir.compat.fork_keys import translate
+
+    return translate(raw, marks)
+
+
 def lend() -> None:
     """Give basicsr's names to the registries and the dialects to the reader; keep old import paths valid."""
     find_moved_modules()
     set_name_source(BasicSRNames())
     register_dialect(_dcpt)
+    register_dialect(_forks)

@@ -8,18 +8,15 @@ classes are the training sets in the order of the file, as in DCPT, so that publ
 from __future__ import annotations
 
 import copy
-import logging
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from uir.config.dialects import DialectError, Translation
+from uir.config.dialects import DialectError, Translation, laid_marks
 from uir.config.schema import LoaderOptions
 from uir.config.yaml_file import KeyPath, Mark
 from uir.registry import ARCH_REGISTRY, DATASET_REGISTRY, UnknownNameError
 from uir.registry.components import build, signature_of
-
-logger = logging.getLogger("uir")
 
 # The meaning of DCPT's names: the type in uir, and the arguments that make it the same network.
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -62,11 +59,9 @@ def translate(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark]) -> Translat
         return None
     translator = _Translator(copy.deepcopy(dict(raw)))
     translator.run()
-    translated_marks = dict(marks)
-    for new, old in sorted(translator.moved.items(), key=lambda item: len(item[0])):
-        translated_marks |= {(*new, *path[len(old) :]): mark for path, mark in marks.items() if path[: len(old)] == old}
-    logger.warning("The option file is in DCPT's dialect; it is read as follows: %s", "; ".join(translator.notes))
-    return Translation(translator.raw, translated_marks, translator.moved, tuple(translator.notes))
+    notes = tuple(translator.notes)
+    laid = laid_marks(marks, translator.moved)
+    return Translation(translator.raw, laid, translator.moved, notes, dialect="DCPT's")
 
 
 class _Translator:
@@ -185,6 +180,7 @@ class _Translator:
                 raise DialectError((*here, "dataset_enlarge_ratio"), f": expected a number above 0, got {ratio!r}")
             if ratio != 1:
                 ratios[name] = ratio
+                self.moved["datasets", "train", "ratios", name] = (*here, "dataset_enlarge_ratio")
             tasks[name] = _several_folders(section, name)
             self.moved["datasets", "train", "tasks", name] = here
         self.moved |= {("datasets", "train", leaf): source for leaf, source in sources.items()}

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from uir.config.checks import Checked, check
-from uir.config.dialects import DialectError, translate
+from uir.config.dialects import DialectError, Translation, translate
 from uir.config.problems import Problem
 from uir.config.roles import Role
 from uir.config.schema import Options
@@ -153,10 +153,20 @@ def load_options(
         translation = translate(raw, marks)
     except DialectError as error:
         raise OptionError([Problem.at(error.path, marks, str(error))]) from None
+    refused = refusals(translation, marks)
     try:
-        return _checked(translation.raw, translation.marks, path, base, is_train)
+        loaded = _checked(translation.raw, translation.marks, path, base, is_train)
     except OptionError as error:
-        raise OptionError([translation.as_written(problem) for problem in error.problems]) from None
+        raise OptionError([*refused, *map(translation.as_written, error.problems)]) from None
+    if refused:
+        raise OptionError(refused)
+    return loaded
+
+
+def refusals(translation: Translation, marks: Mapping[KeyPath, Mark]) -> list[Problem]:
+    """The keys of a dialect that uir has nothing for, as mistakes of the file."""
+    advice = "; `uir convert` writes the file without it"
+    return [Problem.at(path, marks, f": {text}{advice}") for path, text in translation.refused.items()]
 
 
 def _checked(raw: dict[str, Any], marks: dict[KeyPath, Mark], path: Path, base: Path, is_train: bool) -> OptionFile:

@@ -27,23 +27,20 @@ class Mark:
         return f"{self.file}:{self.line}" if self.line else str(self.file)
 
 
-class _Loader(yaml.SafeLoader):
+class YamlLoader(yaml.SafeLoader):
     """YAML 1.1 as PyYAML reads it safely, with the floats of YAML 1.2 (`1e-4`, `1E5`)."""
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(
-        r"^[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"
-    ),
-    list("-+0123456789."),
+FLOAT = re.compile(
+    r"^[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"
 )
+YamlLoader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789."))
 # The resolver above also matches plain whole numbers; PyYAML tries resolvers in order, so integers keep theirs.
 
 
 def parse_yaml(text: str) -> Any:
     """The value that a piece of YAML stands for."""
-    return _Loader(text).get_single_data()
+    return YamlLoader(text).get_single_data()
 
 
 def read_yaml(path: Path) -> tuple[Any, dict[KeyPath, Mark]]:
@@ -56,7 +53,7 @@ def read_yaml(path: Path) -> tuple[Any, dict[KeyPath, Mark]]:
         YamlError: the file is missing or not YAML, or a mapping holds a key twice.
     """
     try:
-        loader = _Loader(path.read_text(encoding="utf-8"))
+        loader = YamlLoader(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise YamlError(f"{path}: {error.strerror or error}") from None
     except UnicodeDecodeError:

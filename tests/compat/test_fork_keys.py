@@ -1,0 +1,268 @@
+"""Keys of BasicSR's forks: what becomes of each, and that a file reads the same before and after it is converted."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from uir.config.converting import convert
+from uir.config.dialects import translate
+from uir.config.options import OptionError, load_options, read_merged
+
+Form = dict[str, Any]
+PROGRESSIVE = {"mini_batch_sizes": [8, 5], "iters": [9, 6], "gt_sizes": [128, 160]}
+
+
+def restormer() -> Form:
+    """A training of Restormer's form, small."""
+    pair = {"dataroot_gt": "gt", "dataroot_lq": "lq", "io_backend": {"type": "disk"}}
+    return {
+        "name": "deraining", "model_type": "ImageCleanModel", "scale": 1, "num_gpu": 0, "manual_seed": 100,
+        "datasets": {
+            "train": {
+                "name": "rain", "type": "Dataset_PairedImage", **pair, "geometric_augs": True, "use_shuffle": True,
+                "num_worker_per_gpu": 0, "batch_size_per_gpu": 8, "gt_size": 384,
+                "mini_batch_sizes": [4, 4], "iters": [9, 6], "gt_sizes": [32, 32],
+                "dataset_enlarge_ratio": 1, "prefetch_mode": None,
+            },
+            "val": {"name": "rain", "type": "Dataset_PairedImage", **pair},
+        },
+        "network_g": {"type": "Restormer", "dim": 8, "num_blocks": [1, 1, 1, 1], "num_refinement_blocks": 1},
+        "path": {"pretrain_network_g": None, "strict_load_g": True, "resume_state": None},
+        "train": {
+            "total_iter": 15, "warmup_iter": -1, "use_grad_clip": True,
+            "scheduler": {
+                "type": "CosineAnnealingRestartCyclicLR", "periods": [5, 10], "restart_weights": [1, 1],
+                "eta_mins": [3e-4, 1e-6],
+            },
+            "mixing_augs": {"mixup": False, "mixup_beta": 1.2, "use_identity": True},
+            "optim_g": {"type": "AdamW", "lr": 3e-4, "weight_decay": 1e-4, "betas": [0.9, 0.999]},
+            "pixel_opt": {"type": "L1Loss", "loss_weight": 1, "reduction": "mean"},
+        },
+        "val": {
+            "window_size": 8, "val_freq": 4, "save_img": False, "rgb2bgr": True, "use_image": False, "max_minibatch": 8,
+            "metrics": {"psnr": {"type": "calculate_psnr", "crop_border": 0, "test_y_channel": False}},
+        },
+        "logger": {"print_freq": 1, "save_checkpoint_freq": 4, "use_tb_logger": False},
+    }  # fmt: skip
+
+
+def nafnet() -> Form:
+    """A training of NAFNet's form, small."""
+    form = restormer()
+    form["model_type"] = "ImageRestorationModel"
+    form["datasets"]["train"] = {
+        "name": "blur", "type": "PairedImageDataset", "dataroot_gt": "gt", "dataroot_lq": "lq", "gt_size": 32,
+        "use_flip": True, "use_rot": True, "batch_size_per_gpu": 8,
+    }  # fmt: skip
+    form["datasets"]["val"]["type"] = "PairedImageDataset"
+    form["network_g"] = {"type": "NAFNetLocal", "width": 8, "enc_blk_nums": [1, 1], "dec_blk_nums": [1, 1]}
+    form["train"] = {
+        "optim_g": {"type": "AdamW", "lr": 1e-3, "weight_decay": 1e-3, "betas": [0.9, 0.9]},
+        "scheduler": {"type": "TrueCosineAnnealingLR", "T_max": 15, "eta_min": 1e-7},
+        "total_iter": 15, "warmup_iter": -1, "pixel_opt": {"type": "PSNRLoss", "loss_weight": 1, "reduction": "mean"},
+        "mixup": False,
+    }  # fmt: skip
+    form["val"] = {
+        "val_freq": 4, "save_img": True, "grids": False, "crop_size_h": None, "max_minibatch": 8, "trans_num": 1,
+        "rgb2bgr": True, "use_image": True, "metrics": form["val"]["metrics"],
+    }  # fmt: skip
+    return form
+
+
+def denoising() -> Form:
+    """A training of Restormer's denoising, small."""
+    form = restormer()
+    noise = {"type": "Dataset_GaussianDenoising", "dataroot_gt": "gt", "dataroot_lq": "none", "in_ch": 3}
+    drawn = {"sigma_type": "random", "sigma_range": [0, 50]}
+    form["datasets"]["train"] = {**noise, **drawn, "geometric_augs": True, "gt_size": 32, "batch_size_per_gpu": 4}
+    form["datasets"]["val"] = {**noise, "sigma_test": 15}
+    return form
+
+
+FORMS = {"Restormer": restormer, "NAFNet": nafnet, "denoising": denoising}
+
+
+def changed(form: Form, **changes: Any) -> Form:
+    """A form with `section__key=value`; None deletes."""
+    form = copy.deepcopy(form)
+    for name, value in changes.items():
+        *parents, leaf = name.split("__")
+        target = form
+        for key in parents:
+            target = target[key]
+        target[leaf] = value
+    return form
+
+
+def translated(form: Form) -> Any:
+    return translate(form, {}, quiet=True)
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    file = tmp_path / "options" / "old.yml"
+    file.parent.mkdir()
+    return file
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_fork_s_file_reads_the_same_before_and_after(old: Path, name: str) -> None:
+    old.write_text(yaml.safe_dump(FORMS[name](), sort_keys=False))
+    new = old.with_name("new.yml")
+    done = convert(old, new)
+    assert done.refused == done.problems == ()
+    one, other = load_options(old), load_options(new)
+    assert one.options.model_dump() == other.options.model_dump()
+    assert one.raw == other.raw
+    again = translate(*read_merged(new))
+    assert (again.notes, again.moved, again.refused) == ((), {}, {})
+
+
+def test_restormer_s_keys_are_uir_s() -> None:
+    found = translated(restormer()).raw
+    assert found["model_type"] == "SRModel"
+    assert found["train"]["grad_clip"] == 0.01
+    train = found["datasets"]["train"]
+    assert (train["type"], train["use_hflip"], train["use_rot"]) == ("PairedImageDataset", True, True)
+    assert (train["gt_size"], train["batch_size_per_gpu"]) == (32, 4)
+    assert found["val"]["metrics"]["psnr"] == {
+        "type": "PSNR", "crop_border": 0, "color_space": "rgb", "rounding": "none", "clip": False,
+    }  # fmt: skip
+    gone = {"use_grad_clip", "mixing_augs", "geometric_augs", "mini_batch_sizes", "iters", "gt_sizes", "window_size",
+            "rgb2bgr", "use_image", "max_minibatch"}  # fmt: skip
+    assert not gone & {*found["train"], *train, *found["val"]}
+
+
+def test_nafnet_clips_unless_it_is_told_not_to() -> None:
+    assert translated(nafnet()).raw["train"]["grad_clip"] == 0.01
+    assert "grad_clip" not in translated(changed(nafnet(), train__use_grad_clip=False)).raw["train"]
+    assert translated(changed(nafnet(), train__grad_clip=1.0)).raw["train"]["grad_clip"] == 1.0
+    assert "grad_clip" not in translated(changed(nafnet(), model_type="SRModel")).raw["train"]
+
+
+def test_keys_keep_their_place() -> None:
+    found = translated(nafnet()).raw
+    assert list(found["datasets"]["train"]) == [
+        "name", "type", "dataroot_gt", "dataroot_lq", "gt_size", "use_hflip", "use_rot", "batch_size_per_gpu",
+    ]  # fmt: skip
+    assert found["train"]["scheduler"] == {"type": "CosineAnnealingLR", "T_max": 15, "eta_min": 1e-7}
+
+
+def test_padding_is_the_network_s() -> None:
+    raised = translated(changed(restormer(), val__window_size=24)).raw
+    assert raised["network_g"]["window_size"] == 24
+    assert "window_size" not in translated(restormer()).raw["network_g"]
+    swin = {"type": "SwinIR", "upscale": 1, "window_size": 8, "embed_dim": 12, "depths": [1], "num_heads": [2]}
+    assert "val.window_size" in dotted(translated(changed(restormer(), network_g=swin, val__window_size=7)).refused)
+    assert not translated(changed(restormer(), network_g=swin)).refused
+
+
+def dotted(paths: Any) -> list[str]:
+    return [".".join(path) for path in paths]
+
+
+REFUSED = [
+    ("train__mixing_augs", {"mixup": True}, "train.mixing_augs: uir mixes no images; train without mixup"),
+    ("train__mixup", True, "train.mixup: uir mixes no images"),
+    ("datasets__train__gt_sizes", [32, 48], "datasets.train.gt_sizes: patch and batch sizes change with train.stages"),
+    ("val__rgb2bgr", False, "val.rgb2bgr: uir saves images with their colours"),
+    ("val__grids", True, "val.grids: uir tests whole images; `uir restore --tile`"),
+    ("val__crop_size_h", 64, "val.crop_size_h: uir tests whole images"),
+    ("val__use_chop", True, "val.use_chop: uir tests whole images"),
+    ("tile", {"tile_size": 512, "tile_pad": 32}, "tile: uir tests whole images"),
+    ("ensemble", True, "ensemble: uir restores an image once"),
+    ("eval_lpips", True, "eval_lpips: uir has no LPIPS of its own"),
+    ("layer_decay", 0.9, "layer_decay: uir has one learning rate"),
+    ("train__accum_iter", 2, "train.accum_iter: accumulation is `train.accumulate`"),
+    ("path__ignore_resume_networks", "network_g", "path.ignore_resume_networks: uir resumes all networks"),
+    ("train__losses", [{"type": "l1loss"}], "train.losses: each loss is a key of its own here"),
+    ("train__use_grad_clip", "some", "train.use_grad_clip: expected true or false, got 'some'"),
+    ("train__grad_clip", 1.0, "train.use_grad_clip: says other than grad_clip beside it"),
+    ("datasets__train__use_hflip", False, "datasets.train.geometric_augs: says other than use_hflip beside it"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value", "said"), REFUSED, ids=[row[0] for row in REFUSED])
+def test_a_key_without_an_equivalent_is_told(old: Path, name: str, value: Any, said: str) -> None:
+    """Used directly the file is refused; converted, it has the key as a comment, and loads."""
+    old.write_text(yaml.safe_dump(changed(restormer(), **{name: value}), sort_keys=False))
+    with pytest.raises(OptionError) as error:
+        load_options(old)
+    line = next(line for line in str(error.value).splitlines() if said in line)
+    assert line.startswith(f"{old}:")
+    assert line.endswith("; `uir convert` writes the file without it")
+    new = old.with_name("new.yml")
+    done = convert(old, new)
+    assert done.problems == ()
+    assert any(said in text for text in done.refused)
+    comments = [text.strip() for text in new.read_text().splitlines() if text.strip().startswith("# was: ")]
+    reason = said.partition(": ")[2]
+    assert any(reason in text for text in comments)
+    load_options(new)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("print_network", False), ("crop_border", 4), ("suffix", None), ("tile", None), ("ensemble", False),
+        ("eval_lpips", False), ("layer_decay", 1.0), ("use_amp", False), ("accum_iter", 1), ("train__losses", None),
+        ("path__ignore_resume_networks", None), ("val__trans_num", 1), ("val__use_chop", False),
+        ("train__mixup", False), ("datasets__train__cache_keys", "x"), ("datasets__train__accum_iter", 1),
+    ],
+)  # fmt: skip
+def test_a_key_that_says_nothing_is_left_out(name: str, value: Any) -> None:
+    found = translated(changed(restormer(), **{name: value}))
+    path = tuple(name.split("__"))
+    assert not found.refused
+    assert path in found.reasons
+    plain = translated(restormer())
+    assert found.raw == plain.raw
+
+
+def test_mixed_precision_is_the_checker_s_business(old: Path) -> None:
+    old.write_text(yaml.safe_dump(changed(restormer(), train__use_amp=True)))
+    with pytest.raises(OptionError, match=r"train.use_amp is not an option; mixed precision is `precision: bf16`"):
+        load_options(old)
+
+
+def test_a_slip_of_the_pen_is_none_of_a_fork_s_keys() -> None:
+    form = changed(nafnet(), model_type="SRModel")
+    assert "use_flip" in translated(form).raw["datasets"]["train"]
+
+
+def test_grey_noise_is_refused() -> None:
+    form = denoising()
+    form["datasets"]["val"]["in_ch"] = 1
+    assert dotted(translated(form).refused) == ["datasets.val.in_ch"]
+
+
+def test_a_plugin_s_method_reads_its_own_keys(old: Path) -> None:
+    (old.parent / "fork.py").write_text(
+        "from uir.registry import MODEL_REGISTRY\n"
+        "if 'ForkModel' not in MODEL_REGISTRY:\n"
+        "    @MODEL_REGISTRY.register()\n"
+        "    class ForkModel:\n"
+        "        def __init__(self, opt):\n"
+        "            self.opt = opt\n"
+    )
+    form = changed(restormer(), model_type="ForkModel")
+    form["plugins"] = ["./fork.py"]
+    form["datasets"]["train"].pop("geometric_augs")
+    old.write_text(yaml.safe_dump(form))
+    raw, marks = read_merged(old)
+    from uir.config.options import load_plugins_of
+
+    load_plugins_of(raw, marks, old)
+    assert translate(raw, marks).raw == raw
+
+
+def test_mistakes_elsewhere_are_told_beside_the_refused_keys(old: Path) -> None:
+    old.write_text(yaml.safe_dump(changed(restormer(), train__mixup=True, train__grad_clipp=3)))
+    with pytest.raises(OptionError) as error:
+        load_options(old)
+    assert ["mixup" in str(error.value), "train.grad_clipp is not an option" in str(error.value)] == [True, True]

@@ -1,0 +1,354 @@
+"""The option keys of BasicSR's forks (Restormer, NAFNet, X-Restormer, HAT, DAT, ...), as uir's own keys.
+
+One table: a key, where it stands, and what becomes of it. A key is replaced only where uir has the very same thing;
+where it has not, the key is refused with a sentence that says what would be right. A file whose training method a
+plugin brings is left alone: its keys are the plugin's.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from uir.config.dialects import Translation, laid_marks
+from uir.config.yaml_file import KeyPath, Mark
+from uir.registry import ARCH_REGISTRY, MODEL_REGISTRY, UnknownNameError
+from uir.registry.components import build
+
+MODELS = ("ImageCleanModel", "ImageRestorationModel")  # of Restormer and of NAFNet, and of their forks
+CLIP = 0.01  # the norm that `use_grad_clip` stands for
+PADDED = ("Restormer", "RestormerDCPT", "NAFNet", "NAFNetLocal", "PromptIR")  # whose `window_size` is padding alone
+
+
+class _Editor:
+    """A file in translation, and what was done to it."""
+
+    def __init__(self, raw: dict[str, Any]) -> None:
+        self.raw = raw
+        self.moved: dict[KeyPath, KeyPath] = {}
+        self.notes: list[str] = []
+        self.reasons: dict[KeyPath, str] = {}
+        self.refused: dict[KeyPath, str] = {}
+        self.is_forks = raw.get("model_type") in MODELS
+
+    def at(self, path: KeyPath) -> Any:
+        """The mapping at a path; an empty one where there is none."""
+        value: Any = self.raw
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        return value if isinstance(value, dict) else {}
+
+    def drop(self, path: KeyPath, why: str) -> None:
+        """Take a key away that means nothing more."""
+        del self.at(path[:-1])[path[-1]]
+        self.reasons[path] = why
+        self.notes.append(f"{_dotted(path)} is left out ({why})")
+
+    def refuse(self, path: KeyPath, sentence: str) -> None:
+        """Take a key away that uir has nothing for."""
+        del self.at(path[:-1])[path[-1]]
+        self.refused[path] = sentence
+
+    def replace(self, path: KeyPath, keys: Mapping[str, Any]) -> None:
+        """Put other keys of the same section in the place of one."""
+        section = self.at(path[:-1])
+        taken = [key for key in keys if key != path[-1] and key in section and section[key] != keys[key]]
+        if taken:
+            self.refuse(path, f"says other than {taken[0]} beside it; keep {taken[0]} alone")
+            return
+        old = section[path[-1]]
+        items = [(key, value) for key, value in section.items() if key == path[-1] or key not in keys]
+        section.clear()
+        for key, value in items:
+            section.update(keys if key == path[-1] else {key: value})
+        self.moved |= {(*path[:-1], key): path for key in keys if key != path[-1]}
+        given = ", ".join(_shown(value) if key == path[-1] else f"{key} {_shown(value)}" for key, value in keys.items())
+        self.notes.append(f"{_dotted(path)} {_shown(old)} is {given}")
+
+
+Act = Callable[[_Editor, KeyPath, Any], None]
+
+
+def translate(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark]) -> Translation | None:
+    """A merged option mapping in uir's form; None where it has no key of a fork.
+
+    Args:
+        raw: the mapping; it is not changed.
+        marks: where its keys were written.
+    """
+    if _is_plugins(raw.get("model_type")):
+        return None
+    editor = _Editor(copy.deepcopy(dict(raw)))
+    for path, act in _rows(editor.raw):
+        section = editor.at(path[:-1])
+        if path[-1] in section:
+            act(editor, path, section[path[-1]])
+    if not (editor.notes or editor.refused):
+        return None
+    return Translation(
+        editor.raw,
+        laid_marks(marks, editor.moved),
+        editor.moved,
+        tuple(editor.notes),
+        editor.reasons,
+        editor.refused,
+        "a BasicSR fork's",
+    )
+
+
+def _is_plugins(model_type: Any) -> bool:
+    """Whether a plugin brings a training method."""
+    if not isinstance(model_type, str):
+        return False
+    try:
+        return MODEL_REGISTRY.origin_of(MODEL_REGISTRY.get(model_type)) == "plugin"
+    except UnknownNameError:
+        return False
+
+
+def _rows(raw: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Act]]:
+    """The rows of the table that may concern a file, by the key's path."""
+    yield from (((*section, key), act) for section, rows in _TABLE.items() for key, act in rows.items())
+    datasets = raw.get("datasets")
+    for name, held in list(datasets.items()) if isinstance(datasets, Mapping) else ():
+        if isinstance(held, Mapping):
+            yield from ((("datasets", name, key), act) for key, act in _DATASET.items())
+
+
+# --- what becomes of a key ---
+
+
+def _dead(editor: _Editor, path: KeyPath, value: Any) -> None:
+    editor.drop(path, "no code reads it")
+
+
+def _neutral(*neutral: Any, why: str, sentence: str) -> Act:
+    """A key that says nothing at some values and is refused at others."""
+
+    def act(editor: _Editor, path: KeyPath, value: Any) -> None:
+        if any(type(value) is type(known) and value == known for known in (*neutral, None)):
+            editor.drop(path, why)
+        else:
+            editor.refuse(path, sentence)
+
+    return act
+
+
+def _model(editor: _Editor, path: KeyPath, value: Any) -> None:
+    if value not in MODELS:
+        return
+    editor.replace(path, {"model_type": "SRModel"})
+    train = editor.at(("train",))
+    if value == "ImageRestorationModel" and train and not {"use_grad_clip", "grad_clip"} & set(train):
+        train["grad_clip"] = CLIP
+        editor.notes.append(f"train.grad_clip is {CLIP}, which NAFNet's code does unless use_grad_clip is false")
+
+
+def _grad_clip(editor: _Editor, path: KeyPath, value: Any) -> None:
+    if value is True:
+        editor.replace(path, {"grad_clip": CLIP})
+    elif not value:
+        editor.drop(path, "without train.grad_clip gradients are not clipped")
+    else:
+        editor.refuse(path, f"expected true or false, got {value!r}; the largest norm itself is train.grad_clip")
+
+
+def _mixing(editor: _Editor, path: KeyPath, value: Any) -> None:
+    if not (isinstance(value, Mapping) and value.get("mixup")) and value is not True:
+        editor.drop(path, "uir mixes no images")
+    else:
+        editor.refuse(path, "uir mixes no images; train without mixup, or write a dataset of your own that does it")
+
+
+def _no_amp(editor: _Editor, path: KeyPath, value: Any) -> None:
+    if value is False:  # true is fp16 in one fork and bf16 in another: the checker says what to write
+        editor.drop(path, "precision is fp32")
+
+
+def _schedule(editor: _Editor, path: KeyPath, value: Any) -> None:
+    if isinstance(value, Mapping) and value.get("type") == "TrueCosineAnnealingLR":
+        editor.replace((*path, "type"), {"type": "CosineAnnealingLR"})
+
+
+def _flip(editor: _Editor, path: KeyPath, value: Any) -> None:
+    if editor.is_forks:  # elsewhere it is a slip of the pen
+        editor.replace(path, {"use_hflip": value})
+
+
+def _geometric(editor: _Editor, path: KeyPath, value: Any) -> None:
+    editor.replace(path, {"use_hflip": bool(value), "use_rot": bool(value)})
+
+
+_SETS = {"Dataset_PairedImage": "PairedImageDataset", "Dataset_GaussianDenoising": "PairedImageDenoiseDataset"}
+
+
+def _dataset(editor: _Editor, path: KeyPath, value: Any) -> None:
+    kind = _SETS.get(value) if isinstance(value, str) else None
+    if kind is None:
+        return
+    section = editor.at(path[:-1])
+    channels = (*path[:-1], "in_ch")
+    if "in_ch" in section and section["in_ch"] == 3:
+        editor.drop(channels, "images are RGB")
+    elif "in_ch" in section:
+        editor.refuse(channels, "uir's noisy images are RGB; only 3 channels are read")
+    editor.replace(path, {"type": kind})
+
+
+def _progressive(editor: _Editor, path: KeyPath, value: Any) -> None:
+    """`gt_sizes`, with `mini_batch_sizes` and `iters`: a patch size and a batch size for each part of the training."""
+    section, names = path[:-1], ("gt_sizes", "mini_batch_sizes")
+    held = editor.at(section)
+    lists = [held.get(name) for name in names]
+    constant = all(isinstance(found, list) and len(set(map(str, found))) == 1 for found in lists)
+    if constant:
+        for name, plain in zip(names, ("gt_size", "batch_size_per_gpu"), strict=True):
+            held[plain] = held[name][0]
+            editor.drop((*section, name), f"it is the same all along, so it is {plain}")
+        if "iters" in held:
+            editor.drop((*section, "iters"), "the sizes are the same all along")
+        return
+    sentence = (
+        "patch and batch sizes change with train.stages alone, and there learning rates start anew in each stage; "
+        "write stages, or set gt_size and batch_size_per_gpu to one pair of sizes"
+    )
+    for name in [name for name in ("gt_sizes", "mini_batch_sizes", "iters") if name in held]:
+        editor.refuse((*section, name), sentence)
+        sentence = "it goes with gt_sizes"
+
+
+def _padding(editor: _Editor, path: KeyPath, value: Any) -> None:
+    """Images are padded to a multiple of this: uir's networks say themselves of what."""
+    network = editor.at(("network_g",))
+    own = _pad_multiple(network)
+    if not value or (isinstance(value, int) and own % value == 0):
+        editor.drop(path, "uir pads images to what network_g needs")
+    elif network.get("type") in PADDED and "window_size" not in network:
+        network["window_size"] = editor.at(path[:-1]).pop(path[-1])
+        editor.moved["network_g", "window_size"] = path
+        editor.notes.append(f"{_dotted(path)} is network_g.window_size")
+    else:
+        editor.refuse(path, f"uir pads images to multiples of {own} for this network_g, not of {value!r}")
+
+
+def _pad_multiple(network: Mapping[str, Any]) -> int:
+    import torch
+
+    if not isinstance(network.get("type"), str):
+        return 1  # the checker says what is wrong with it
+    try:
+        with torch.device("meta"):
+            return int(getattr(build(ARCH_REGISTRY, network), "pad_multiple", 1))
+    except (ValueError, TypeError, RuntimeError, UnknownNameError):
+        return 1  # likewise
+
+
+def _use_image(editor: _Editor, path: KeyPath, value: Any) -> None:
+    """False: metrics of the network's floats, neither clipped nor rounded."""
+    editor.drop(path, "metrics round and clip, or not, as their arguments say")
+    if value is not False:
+        return
+    for name, spec in editor.at(("val", "metrics")).items():
+        kind = {"calculate_psnr": "PSNR", "calculate_ssim": "SSIM"}.get(str(dict(spec or {}).get("type")))
+        if kind is None:
+            continue
+        here: KeyPath = ("val", "metrics", name)
+        color = "y" if spec.get("test_y_channel") else "rgb"
+        if "test_y_channel" in spec:
+            editor.replace((*here, "test_y_channel"), {"color_space": color})
+        editor.replace((*here, "type"), {"type": kind})
+        spec |= {"rounding": "none", "clip": False}
+        editor.notes.append(f"{name} is of the network's floats, neither clipped nor rounded")
+
+
+_TILES = "uir tests whole images; `uir restore --tile` restores large ones in tiles"
+_ACCUMULATE = _neutral(
+    1,
+    why="one batch makes a step",
+    sentence="accumulation is `train.accumulate`, in which one iteration is one step of the optimizer",
+)
+
+_TABLE: dict[KeyPath, dict[str, Act]] = {
+    (): {
+        "model_type": _model,
+        "print_network": _dead,
+        "crop_border": _dead,
+        "suffix": _dead,
+        "tile": _neutral(False, why="whole images are tested", sentence=_TILES),
+        "ensemble": _neutral(
+            False, why="images are restored once", sentence="uir restores an image once, not as eight turned copies"
+        ),
+        "eval_lpips": _neutral(
+            False,
+            why="val.metrics says what is measured",
+            sentence="uir has no LPIPS of its own; a metric of yours goes into val.metrics",
+        ),
+        "layer_decay": _neutral(
+            1,
+            1.0,
+            why="all layers learn alike",
+            sentence="uir has one learning rate for all layers of a network; leave it out",
+        ),
+        "use_amp": _no_amp,
+        "accum_iter": _ACCUMULATE,
+    },
+    ("path",): {
+        "ignore_resume_networks": _neutral(
+            why="all networks are resumed",
+            sentence="uir resumes all networks of a run; start from single ones with path.pretrain_network_g and so on",
+        ),
+    },
+    ("train",): {
+        "use_grad_clip": _grad_clip,
+        "mixing_augs": _mixing,
+        "mixup": _mixing,
+        "scheduler": _schedule,
+        "use_amp": _no_amp,
+        "accum_iter": _ACCUMULATE,
+        "artifacts_opt": _dead,
+        "losses": _neutral(
+            why="there is none",
+            sentence="each loss is a key of its own here: pixel_opt: {type: L1Loss, loss_weight: 1}",
+        ),
+    },
+    ("val",): {
+        "window_size": _padding,
+        "padding_size": _padding,
+        "use_image": _use_image,
+        "rgb2bgr": _neutral(
+            True,
+            why="images are saved with their colours",
+            sentence="uir saves images with their colours; red and blue are never exchanged",
+        ),
+        "grids": _neutral(False, why="whole images are validated", sentence=_TILES),
+        "use_chop": _neutral(False, why="whole images are validated", sentence=_TILES),
+        "max_minibatch": _dead,
+        "trans_num": _dead,
+        "patchwise_testing": _dead,
+        "selfensemble_testing": _dead,
+        **dict.fromkeys(
+            ("crop_size_h", "crop_size_w", "crop_size_h_ratio", "crop_size_w_ratio"),
+            _neutral(why="whole images are validated", sentence=_TILES),
+        ),
+    },
+}
+_DATASET: dict[str, Act] = {
+    "type": _dataset,
+    "use_flip": _flip,
+    "geometric_augs": _geometric,
+    "gt_sizes": _progressive,
+    "mini_batch_sizes": _progressive,
+    "iters": _progressive,
+    "accum_iter": _ACCUMULATE,
+    "cache_keys": _dead,
+    "border_mode": _dead,
+}
+
+
+def _dotted(path: KeyPath) -> str:
+    return ".".join(map(str, path))
+
+
+def _shown(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
