@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -255,12 +256,33 @@ class _Checker(ComponentChecker):
     def _optimizer(self, spec: Any, path: KeyPath) -> None:
         from uir.config.optimizers import optimizer_class, optimizer_names
 
+        groups = spec.pop("groups", None) if isinstance(spec, dict) else None
         self._torch_class(spec, path, optimizer_class, set(optimizer_names()), "optimizer", {"params"})
+        if groups is not None:
+            spec["groups"] = groups
+            self._parameter_groups(spec, path)
         other = isinstance(spec, Mapping) and spec.get("type") not in (None, "Adam")
         if self.foreign and other and MODEL_REGISTRY.origin_of(self.model) == "basicsr":
             self._say(
                 (*path, "type"), f": basicsr's own models know only Adam, not {spec['type']}; uir:SRModel knows all"
             )
+
+    def _parameter_groups(self, spec: dict[str, Any], path: KeyPath) -> None:
+        """Each group's keys are the optimizer's."""
+        from uir.config.optimizers import optimizer_class
+
+        if self.foreign:
+            self._say((*path, "groups"), f": {self.raw['model_type']} makes its optimizers itself; uir:SRModel can")
+            return
+        for index, group in enumerate(spec["groups"] if isinstance(spec["groups"], list) else ()):
+            if isinstance(group, dict) and isinstance(spec.get("type"), str):
+                names = group.pop("parameters", None)
+                settings = {"type": spec["type"], **group}
+                with contextlib.suppress(ValueError):  # an unknown optimizer is told already
+                    self._call(optimizer_class(spec["type"]), settings, (*path, "groups", index), {"params"})
+                group.update({key: value for key, value in settings.items() if key != "type"})
+                if names is not None:
+                    group["parameters"] = names
 
     def _scheduler(self, spec: Any, path: KeyPath) -> None:
         from uir.config.optimizers import scheduler_class, scheduler_names

@@ -164,10 +164,22 @@ class SchedulerOptions(Component):
     """BasicSR's learning-rate schedulers or one of torch.optim.lr_scheduler, by name; counted in iterations."""
 
 
+class ParameterGroup(Section):
+    """Parameters with settings of their own; further keys are the optimizer's, such as weight_decay."""
+
+    parameters: list[str] = Field(
+        min_length=1, description="Names of parameters or modules of the network; `*` stands for any text (`*.bias`)."
+    )
+    lr: float | None = Field(None, gt=0, description="Learning rate, in place of the optimizer's.")
+
+
 class OptimOptions(Component):
     """An optimizer of torch.optim, by name."""
 
     lr: float = Field(gt=0, description="Learning rate.")
+    groups: list[ParameterGroup] = Field(
+        default_factory=list, description="Parameters with settings of their own; the first group that fits counts."
+    )
 
 
 class ClipOptions(Section):

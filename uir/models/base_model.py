@@ -105,6 +105,7 @@ class BaseModel(TrainingStep):
         self.values = Values()
         self.bare, self.stepped, self.ema, self.losses = {}, {}, {}, {}
         self.optimizers, self.schedulers, self.optimizer_of, self.clip_of = [], [], {}, {}
+        self.parameter_names = {}
         self.log_dict = {}
         self.micro_batch, self.nonfinite_in_a_row, self.current_iter = 0, 0, 0
         self._spoilt_roles: set[str] = set()
@@ -341,10 +342,14 @@ class BaseModel(TrainingStep):
             ValueError: one of the two has no such optimizer.
         """
         name = f"optimizer_{key.removeprefix('optim_')}"
-        held, theirs = getattr(self, name, None), getattr(earlier, name, None)
-        if held is None or theirs is None:
+        optimizer, theirs = getattr(self, name, None), getattr(earlier, name, None)
+        if optimizer is None or theirs is None:
             raise ValueError(f"train.stages: carry: [{key}]: not both stages have {key}")
-        held.load_state_dict({**held.state_dict(), "state": theirs.state_dict()["state"]})
+        role = key.removeprefix("optim_")
+        by_name = {earlier.parameter_names[role][index]: kept for index, kept in theirs.state_dict()["state"].items()}
+        names = self.parameter_names[role]  # parameter groups may have put them in another order
+        kept = {index: by_name[name] for index, name in enumerate(names) if name in by_name}
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": kept})
 
     def card(self, role: str) -> dict[str, Any]:
         """What is written beside the weights of a network."""

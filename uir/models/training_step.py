@@ -23,6 +23,7 @@ from uir.core.precision import autocast
 from uir.models.average import WeightAverage
 from uir.models.network_phases import NetworkPhases
 from uir.models.objectives import Objective, frozen
+from uir.models.parameter_groups import parameter_groups
 from uir.models.values import Values
 from uir.registry import LOSS_REGISTRY
 from uir.registry.components import build
@@ -50,6 +51,7 @@ class TrainingStep(NetworkPhases):
     schedulers: list[LRScheduler]
     optimizer_of: dict[str, torch.optim.Optimizer]
     clip_of: dict[str, ClipOptions | None]
+    parameter_names: dict[str, list[str]]
     log_dict: dict[str, float]
     values: Values
     micro_batch: int
@@ -191,9 +193,9 @@ class TrainingStep(NetworkPhases):
         fixed = [name for name, p in self.bare[role].named_parameters() if not p.requires_grad]
         if fixed:
             logger.info("network_%s: %d parameters are frozen (%s, ...)", role, len(fixed), fixed[0])
-        parameters = [p for p in self.bare[role].parameters() if p.requires_grad]
         arguments = {key: tuple(v) if isinstance(v, list) else v for key, v in spec.items() if key != "type"}
-        optimizer = optimizer_class(spec["type"])(parameters, **{**arguments, "lr": options.lr})
+        grouped, self.parameter_names[role] = parameter_groups(self.bare[role], options.groups, f"train.optim_{role}")
+        optimizer = optimizer_class(spec["type"])(grouped, **{**arguments, "lr": options.lr})
         setattr(self, f"optimizer_{role}", optimizer)
         self.optimizers.append(optimizer)
         self.optimizer_of[role] = optimizer
