@@ -52,7 +52,7 @@ def noise(sigma: Any) -> dict[str, Any]:
         ({"type": "OneOf", "steps": [noise(5), noise(9)], "weights": [1]}, ".weights: expected a list of 2 numbers"),
         ({"type": "Task", "tasks": {"a": noise(5), "b": noise([9, 5])}}, ".tasks.b.sigma: the range"),
         ({"type": "Sequence", "steps": []}, ".steps: expected a list of at least one"),
-        ({"type": "Mark"}, ": Mark: expected `label` or `level`"),
+        ({"type": "Mark"}, ": Mark: needs `label` or `level`"),
     ],
 )
 def test_a_mistake_in_a_value_is_told_with_its_key(
