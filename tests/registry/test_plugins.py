@@ -62,7 +62,7 @@ def test_an_installed_package_with_the_entry_point_group(tmp_path: Path, monkeyp
     info = tmp_path / "plugged_installed-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugged-installed\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[uir.registry.plugins]\nmine = plugged_installed\n")
+    (info / "entry_points.txt").write_text("[uir.plugins]\nmine = plugged_installed\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(plugins, "_entry_points_loaded", False)
     assert ARCH_REGISTRY.get("PluggedInstalled").__module__ == "plugged_installed"
@@ -74,7 +74,7 @@ def test_a_failing_installed_package_names_its_entry_point(tmp_path: Path, monke
     info = tmp_path / "plugged_broken-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugged-broken\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[uir.registry.plugins]\nmine = plugged_broken\n")
+    (info / "entry_points.txt").write_text("[uir.plugins]\nmine = plugged_broken\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(plugins, "_entry_points_loaded", False)
     with pytest.raises(PluginError, match=r"plugin 'plugged_broken' \(named in entry point 'mine' .*its cause"):

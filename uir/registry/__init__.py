@@ -221,7 +221,7 @@ def nearest_names(name: str, known: Iterable[str], count: int = 3) -> list[str]:
 
 
 def load_entry_points() -> None:
-    """Import the installed packages that declare the entry-point group `uir.registry.plugins` (once)."""
+    """Import the installed packages that declare the entry-point group `uir.plugins` (once)."""
     from uir.registry.plugins import load_installed_plugins
 
     load_installed_plugins()

@@ -64,8 +64,12 @@ def load_plugin(spec: str, folder: Path | None = None, named_in: str = "") -> No
         _imported[spec] = spec
 
 
+GROUP = "uir.plugins"
+"""The entry-point group of installed packages that bring plugins."""
+
+
 def load_installed_plugins() -> None:
-    """Import the packages of the entry-point group `uir.registry.plugins`, once.
+    """Import the packages of the entry-point group `uir.plugins`, once.
 
     Raises:
         PluginError: one of them failed to import.
@@ -74,8 +78,8 @@ def load_installed_plugins() -> None:
     if _entry_points_loaded:
         return
     _entry_points_loaded = True
-    for point in entry_points(group="uir.registry.plugins"):
-        load_plugin(point.value.partition(":")[0], named_in=f"entry point '{point.name}' of group uir.registry.plugins")
+    for point in entry_points(group=GROUP):
+        load_plugin(point.value.partition(":")[0], named_in=f"entry point '{point.name}' of group {GROUP}")
 
 
 def _import_module(name: str, folder: Path | None) -> None:
