@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,15 @@ from uir.registry import MODEL_REGISTRY
 Write = Callable[..., Path]
 OWN = [name for name, cls in MODEL_REGISTRY if cls.__module__.startswith("uir.")]
 METRICS = {"psnr": {"type": "calculate_psnr", "crop_border": 0}}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Networks this small are slower with more."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(params=OWN)
