@@ -209,7 +209,8 @@ def test_a_key_without_an_equivalent_is_told(old: Path, name: str, value: Any, s
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("print_network", False), ("crop_border", 4), ("suffix", None), ("tile", None), ("ensemble", False),
+        ("print_network", False), ("remove_norm", False), ("crop_border", 4), ("suffix", None), ("tile", None),
+        ("ensemble", False),
         ("eval_lpips", False), ("layer_decay", 1.0), ("use_amp", False), ("accum_iter", 1), ("train__losses", None),
         ("path__ignore_resume_networks", None), ("val__trans_num", 1), ("val__use_chop", False),
         ("train__mixup", False), ("datasets__train__cache_keys", "x"), ("datasets__train__accum_iter", 1),
@@ -233,6 +234,24 @@ def test_mixed_precision_is_the_checker_s_business(old: Path) -> None:
 def test_a_slip_of_the_pen_is_none_of_a_fork_s_keys() -> None:
     form = changed(nafnet(), model_type="SRModel")
     assert "use_flip" in translated(form).raw["datasets"]["train"]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"val": 3}, {"datasets": {"train": 3}}, {"datasets": 3, "train": [1]}, {"model_type": ["ImageCleanModel"]},
+        {"val": {"use_image": False, "metrics": {"psnr": "x", "ssim": None}}}, {"val": {"window_size": "8"}},
+        {"network_g": 3, "val": {"window_size": 8}}, {"network_g": {"type": "Nobody"}, "val": {"window_size": 8}},
+        {"train": {"scheduler": "TrueCosineAnnealingLR", "mixing_augs": 3}}, {"datasets": {"train": {"type": ["x"]}}},
+        {"datasets": {"train": {"gt_sizes": [], "mini_batch_sizes": 3}}}, {"train": {"use_grad_clip": None}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_values_of_a_wrong_kind_are_the_checker_s_business(form: Form) -> None:
+    kept = copy.deepcopy(form)
+    found = translated(form)
+    assert form == kept
+    assert not {"network_g", "datasets", "model_type"} & (set(form) - set(found.raw))
 
 
 def test_grey_noise_is_refused() -> None:

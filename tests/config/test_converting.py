@@ -62,6 +62,17 @@ def test_a_published_file_reads_as_before(written: Written, name: str) -> None:
     loads_the_same(old, new)
 
 
+def test_option_files_beside_the_checkout_read_as_before(shared: Path, tmp_path: Path) -> None:
+    files = [file for file in sorted(shared.rglob("*.y*ml")) if translate(*read_merged(file), quiet=True).notes]
+    if not files:
+        pytest.skip("the folder ../shared holds no option file of a dialect")
+    for number, old in enumerate(files):
+        new = tmp_path / f"{number}.yml"
+        done = convert(old, new, root=tmp_path)
+        if not done.problems and not done.refused:
+            loads_the_same(old, new)
+
+
 def test_every_replaced_key_says_what_it_was(written: Written) -> None:
     form = published()
     form["datasets"]["train_4"]["dataset_enlarge_ratio"] = 10
@@ -149,6 +160,21 @@ def test_comments_numbers_and_quotes_stay(written: Written) -> None:
     assert "*root" not in new.read_text()
 
 
+def test_anchors_are_written_out_where_a_value_goes_to_several_places(written: Written) -> None:
+    text = TEXT.replace("rate: &rate 1e-4\n", "").replace(
+        "dataloader:\n",
+        "  val_1: &set {type: PairedImageDataset, dataroot_gt: a, dataroot_lq: b}\n"
+        "  val_2: *set\n"
+        "dataloader_val: {num_worker_per_gpu: &two 2, num_prefetch_queue: *two, pin_memory: !!bool &yes 'true'}\n"
+        "dataloader:\n",
+    )
+    old, new, _ = written(text)
+    loads_the_same(old, new)
+    sets = parse_yaml(new.read_text())["datasets"]
+    assert sets["val_1"] == sets["val_2"]
+    assert (sets["val_1"]["num_prefetch_queue"], sets["val_1"]["pin_memory"]) == (2, True)
+
+
 def test_a_file_in_uir_s_form_stays_as_it_is(written: Written) -> None:
     text = TEXT.replace("rate: &rate 1e-4\n", "").replace("train_1", "train").replace("grad_clip: false", "num_gpu: 0")
     lines = [line for line in text.splitlines() if "train_2" not in line and "num_gpu: 0 " not in line]
@@ -203,7 +229,9 @@ def test_plugins_are_named_from_the_new_place(written: Written, tmp_path: Path) 
     assert done.problems == ()
 
 
-@pytest.mark.parametrize("value", ["1e-4", "yes", "~", "a: b", "# no", "", "0x1F", 1e-4, 1, True, None, [1.0, "1"], {}])
+@pytest.mark.parametrize(
+    "value", ["1e-4", "yes", "~", "a: b", "# no", "", "a\nb\n", "0x1F", 1e-4, 1, True, None, [1.0, "1"], {}]
+)
 def test_values_are_read_as_they_were(value: Any) -> None:
     for text in (write_inline(value), leaf_text(None, value)):
         assert same(parse_yaml(text), value)

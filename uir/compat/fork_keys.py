@@ -155,7 +155,7 @@ def _grad_clip(editor: _Editor, path: KeyPath, value: Any) -> None:
 
 
 def _mixing(editor: _Editor, path: KeyPath, value: Any) -> None:
-    if not (isinstance(value, Mapping) and value.get("mixup")) and value is not True:
+    if (isinstance(value, Mapping) and not value.get("mixup")) or value in (False, None):
         editor.drop(path, "uir mixes no images")
     else:
         editor.refuse(path, "uir mixes no images; train without mixup, or write a dataset of your own that does it")
@@ -250,7 +250,8 @@ def _use_image(editor: _Editor, path: KeyPath, value: Any) -> None:
     if value is not False:
         return
     for name, spec in editor.at(("val", "metrics")).items():
-        kind = {"calculate_psnr": "PSNR", "calculate_ssim": "SSIM"}.get(str(dict(spec or {}).get("type")))
+        known = {"calculate_psnr": "PSNR", "calculate_ssim": "SSIM"}
+        kind = known.get(str(spec.get("type"))) if isinstance(spec, dict) else None
         if kind is None:
             continue
         here: KeyPath = ("val", "metrics", name)
@@ -273,6 +274,7 @@ _TABLE: dict[KeyPath, dict[str, Act]] = {
     (): {
         "model_type": _model,
         "print_network": _dead,
+        "remove_norm": _dead,
         "crop_border": _dead,
         "suffix": _dead,
         "tile": _neutral(False, why="whole images are tested", sentence=_TILES),

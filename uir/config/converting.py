@@ -155,7 +155,7 @@ class _Writer:
         self._mapping((), self.content, 0)
         inherits = main.entries.get(("base",))
         if not self.replaced and inherits is None and same(self.raw, self.content):
-            return "\n".join(main.lines).rstrip("\n") + "\n"
+            return self.file.read_text(encoding="utf-8")
         head = list(self._head(inherits))
         if inherits is not None:
             head += main.above(inherits)

@@ -12,6 +12,7 @@ import yaml
 
 from uir.config.yaml_file import FLOAT, KeyPath, YamlLoader, parse_yaml
 
+_KEEPS_END = re.compile(r"[|>]\d*\+")  # a text whose blank lines at its end count
 _ANCHOR = re.compile(r"(^|[\s,\[{])[&*][^\s,\]}]+")
 
 
@@ -89,7 +90,7 @@ def _collect(
             style = "mapping"
         elif ends == line:
             style = "line"
-        own = _ANCHOR.sub("", text[value.start_mark.index : value.end_mark.index], count=1).strip()
+        own = re.sub(r"^&\S+\s*", "", text[value.start_mark.index : value.end_mark.index].strip())
         tail = lines[line][value.end_mark.column :] if style == "line" else lines[line].partition(":")[2]
         tail = tail.strip() if tail.strip().startswith("#") else ""
         entries[here] = Entry(min(last + 1, line), line, column, ends, own, style, tail)
@@ -124,7 +125,8 @@ def chunk(source: SourceText, entry: Entry, key: Any, value: Any, indent: int) -
     for first in (lines[0], renamed):
         text = "\n".join([first, *lines[1:]])
         try:
-            if not _ANCHOR.search(text) and same(parse_yaml(text), {key: value}):
+            apart = not _ANCHOR.search(text) and not _KEEPS_END.search(text)
+            if apart and same(parse_yaml(text + "\n"), {key: value}):
                 return [first, *lines[1:]]
         except yaml.YAMLError:
             pass
@@ -149,6 +151,10 @@ class _Dumper(yaml.SafeDumper):
 
 
 _Dumper.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789."))
+_Dumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if "\n" in text else None),
+)
 _Dumper.add_representer(type(None), lambda dumper, _: dumper.represent_scalar("tag:yaml.org,2002:null", "~"))
 
 
@@ -160,7 +166,7 @@ def write_inline(value: Any) -> str:
 
 def leaf_text(entry: Entry | None, value: Any) -> str:
     """A value on one line, as the user wrote it where that is possible."""
-    if entry is not None and "\n" not in entry.text and "#" not in entry.text:
+    if entry is not None and not re.search(r"[\n#&*]", entry.text):
         try:
             if same(parse_yaml(entry.text), value):
                 return entry.text or write_inline(value)
