@@ -30,7 +30,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=OWN)
 def make(request: pytest.FixtureRequest, pictures: Path) -> Make:
-    """Builds the dataset anew, for training or another phase."""
+    """Builds another copy of the dataset, for training or another phase."""
     if request.param not in DATASETS:
         pytest.fail(f"{request.param} has no small configuration; add one to tests/dataset_configs.py")
     spec = {"type": request.param, **DATASETS[request.param](pictures)}

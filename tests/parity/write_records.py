@@ -2,7 +2,7 @@
 
 Run it only after tests/parity/test_parity.py holds against the published outputs: a record says "this was right". The
 test fails where a network's arithmetic or its keys change; if the change is a correction, run the published fixtures
-again, then write that network's record anew, by its name:
+again, then write that network's record again, by its name:
 
     python tests/parity/write_records.py MyNet              # makes the record of a new network
     python tests/parity/write_records.py NAFNet --overwrite # replaces one
