@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import torch
 
 from uir.cli import main, run
 from uir.config.options import OptionError, load_options
+from uir.core.checkpoint import read_file
 from uir.engine.train_loop import train
 from uir.inference.loading import load_predictor
 from uir.inference.predictor import Running, predict
@@ -46,6 +49,23 @@ def test_a_sample_follows_from_seed_and_image_not_from_the_batch(diffusion: Path
     torch.testing.assert_close(alone, both[1:])
     another = predict(predictor, {"lq": lq[1:], "lq_path": ["two.png"]}, CPU, {"seed": 1}).restored
     assert not torch.allclose(alone, another)
+
+
+def test_two_processes_sample_what_one_does(diffusion: Path, tmp_path: Path) -> None:
+    force = [f"path:pretrain_network_g={diffusion}", "num_gpu=0"]
+    results = []
+    for processes in (1, 2):
+        place = f"path:results_root={tmp_path / f'results{processes}'}"
+        launcher = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"] if processes > 1 else []
+        command = [sys.executable, *launcher, "-m", "uir", "test", "-opt", str(HERE / "diffusion.yml"), "--root",
+                   str(PROJECT), "--force_yml", *force, place]  # fmt: skip
+        done = subprocess.run(
+            [*command, "--launcher", "pytorch"] if processes > 1 else command,
+            capture_output=True, text=True, timeout=200, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        results.append(json.loads(next(tmp_path.glob(f"results{processes}/**/metrics.json")).read_text()))
+    assert results[0]["datasets"][0]["per_image"] == results[1]["datasets"][0]["per_image"]
 
 
 def test_files_and_tensors_are_sampled_alike(diffusion: Path, tmp_path: Path) -> None:
@@ -120,6 +140,14 @@ def test_a_stream_beside_is_read_with_a_seed_of_its_own() -> None:
     assert batch["lq"].shape[0] == 2
     assert batch["unpaired"]["lq"].shape[0] == 3
     assert stream.sampler.seed != stream.beside["unpaired"].sampler.seed
+
+
+def test_a_run_stops_and_goes_on_in_the_middle_of_both_streams(tmp_path: Path) -> None:
+    force = [f"path:experiments_root={tmp_path / 'run'}", "train:total_iter=3", "val=~"]
+    folder = train(load_options(HERE / "unpaired.yml", is_train=True, force=force, root=PROJECT))
+    stream = read_file(folder / "training_states" / "3.state")["uir"]["stream"]
+    assert (stream["epoch"], stream["batch"]) == (1, 1)
+    assert (stream["beside"]["unpaired"]["epoch"], stream["beside"]["unpaired"]["batch"]) == (1, 1)
 
 
 def test_a_metric_of_a_set_is_that_of_all_images_together() -> None:
