@@ -12,8 +12,8 @@ import yaml
 
 from uir.ablation.grid import read_ablation
 from uir.ablation.runs import Plan, Run, plan_runs
-from uir.config.options import OptionFile, load_options
-from uir.data.building import training_loader
+from uir.config.options import OptionFile, Stage, load_options
+from uir.data.building import build_dataset, training_loader
 from uir.engine.dry_run import describe_stage
 from uir.engine.run import seed_everything
 from uir.models.building import build_model
@@ -98,10 +98,15 @@ def test_all_methods_start_from_the_same_weights(plan: Plan, tmp_path: Path) -> 
         for run in plan.runs[:: len(plan.ablation.seeds)]:
             stage = load(run, tmp_path).stages[0]
             seed_everything(run.seed)
-            starts.append(build_model(stage.file, torch.device("cpu")).bare["g"].state_dict())
+            starts.append(built(stage).bare["g"].state_dict())
     assert len(starts) == len(METHODS)
     for start in starts[1:]:
         assert all(torch.equal(start[key], value) for key, value in starts[0].items())
+
+
+def built(stage: Stage) -> Any:
+    """The training method of a stage, which is told the labels of its training set."""
+    return build_model(stage.file, torch.device("cpu"), dataset=build_dataset(stage.file, "train"))
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -123,4 +128,4 @@ def test_the_stages_of_mask_dcpt_fit_the_other_backbones(plan: Plan, backbone: s
     network = yaml.safe_load(FILE.read_text())["grid"]["backbone"][backbone]["network_g"]
     with torch.random.fork_rng():
         for stage in load(run, tmp_path, network).stages:
-            assert build_model(stage.file, torch.device("cpu")).components["g"].type == network["type"]
+            assert built(stage).components["g"].type == network["type"]

@@ -121,7 +121,7 @@ def test_the_card_tells_which_of_the_two_it_was(held, built):
 def test_weights_for_the_other_norm_are_refused_with_the_reason(held, built, strict):
     state = Restormer(**SMALL, LayerNorm_type=held).state_dict()
     network = Restormer(**SMALL, LayerNorm_type=built)
-    with pytest.raises(ValueError, match=f"trained with LayerNorm_type: {held}, and the network has {built}"):
+    with pytest.raises(ValueError, match=f"trained with LayerNorm_type: {held}; the network has {built}"):
         network.load_state_dict(state, strict=strict)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from uir.config.schema import ClipOptions, Component, PathOptions, Precision, TrainOptions
 from uir.core.checkpoint import fit_state, load_weights, read_weights, write_checkpoint
-from uir.core.distributed import is_main
+from uir.core.distributed import gathered, is_main
 from uir.degradations.targets import Targets
 from uir.inference.network_predictor import NetworkPredictor
 from uir.inference.predictor import Prediction, Predictor, Running, predict
@@ -115,6 +115,7 @@ class BaseModel(TrainingStep):
             self.train_opt = train
             self.grad_clip = train.grad_clip if train.grad_clip is not None else grad_clip
             self.check_losses()
+        gathered(None)  # what the first process wrote at the end of the stage before is there for all to read
         self.prepare()
         self.build_networks()
         self.predictor.check()

@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from uir.config.roles import Role
 from uir.config.schema import Component, PathOptions
 from uir.core.checkpoint import load_weights
-from uir.core.distributed import gathered, rank_and_world, share_weights
+from uir.core.distributed import rank_and_world, share_weights
 from uir.layers.code_widths import filled_in
 from uir.registry import ARCH_REGISTRY
 from uir.registry.components import build
@@ -47,7 +47,6 @@ class NetworkPhases:
 
     def build_networks(self) -> None:
         """All phases for every role."""
-        gathered(None)  # what the first process wrote at the end of the stage before is there for all to read
         if self.compile:
             torch.compiler.reset()  # it does not tell hooks apart: the graph of an earlier stage could be taken
         for role in list(self.components):
