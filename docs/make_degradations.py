@@ -11,7 +11,7 @@ from pathlib import Path
 
 from uir.analysis.degradation_sheets import SEVERITY_NAMES, op_rows, pictured_ops
 from uir.analysis.sheets import write_sheet
-from uir.config.json_schema.docstrings import argument_descriptions
+from uir.config.docstrings import argument_descriptions
 from uir.core.images import read_rgb, to_tensor
 from uir.degradations.base import Degradation
 from uir.degradations.pipeline_degradation import Pipeline

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from uir.config.spec import PLACES, ListOf, class_keys
 from uir.degradations.blur_degradation import MotionBlur
 from uir.degradations.noise_degradation import GaussianNoise
 from uir.degradations.pipeline_degradation import Maybe, OneOf, Sequence
 from uir.registry import DEGRADATION_REGISTRY
-from uir.registry.components import build, nested_registry, signature_of
+from uir.registry.components import build
 
 IMAGE = torch.rand(3, 16, 20, generator=torch.Generator().manual_seed(0))
 STEPS = [
@@ -107,9 +108,10 @@ def test_mappings_are_not_changed():
 
 
 def test_children_are_declared_for_the_checks_of_option_files():
-    assert nested_registry(signature_of(Sequence).parameters["steps"].annotation) == ("degradations", "list")
-    assert nested_registry(signature_of(OneOf).parameters["steps"].annotation) == ("degradations", "list")
-    assert nested_registry(signature_of(Maybe).parameters["step"].annotation) == ("degradations", "one")
+    place = PLACES["degradations"]
+    assert class_keys(place, Sequence).keys["steps"].node == ListOf(place)
+    assert class_keys(place, OneOf).keys["steps"].node == ListOf(place)
+    assert class_keys(place, Maybe).keys["step"].node == place
 
 
 @pytest.mark.parametrize(

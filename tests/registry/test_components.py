@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import pytest
 
 from uir.registry import Registry
-from uir.registry.components import DatasetSpec, LossSpec, Nested, build, nested_registry, signature_of
+from uir.registry.components import build, signature_of
 
 
 class Net:
@@ -108,22 +108,3 @@ def test_a_signature_of_a_function_keeps_its_first_parameter() -> None:
 def test_annotations_are_resolved_where_they_can_be() -> None:
     assert signature_of(Net).parameters["width"].annotation is int
     assert signature_of(Unresolvable).parameters["width"].annotation == "Absent"
-
-
-@pytest.mark.parametrize(
-    ("annotation", "expected"),
-    [
-        (DatasetSpec, ("datasets", "one")),
-        (list[LossSpec], ("losses", "list")),
-        (dict[str, DatasetSpec], ("datasets", "dict")),
-        (LossSpec | None, ("losses", "one")),
-        (list[LossSpec] | None, ("losses", "list")),
-        (dict[str, LossSpec] | None, ("losses", "dict")),
-        (Annotated[dict[str, Any], Nested("degradations")], ("degradations", "one")),
-        (Annotated[int, "metres"], (None, "one")),
-        (list[int], (None, "one")),
-        (int, (None, "one")),
-    ],
-)
-def test_nested_mappings_are_recognised(annotation: Any, expected: tuple[str | None, str]) -> None:
-    assert nested_registry(annotation) == expected

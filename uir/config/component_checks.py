@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 import re
-import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,10 +10,22 @@ from typing import Any
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from uir.config.problems import Problem, nearest, similar, type_message
+from uir.config.spec import (
+    PLACES,
+    Either,
+    Keys,
+    ListOf,
+    MappingOf,
+    Node,
+    Place,
+    arm_for,
+    class_keys,
+    names_a_file,
+    parts_of,
+)  # fmt: skip
 from uir.config.yaml_file import KeyPath, Mark, read_yaml
 from uir.registry import TABLES, UnknownNameError, nearest_names
-from uir.registry.components import Signature, build, nested_registry, signature_of
-from uir.registry.sources import name_source
+from uir.registry.components import build
 
 # Keys that name files in dictionary classes; elsewhere an argument annotated with `Path` says so itself.
 PATH_KEYS = ("dataroot_gt", "dataroot_lq", "dataroot_flow", "dataroot", "meta_info_file", "meta_info")
@@ -32,10 +42,10 @@ def recipe_problems(file: Path, root: Path) -> list[Problem]:
     within: KeyPath = ("subsets",) if isinstance(content, Mapping) and "subsets" in content else ()
     held = content["subsets"] if within else content
     if not isinstance(held, Mapping) or "type" in held:
-        checker._component("degradations", held, within)
+        checker._component(PLACES["degradations"], held, within)
     else:
         for label, spec in held.items():
-            checker._component("degradations", spec, (*within, str(label)))
+            checker._component(PLACES["degradations"], spec, (*within, str(label)))
     return [problem for _, problem in checker.problems]
 
 
@@ -61,51 +71,33 @@ class ComponentChecker:
     def _say(self, path: KeyPath, message: str) -> None:
         self.problems.append((path, Problem.at(path, self.marks, message)))
 
-    def _component(
-        self,
-        registry: str,
-        spec: Any,
-        path: KeyPath,
-        ignored: Iterable[str] = (),
-        supplied: Iterable[str] = (),
-        hidden: Iterable[str] = (),
-    ) -> None:
-        """Check `{type: Name, ...}` against the signature of the class it names, mappings inside it included.
+    def _component(self, place: Place, spec: Any, path: KeyPath, supplied: Iterable[str] = ()) -> None:
+        """Check `{type: Name, ...}` against the arguments of the class it names, mappings inside it included.
 
         Args:
-            ignored: keys that are for somebody else.
-            supplied: arguments that the class gets from elsewhere.
-            hidden: parameters that are no options (the images of a metric).
+            supplied: arguments that the class gets from elsewhere, beside those of the place.
         """
         before = len(self.problems)
-        target = self._named(registry, spec, path)
+        target = self._named(place, spec, path)
         if target is None:
             return
-        signature = signature_of(target)
-        plugin = TABLES[registry].origin_of(target) == "plugin"
-        own_keys = getattr(target, "option_keys", None)
-        keys = [key for key in spec if key != "type" and key not in set(ignored)]
-        known: set[str] = {*signature.parameters, *(own_keys or ())} - set(hidden)
-        if signature.takes_opt:
-            known |= name_source().dataset_keys.get(target.__name__, frozenset())
-            is_open = plugin and own_keys is None
-        else:
-            is_open = plugin and signature.open and own_keys is None
-        for key in keys:
-            if key not in known:
-                if is_open:
-                    self._open_key(path, key, known | set(ignored))
-                else:
-                    self._say(
-                        (*path, key), f"is not an argument of {spec['type']}{nearest(str(key), known | set(ignored))}"
-                    )
-        if not signature.takes_opt:
-            given = {*keys, *supplied, *hidden}
-            missing = [name for name in signature.required if name not in given]
-            if missing:
-                self._say(path, f"({spec['type']}) lacks {', '.join(missing)}")
-        self._arguments(signature, spec, path, {*keys, *supplied})
-        if registry == "degradations" and len(self.problems) == before:
+        origin = TABLES[place.table].origin_of(target) if place.table else "plugin"
+        arguments, own = class_keys(place, target, origin), place.own.keys
+        given = [key for key in spec if key not in ("type", *own)]
+        known = {*arguments.keys, *own}
+        for key in given:
+            if key in known:
+                continue
+            if arguments.is_open:
+                self._open_key(path, key, known)
+            else:
+                self._say((*path, key), f"is not an argument of {spec['type']}{nearest(str(key), known)}")
+        present = {*given, *supplied, *place.supplied, *own}
+        missing = [name for name, key in arguments.keys.items() if key.is_required and name not in present]
+        if missing:
+            self._say(path, f"({spec['type']}) lacks {', '.join(missing)}")
+        self._arguments(place, arguments, spec, path, {*given, *supplied, *place.supplied})
+        if place.kind == "degradations" and len(self.problems) == before:
             self._try_building(spec, path)
 
     def _try_building(self, spec: Mapping[str, Any], path: KeyPath) -> None:
@@ -121,27 +113,33 @@ class ComponentChecker:
             else:
                 self._say(path, f": {error}" if path else str(error))
 
-    def _arguments(self, signature: Signature, spec: Any, path: KeyPath, supplied: set[str]) -> None:
+    def _arguments(self, place: Place, arguments: Keys, spec: Any, path: KeyPath, supplied: set[str]) -> None:
         """Types of the arguments, files among them, and components within."""
         for key, value in list(spec.items()):
-            parameter = signature.parameters.get(key)
-            annotation = parameter.annotation if parameter else inspect.Parameter.empty
-            if key in PATH_KEYS or _mentions_path(annotation):
+            held = arguments.keys.get(key)
+            if key in PATH_KEYS or (held and names_a_file(held.annotation)):
                 value = spec[key] = self._absolute(value, (*path, key))
-            if parameter is None or annotation is inspect.Parameter.empty or value is None:
+            if held is None or held.annotation is Any or (value is None and not place.null_is_checked):
                 continue
-            inner_registry, wrapped = nested_registry(annotation)
-            if inner_registry:
-                if wrapped == "list" and isinstance(value, list):
-                    for index, item in enumerate(value):
-                        self._component(inner_registry, item, (*path, key, index), supplied=supplied)
-                elif wrapped == "dict" and isinstance(value, Mapping):
-                    for name, item in value.items():
-                        self._component(inner_registry, item, (*path, key, name), supplied=supplied)
-                else:
-                    self._component(inner_registry, value, (*path, key), supplied=supplied)
-                continue
-            spec[key] = self._typed(annotation, value, (*path, key))
+            if parts_of(held.node):
+                self._within(held.node, value, (*path, key), supplied)
+            else:
+                spec[key] = self._typed(held.annotation, value, (*path, key))
+
+    def _within(self, node: Node, value: Any, path: KeyPath, supplied: set[str]) -> None:
+        """The components that an argument holds, one or a list or a mapping of them."""
+        if isinstance(node, Place):
+            self._component(node, value, path, supplied)
+        elif isinstance(node, ListOf) and isinstance(value, list):
+            for index, item in enumerate(value):
+                self._within(node.item, item, (*path, index), supplied)
+        elif isinstance(node, MappingOf) and isinstance(value, Mapping):
+            for name, item in value.items():
+                self._within(node.item, item, (*path, name), supplied)
+        elif isinstance(node, Either):
+            self._within(arm_for(node, value), value, path, supplied)
+        elif isinstance(node, ListOf | MappingOf):  # one in place of several
+            self._within(node.item, value, path, supplied)
 
     def _absolute(self, value: Any, path: KeyPath) -> Any:
         """A file name, or a list of them, from the root; other values as they are."""
@@ -166,15 +164,15 @@ class ComponentChecker:
             return value  # the annotation says more than a validator can check; the constructor decides
         return found if isinstance(found, bool | int | float | str) else value
 
-    def _named(self, registry: str, spec: Any, path: KeyPath) -> Any:
+    def _named(self, place: Place, spec: Any, path: KeyPath) -> Any:
         if not isinstance(spec, Mapping):
             self._say(path, f": expected a mapping {{type: ..., ...}}, got {spec!r}")
             return None
         if not isinstance(spec.get("type"), str):
-            self._say(path, f"lacks `type`, the name of the {TABLES[registry].kind}")
+            self._say(path, f"lacks `type`, the name of the {place.noun}")
             return None
         try:
-            return TABLES[registry].get(spec["type"])
+            return place.get(spec["type"])
         except UnknownNameError as error:
             self._say((*path, "type"), f": {error}")
             return None
@@ -186,7 +184,3 @@ class ComponentChecker:
             self._say((*path, key), f"is not an option; did you mean '{near[0]}'?")
         else:
             self.unchecked.append(".".join(map(str, (*path, key))))
-
-
-def _mentions_path(annotation: Any) -> bool:
-    return annotation is Path or any(_mentions_path(inner) for inner in typing.get_args(annotation))

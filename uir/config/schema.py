@@ -1,14 +1,17 @@
 """The typed sections of an option file.
 
 Every section is frozen once it is read. A training method adds its own keys by naming a subclass of `TrainOptions`;
-the roles of its networks and its losses are added to the sections when the file's schema is composed (`compose`).
+the keys of its networks' roles (`ROLE_KEYS`) and its losses are added when the file's schema is composed (`compose`).
+`uir.config.spec` makes one tree of the sections, which everything that reads option files walks.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
@@ -19,6 +22,9 @@ class Section(BaseModel):
     """A mapping with known keys. Others are kept aside; the checker decides about them."""
 
     model_config = ConfigDict(extra="allow", frozen=True, coerce_numbers_to_str=True, protected_namespaces=())
+
+    place: ClassVar[str] = ""
+    """The place of `uir.config.spec.PLACES` whose classes its `type` names; empty for a section without a `type`."""
 
 
 class Component(Section):
@@ -36,11 +42,49 @@ class Component(Section):
         return {"type": self.type, **self.arguments}
 
 
+class NetworkOptions(Component):
+    """A network."""
+
+    place: ClassVar[str] = "archs"
+
+
+class LossOptions(Component):
+    """A loss."""
+
+    place: ClassVar[str] = "losses"
+
+
+class MetricOptions(Component):
+    """A metric."""
+
+    place: ClassVar[str] = "metrics"
+
+    better: Literal["higher", "lower"] | None = Field(
+        None, description="Which scores are good; default what the metric says itself."
+    )
+
+    def spec(self) -> dict[str, Any]:
+        """The mapping as it is written in the file."""
+        return super().spec() | ({} if self.better is None else {"better": self.better})
+
+
+class ObserverOptions(Component):
+    """A validation observer."""
+
+    place: ClassVar[str] = "observers"
+
+
+class VectoriserOptions(Component):
+    """A vectoriser."""
+
+    place: ClassVar[str] = "vectorisers"
+
+
 class WandbOptions(Section):
     """Weights & Biases."""
 
-    project: str | None = None
-    resume_id: str | None = None
+    project: str | None = Field(None, description="Name of the project.")
+    resume_id: str | None = Field(None, description="Id of the run to go on with.")
 
 
 class LoggerOptions(Section):
@@ -131,7 +175,7 @@ class ValOptions(Section):
     save_img: bool = Field(False, description="Write the restored images to the run's visualization folder.")
     suffix: str | None = Field(None, description="Ending of the written images' names.")
     pbar: bool = Field(True, description="Show a progress bar.")
-    metrics: dict[str, Component] = Field(
+    metrics: dict[str, MetricOptions] = Field(
         default_factory=dict, description="Metrics by the name they are printed under."
     )
     keep_best: str | None = Field(
@@ -150,7 +194,7 @@ class ValOptions(Section):
         None,
         description="Write degraded, restored and clean images: sheet_<iteration>.png in the visualization folder.",
     )
-    observers: dict[str, Component] = Field(
+    observers: dict[str, ObserverOptions] = Field(
         default_factory=dict, description="Validation observers of your own, by any name: `{mine: {type: MyObserver}}`."
     )
     radar: RadarOptions | None = Field(
@@ -162,6 +206,8 @@ class ValOptions(Section):
 
 class SchedulerOptions(Component):
     """BasicSR's learning-rate schedulers or one of torch.optim.lr_scheduler, by name; counted in iterations."""
+
+    place: ClassVar[str] = "schedulers"
 
 
 class ParameterGroup(Section):
@@ -176,6 +222,8 @@ class ParameterGroup(Section):
 class OptimOptions(Component):
     """An optimizer of torch.optim, by name."""
 
+    place: ClassVar[str] = "optimizers"
+
     lr: float = Field(gt=0, description="Learning rate.")
     groups: list[ParameterGroup] = Field(
         default_factory=list, description="Parameters with settings of their own; the first group that fits counts."
@@ -187,6 +235,20 @@ class ClipOptions(Section):
 
     max_norm: float | None = Field(None, gt=0, description="Largest norm of all gradients of a network together.")
     value: float | None = Field(None, gt=0, description="Largest absolute value of one gradient.")
+
+
+class StageOptions(Section):
+    """A stage of the training: its name, its length, and overrides of the file."""
+
+    name: str = Field(description="Name of the stage.")
+    iterations: int = Field(ge=1, description="Length of the stage.")
+    losses: list[str] | None = Field(None, description="Keep only these losses, such as [pixel_opt].")
+    carry: list[str] | None = Field(
+        None, description="Optimizers whose moments go on, such as [optim_g]; others start anew."
+    )
+    train: list[str] | dict[str, Any] | None = Field(
+        None, description="Train only these networks, such as [network_g]; or overrides of `train`."
+    )
 
 
 class TrainOptions(Section):
@@ -202,7 +264,7 @@ class TrainOptions(Section):
     )
     max_nonfinite: int = Field(10, ge=1, description="Stop after so many non-finite losses in a row.")
     scheduler: SchedulerOptions | None = None
-    vectorisers: dict[str, Component] = Field(
+    vectorisers: dict[str, VectoriserOptions] = Field(
         default_factory=dict,
         description="Arguments of the vectorisers that losses ask for by `record.<name>`: "
         "`{noise: {type: severity, families: [noise]}}` is `record.noise`.",
@@ -217,9 +279,11 @@ class LoaderOptions(Section):
     num_worker_per_gpu: int = Field(0, ge=0, description="Loader processes per training process.")
     use_shuffle: bool = Field(True, description="Shuffle anew in every epoch.")
     dataset_enlarge_ratio: int = Field(1, ge=1, description="How often an epoch goes through the dataset.")
-    pin_memory: bool = False
-    persistent_workers: bool | None = None
-    prefetch_mode: Literal["cpu", "cuda"] | None = None
+    pin_memory: bool = Field(False, description="Put batches in page-locked memory, for a faster way to the GPU.")
+    persistent_workers: bool | None = Field(None, description="Keep the loader processes between epochs.")
+    prefetch_mode: Literal["cpu", "cuda"] | None = Field(
+        None, description="BasicSR's key: how batches are fetched ahead."
+    )
     pair_pool: int | None = Field(
         None, ge=1, description="Mix each batch with a pool of so many earlier samples (the queue of Real-ESRGAN)."
     )
@@ -229,7 +293,9 @@ class LoaderOptions(Section):
 class DatasetOptions(LoaderOptions):
     """A dataset of the registry with its loader's keys."""
 
-    type: str
+    place: ClassVar[str] = "datasets"
+
+    type: str = Field(description="Name in the registry.")
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -246,24 +312,92 @@ class Options(Section):
     name: str = Field(description="Name of the run.")
     model_type: str = Field(description="The training method, a name of the model registry.")
     scale: int = Field(1, ge=1, description="Size of the clean image over that of the degraded one.")
-    num_gpu: int | Literal["auto"] = "auto"
+    num_gpu: int | Literal["auto"] = Field("auto", description="GPUs to use; 0 is the CPU, `auto` all there are.")
     manual_seed: int | None = Field(None, description="Seed of everything random; drawn and recorded if absent.")
     plugins: list[str] = Field(
         default_factory=list, description="Modules or files to import first; relative to this file."
     )
-    precision: Precision = "fp32"
+    precision: Precision = Field("fp32", description="Type that the networks compute in; weights stay in fp32.")
     compile: bool = Field(False, description="Compile the networks with torch.compile.")
     channels_last: bool = Field(False, description="Keep images channels-last in memory.")
-    find_unused_parameters: bool = False
+    find_unused_parameters: bool = Field(
+        False, description="With several processes: some parameters get no gradient in some steps."
+    )
     grad_clip: float | ClipOptions | None = Field(None, description="The same as train.grad_clip.")
     dist_params: dict[str, Any] | None = Field(
         None, description="`backend` of torch.distributed, if not the usual one."
     )
-    datasets: dict[str, DatasetOptions] = Field(default_factory=dict)
+    datasets: dict[str, DatasetOptions] = Field(
+        default_factory=dict,
+        description="What to train, validate and test on; keys start with `train`, `val` or `test`.",
+    )
     path: PathOptions = PathOptions()
     train: TrainOptions | None = None
     val: ValOptions | None = None
     logger: LoggerOptions = LoggerOptions()
+
+
+# The keys of `datasets`: one of these words, alone or with `_<name>` behind it.
+DATASET_PHASES = {"train": "What to train on.", "val": "What to validate on.", "test": "What to test on."}
+
+
+def phase_of(key: object) -> str:
+    """The phase that a key of `datasets` begins with, `val` for `val_2`; or a word that is none."""
+    return str(key).split("_")[0]
+
+
+@dataclass(frozen=True)
+class RoleKey:
+    """A key that a file may hold for each network of its training method: `optim_g` for the role `g`.
+
+    Attributes:
+        section: where it stands, "" for the file itself.
+        prefix: what stands before the role in its name.
+        annotation: what it holds.
+        text: its description, with `{role}`.
+        default: its value where it is left out.
+        own: whether uir's methods alone know it, not models in BasicSR's manner.
+    """
+
+    section: str
+    prefix: str
+    annotation: Any
+    text: str
+    default: Any = None
+    own: bool = False
+
+
+ROLE_KEYS = (
+    RoleKey("", "network_", NetworkOptions | None, "The network `{role}`."),
+    RoleKey("path", "pretrain_network_", Path | None, "Weights to start network_{role} from."),
+    RoleKey("path", "param_key_", str | None, "Key of the weights in the file (params, params_ema)."),
+    RoleKey("path", "strict_load_", bool, "Every key must fit.", default=True),
+    RoleKey("train", "optim_", OptimOptions | None, "Optimizer of network_{role}."),
+    RoleKey(
+        "train", "scheduler_", SchedulerOptions | None, "Schedule of optim_{role}, in place of `scheduler`.", own=True
+    ),
+    RoleKey(
+        "train",
+        "grad_clip_",
+        float | ClipOptions | None,
+        "Clipping of network_{role}, in place of `grad_clip`; a number is the largest gradient norm.",
+        own=True,
+    ),
+)
+LOSS_SUFFIX = "_opt"
+
+
+def says_its_name(key: object, section: str) -> Any:
+    """The annotation of what a key holds, as far as its name alone tells; None where it tells nothing.
+
+    Args:
+        key: the key, `optim_x` or `edge_opt`.
+        section: where it stands, "" for the file itself.
+    """
+    for rule in ROLE_KEYS:
+        if rule.section == section and str(key).startswith(rule.prefix):
+            return rule.annotation
+    return LossOptions | None if section == "train" and str(key).endswith(LOSS_SUFFIX) else None
 
 
 def compose(
@@ -273,7 +407,7 @@ def compose(
     required_roles: Iterable[str] = (),
     own: bool = False,
 ) -> type[Options]:
-    """The schema of a file for one training method.
+    """The schema of a file for one training method; the same one for the same arguments.
 
     Args:
         roles: roles of its networks, `g` for `network_g` and so on.
@@ -282,28 +416,25 @@ def compose(
         required_roles: the roles that a file must fill.
         own: whether each role may have a scheduler and a clipping of its own; not for a model in BasicSR's manner.
     """
-    roles, required = list(roles), set(required_roles)
-    networks: dict[str, Any] = {
-        f"network_{role}": (Component, ...) if role in required else (Component | None, None) for role in roles
-    }
-    paths: dict[str, Any] = {}
-    for role in roles:
-        paths[f"pretrain_network_{role}"] = (
-            Path | None,
-            Field(None, description=f"Weights to start network_{role} from."),
-        )
-        paths[f"param_key_{role}"] = (
-            str | None,
-            Field(None, description="Key of the weights in the file (params, params_ema)."),
-        )
-        paths[f"strict_load_{role}"] = (bool, Field(True, description="Every key must fit."))
-    slots: dict[str, Any] = dict.fromkeys(losses, (Component | None, None))
-    optims: dict[str, Any] = {f"optim_{role}": (OptimOptions | None, None) for role in roles}
-    for role in roles if own else ():
-        text = f"Schedule of optim_{role}, in place of `scheduler`."
-        optims[f"scheduler_{role}"] = (SchedulerOptions | None, Field(None, description=text))
-        text = f"Clipping of network_{role}, in place of `grad_clip`; a number is the largest gradient norm."
-        optims[f"grad_clip_{role}"] = (float | ClipOptions | None, Field(None, description=text))
-    train = create_model(train_options.__name__, __base__=train_options, **slots, **optims)
-    path = create_model("PathOptions", __base__=PathOptions, **paths)
-    return create_model("Options", __base__=Options, **networks, train=(train | None, None), path=(path, path()))
+    return _composed(tuple(roles), train_options, tuple(losses), frozenset(required_roles), own)
+
+
+@functools.cache
+def _composed(
+    roles: tuple[str, ...],
+    train_options: type[TrainOptions],
+    losses: tuple[str, ...],
+    required: frozenset[str],
+    own: bool,
+) -> type[Options]:
+    fields: dict[str, dict[str, Any]] = {"": {}, "path": {}, "train": {}}
+    fields["train"] |= dict.fromkeys(losses, (LossOptions | None, None))
+    for rule in ROLE_KEYS:
+        for role in roles if own or not rule.own else ():
+            needed = rule.prefix == "network_" and role in required
+            field = Field(... if needed else rule.default, description=rule.text.format(role=role))
+            fields[rule.section][rule.prefix + role] = (NetworkOptions if needed else rule.annotation, field)
+    train = create_model(train_options.__name__, __base__=train_options, **fields["train"])
+    path = create_model("PathOptions", __base__=PathOptions, **fields["path"])
+    sections: dict[str, Any] = {"train": (train | None, None), "path": (path, path())}
+    return create_model("Options", __base__=Options, **fields[""], **sections)

@@ -7,6 +7,7 @@ A mapping names its class with `type`; the other keys are the constructor's argu
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,12 +50,17 @@ class Signature:
 
 
 def signature_of(target: Any) -> Signature:
-    """The signature of a class's constructor or of a function, with annotations resolved."""
-    function = target.__init__ if inspect.isclass(target) else target
-    if function is object.__init__:  # its (*args, **kwargs) would count as open
+    """The signature of a class's constructor or of a function, annotations resolved."""
+    is_class = inspect.isclass(target)
+    return _signature(target.__init__ if is_class else target, is_class)
+
+
+@functools.cache  # annotations are evaluated, which takes most of the time of checking a file
+def _signature(function: Any, is_method: bool) -> Signature:
+    if function is object.__init__:  # its (*args, **kwargs) would look open
         return Signature(False, {}, False)
     parameters = list(inspect.signature(function, eval_str=_resolvable(function)).parameters.values())
-    if inspect.isclass(target):
+    if is_method:
         parameters = parameters[1:]
     named_kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     named_parameters = {p.name: p for p in parameters if p.kind in named_kinds}
@@ -72,19 +78,6 @@ def _resolvable(function: Any) -> bool:
     except (NameError, TypeError, SyntaxError, AttributeError):
         return False
     return True
-
-
-def nested_registry(annotation: Any) -> tuple[str | None, str]:
-    """The registry of a `Nested` argument, and its form: `one`, `list` or `dict` of mappings."""
-    for item in getattr(annotation, "__metadata__", ()):
-        if isinstance(item, Nested):
-            return item.registry, "one"
-    for inner in getattr(annotation, "__args__", ()):
-        name, wrapping = nested_registry(inner)
-        if name:
-            wrappings: dict[Any, str] = {list: "list", dict: "dict"}
-            return name, wrappings.get(getattr(annotation, "__origin__", None), wrapping)
-    return None, "one"
 
 
 def build(registry: Registry | str, spec: Mapping[str, Any], context: Mapping[str, Any] | None = None) -> Any:

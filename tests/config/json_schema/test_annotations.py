@@ -12,18 +12,18 @@ import pytest
 from jsonschema import Draft202012Validator
 from torch import Tensor
 
-from uir.config.json_schema.annotations import NOT_JSON, Json, allows_null, any_of, json_default, json_type, resolved
-from uir.registry.components import DegradationSpec, Nested
+from uir.config.json_schema.annotations import NOT_JSON, Json, allows_null, any_of, json_default, json_type
+from uir.config.spec import node_of, resolved
+from uir.registry.components import DegradationSpec
 
 
 class Colour(Enum):
     RED = "red"
 
 
-def nested(annotation: Any) -> Json | None:
-    """Stands for the definition of a component."""
-    marks = [item for item in getattr(annotation, "__metadata__", ()) if isinstance(item, Nested)]
-    return {"type": "object", "required": ["type"]} if marks else None
+def schema_of(annotation: Any) -> Json:
+    """The schema of an annotation, with a stand-in for the definitions of components."""
+    return json_type(node_of(annotation), lambda part: {"type": "object", "required": ["type"]})
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def nested(annotation: Any) -> Json | None:
     ],
 )
 def test_values_are_accepted_and_refused_as_annotated(annotation: Any, good: list[Any], bad: list[Any]) -> None:
-    validator = Draft202012Validator(json_type(annotation, nested))
+    validator = Draft202012Validator(schema_of(annotation))
     assert [value for value in good if not validator.is_valid(value)] == []
     assert [value for value in bad if validator.is_valid(value)] == []
 
@@ -64,20 +64,20 @@ def test_values_are_accepted_and_refused_as_annotated(annotation: Any, good: lis
     "annotation", [Any, object, Tensor, Callable[[int], int], list[Callable[[int], int]], int | Any, "not a type"]
 )
 def test_what_json_cannot_tell_is_left_open(annotation: Any) -> None:
-    assert json_type(annotation) == {}
+    assert schema_of(annotation) == {}
 
 
 def test_unions_of_plain_types_are_one_list_of_types() -> None:
-    assert json_type(int | None) == {"type": ["integer", "null"]}
-    assert json_type(str | list[int]) == {"type": ["string", "array"], "items": {"type": "integer"}}
+    assert schema_of(int | None) == {"type": ["integer", "null"]}
+    assert schema_of(str | list[int]) == {"type": ["string", "array"], "items": {"type": "integer"}}
     assert any_of([{"type": "null"}, {"type": "null"}]) == {"type": "null"}
     assert any_of([{"type": "null"}, {}]) == {}
 
 
 def test_null_is_seen_wherever_it_is_allowed() -> None:
     allowed = [int | None, Literal["a"] | None, Literal["a", None], list[DegradationSpec] | None, Any]
-    assert all(allows_null(json_type(annotation, nested)) for annotation in allowed)
-    assert not any(allows_null(json_type(annotation, nested)) for annotation in [int, Literal["a"], DegradationSpec])
+    assert all(allows_null(schema_of(annotation)) for annotation in allowed)
+    assert not any(allows_null(schema_of(annotation)) for annotation in [int, Literal["a"], DegradationSpec])
 
 
 @pytest.mark.parametrize(

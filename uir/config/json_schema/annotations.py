@@ -1,24 +1,22 @@
-"""From Python annotations and defaults to JSON Schema (draft 2020-12)."""
+"""From nodes of the tree, annotations and defaults to JSON Schema (draft 2020-12)."""
 
 from __future__ import annotations
 
 import math
-import types
-import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import PydanticOmit, core_schema
 
+from uir.config.spec import Either, Keys, ListOf, MappingOf, Node, Place
+
 Json = dict[str, Any]
-Known = Callable[[Any], Json | None]
+Part = Callable[[Keys | Place], Json]
 NOT_JSON = object()
 """What `json_default` gives for a value that no file can hold."""
-_LISTS = (list, tuple, Sequence, Iterable)
-_MAPPINGS = (dict, Mapping)
 
 
 class _Generator(GenerateJsonSchema):
@@ -28,29 +26,22 @@ class _Generator(GenerateJsonSchema):
         raise PydanticOmit
 
 
-def json_type(annotation: Any, known: Known = lambda _: None, metadata: Sequence[Any] = ()) -> Json:
-    """The JSON Schema of the values that an annotation allows; empty where it allows anything or no file can tell.
+def json_type(node: Node, part: Part) -> Json:
+    """The JSON Schema of the values that a node allows; empty where it allows anything or no file can tell.
 
     Args:
-        annotation: a resolved annotation.
-        known: gives the schema of annotations that the caller knows itself, at any depth; None for all others.
-        metadata: constraints on the whole, as in `Annotated`.
+        node: of the tree of option files.
+        part: gives the schema of a mapping with known keys or of a place for components, at any depth.
     """
-    found = known(annotation)
-    if found is not None:
-        return found
-    if not _mentions(annotation, known):
-        return _leaf(Annotated[(annotation, *metadata)] if metadata else annotation)
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if origin in (Union, types.UnionType):
-        return any_of(json_type(arm, known) for arm in arguments)
-    if origin is Annotated:
-        return json_type(arguments[0], known)
-    if origin in _LISTS:
-        return {"type": "array", "items": json_type(arguments[0], known)}
-    if origin in _MAPPINGS:
-        return {"type": "object", "additionalProperties": json_type(arguments[-1], known)}
-    return {}
+    if isinstance(node, Keys | Place):
+        return part(node)
+    if isinstance(node, Either):
+        return any_of(json_type(arm, part) for arm in node.arms)
+    if isinstance(node, ListOf):
+        return {"type": "array", "items": json_type(node.item, part)}
+    if isinstance(node, MappingOf):
+        return {"type": "object", "additionalProperties": json_type(node.item, part)}
+    return _leaf(node.annotation)
 
 
 def any_of(arms: Iterable[Json]) -> Json:
@@ -99,21 +90,6 @@ def json_default(value: Any) -> Any:
         held = {key: json_default(item) for key, item in value.items()}
         return NOT_JSON if any(item is NOT_JSON for item in held.values()) else held
     return NOT_JSON
-
-
-def resolved(annotation: Any, namespace: Mapping[str, Any]) -> Any:
-    """An annotation that was left as a string, looked up in its module; `Any` where a name in it is missing there."""
-    if not isinstance(annotation, str):
-        return annotation
-    holder = type("Holder", (), {"__annotations__": {"value": annotation}})
-    try:
-        return typing.get_type_hints(holder, dict(namespace), include_extras=True)["value"]
-    except (NameError, TypeError, SyntaxError, AttributeError):
-        return Any
-
-
-def _mentions(annotation: Any, known: Known) -> bool:
-    return known(annotation) is not None or any(_mentions(inner, known) for inner in get_args(annotation))
 
 
 def _leaf(annotation: Any) -> Json:

@@ -6,49 +6,20 @@ The definition of a kind ("archs") offers the names, and by the name leads to th
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Collection
-from dataclasses import dataclass, field
 from typing import Any
 
-from uir.config.json_schema.annotations import NOT_JSON, Json, json_default, json_type, resolved
-from uir.config.json_schema.docstrings import argument_descriptions
-from uir.config.json_schema.methods import forms_of
+from uir.config.docstrings import argument_descriptions
+from uir.config.json_schema.annotations import NOT_JSON, Json, json_default, json_type
 from uir.config.json_schema.overlay import DEFS
-from uir.config.schema import LoaderOptions
-from uir.registry import DATASET_REGISTRY, REGISTRIES, Origin, first_line
-from uir.registry.components import Nested, Signature, nested_registry, signature_of
+from uir.config.methods import forms_of
+from uir.config.schema import LoaderOptions, OptimOptions
+from uir.config.spec import MISSING, PLACES, Keys, Place, class_keys, parts_of
+from uir.registry import DATASET_REGISTRY, MODEL_REGISTRY, TABLES, Origin
 from uir.registry.sources import name_source
 
-
-@dataclass(frozen=True)
-class Kind:
-    """A place for components: which registry it takes, and how its keys differ from a constructor's arguments.
-
-    Attributes:
-        registry: key of `REGISTRIES`.
-        hidden: arguments that are no options.
-        supplied: arguments that the rest of the file gives.
-        extra: keys that somebody else reads.
-    """
-
-    registry: str
-    hidden: tuple[str, ...] = ()
-    supplied: tuple[str, ...] = ()
-    extra: Json = field(default_factory=dict)
-
-
-_FROM_FILE = ("phase", "scale", "name")
-_BETTER = {"enum": ["higher", "lower"], "description": "Which scores are good; default what the metric says itself."}
-_LOADER = {key: {"$ref": f"{DEFS}LoaderOptions/properties/{key}"} for key in LoaderOptions.model_fields}
-KINDS = {
-    "archs": Kind("archs"),
-    "losses": Kind("losses"),
-    "degradations": Kind("degradations"),
-    "metrics": Kind("metrics", hidden=("img", "img2", "restored", "gt"), extra={"better": _BETTER}),
-    "datasets": Kind("datasets", supplied=_FROM_FILE, extra=_LOADER),
-    "tasks": Kind("datasets", supplied=_FROM_FILE),  # datasets within a dataset
-}
+SHARED = (LoaderOptions, OptimOptions)
+"""The sections whose keys are defined once and referred to wherever a class of a place has them too."""
 
 
 class Components:
@@ -58,103 +29,84 @@ class Components:
         self.definitions = definitions
 
     def reference(self, kind: str) -> Json:
-        """A reference to the definition of a kind: a key of `KINDS`, `optimizers` or `schedulers`."""
+        """A reference to the definition of a place (key of `PLACES`)."""
         if kind not in self.definitions:
             self.definitions[kind] = {}  # a class may hold others of its own kind
-            makers = {"optimizers": self._optimizers, "schedulers": self._schedulers}
-            self.definitions[kind] = makers[kind]() if kind in makers else self._choice(kind)
+            place = PLACES[kind]
+            self.definitions[kind] = self._choice(place) if place.table else self._torch_classes(place)
         return {"$ref": DEFS + kind}
 
-    def nested(self, annotation: Any) -> Json | None:
-        """The schema of a constructor's argument that is itself a component; None for others."""
-        for item in getattr(annotation, "__metadata__", ()):
-            if isinstance(item, Nested):
-                return self.reference("tasks" if item.registry == "datasets" else item.registry)
-        return None
+    def part(self, node: Keys | Place) -> Json:
+        """The schema of what an argument holds."""
+        return self.reference(node.kind) if isinstance(node, Place) else {}
 
     # --- the registries' classes ---
 
-    def _choice(self, kind: str) -> Json:
-        registry = REGISTRIES[KINDS[kind].registry]
+    def _choice(self, place: Place) -> Json:
         summaries: dict[str, str] = {}
         forced: list[str] = []
         branches = []
-        for entry in registry.entries():
+        for entry in TABLES[place.table].entries():
             summaries[entry.name] = entry.summary
             for origin, forms in forms_of(entry).items():
                 forced += [form for form in forms if form != entry.name]
-                made = self._class(kind, entry.name, forms[0], origin)
+                made = self._class(place, entry.name, forms[0], origin)
                 if made is not None:
-                    branches.append(self._branch(kind, forms, made))
-        return _choice(names(summaries, forced, f"Name of the {registry.kind}."), branches)
+                    branches.append(self._branch(place.kind, forms, made))
+        return _choice(names(summaries, forced, f"Name of the {place.noun}."), branches)
 
     def _branch(self, kind: str, forms: list[str], made: Json) -> Json:
         self.definitions[f"{kind}.{forms[0]}"] = made
         return where("type", forms, {"$ref": f"{DEFS}{kind}.{forms[0]}"})
 
-    def _class(self, kind: str, name: str, form: str, origin: Origin) -> Json | None:
+    def _class(self, place: Place, name: str, form: str, origin: Origin) -> Json | None:
         """The keys of one class; None where they are not known."""
-        place = KINDS[kind]
+        own = self._own(place)
         if origin == "basicsr":
-            table = name_source().dataset_keys.get(name) if place.registry == "datasets" else None
-            return None if table is None else _object({key: {} for key in sorted(table)} | place.extra, "")
-        target = REGISTRIES[place.registry].get(form)
-        signature = signature_of(target)
-        declared = getattr(target, "option_keys", None)
-        keys: set[str] = set(declared or ())
-        if signature.takes_opt:
-            keys |= name_source().dataset_keys.get(target.__name__, frozenset())
-        required: list[str] = []
-        if not signature.takes_opt:
-            given = {*place.hidden, *place.supplied, *(_handed_down() if kind == "tasks" else ())}
-            required = [argument for argument in signature.required if argument not in given]
-        is_open = origin == "plugin" and declared is None and (signature.takes_opt or signature.open)
-        properties = self._arguments(target, signature, keys, place.hidden) | place.extra
-        return _object(properties, first_line(target), required, is_open)
+            table = name_source().dataset_keys.get(name) if place.table == "datasets" else None
+            return None if table is None else _object({key: {} for key in sorted(table)} | own, "")
+        target = place.get(form)
+        keys = class_keys(place, target, origin)
+        given = place.supplied | _given_elsewhere(place.kind)
+        required = [key for key, held in keys.keys.items() if held.is_required and key not in given]
+        return _object(self._arguments(target, keys) | own, keys.text, required, keys.is_open)
 
-    def _arguments(self, target: Any, signature: Signature, declared: Collection[str], hidden: Collection[str]) -> Json:
-        """The arguments of a constructor or function, and the keys that a class declares beside them."""
-        keys = [name for name in signature.parameters if name not in hidden]
-        keys += sorted(set(declared) - set(keys))
-        texts = argument_descriptions(target, keys)
-        namespace = getattr(target.__init__ if inspect.isclass(target) else target, "__globals__", {})
+    def _arguments(self, target: Any, keys: Keys) -> Json:
+        """The arguments of a class or function."""
+        texts = argument_descriptions(target, list(keys.keys))
         properties: Json = {}
-        for key in keys:
-            made: Json = {"description": texts[key]} if key in texts else {}
-            parameter = signature.parameters.get(key)
-            if parameter is not None:
-                if parameter.annotation is not inspect.Parameter.empty:
-                    made |= json_type(resolved(parameter.annotation, namespace), self.nested)
-                default = NOT_JSON if parameter.default is inspect.Parameter.empty else json_default(parameter.default)
-                made |= {} if default is NOT_JSON else {"default": default}
-            properties[key] = made
+        for name, key in keys.keys.items():
+            made: Json = {"description": texts[name]} if name in texts else {}
+            made |= json_type(key.node, self.part)
+            default = NOT_JSON if key.default is MISSING else json_default(key.default)
+            properties[name] = made | ({} if default is NOT_JSON else {"default": default})
         return properties
+
+    def _own(self, place: Place) -> Json:
+        """The keys that all classes of a place have."""
+        own: Json = {}
+        for name, key in place.own.keys.items():
+            shared = next((section for section in SHARED if name in section.model_fields), None)
+            if shared is not None and issubclass(place.section, shared):
+                own[name] = {"$ref": f"{DEFS}{shared.__name__}/properties/{name}"}
+            else:
+                own[name] = {"description": key.text} | json_type(key.node, self.part)
+        return own
 
     # --- torch's classes ---
 
-    def _optimizers(self) -> Json:
-        from uir.config.optimizers import optimizer_names
-
-        rate = {"lr": {"$ref": f"{DEFS}OptimOptions/properties/lr"}}
-        return self._torch_classes("optimizers", optimizer_names(), rate, ("params",))
-
-    def _schedulers(self) -> Json:
-        from uir.config.optimizers import scheduler_names
-
-        return self._torch_classes("schedulers", scheduler_names(), {}, ("optimizer", "last_epoch"))
-
-    def _torch_classes(self, kind: str, found: dict[str, Any], own: Json, hidden: tuple[str, ...]) -> Json:
-        """A choice of classes; `own` are keys that all of them have and a file must give."""
-        branches = []
-        for name, target in sorted(found.items()):
-            signature = signature_of(target)
-            required = sorted({*signature.required, *own} - set(hidden))
-            properties = self._arguments(target, signature, (), hidden) | {key: {} for key in own}
-            branches.append(self._branch(kind, [name], _object(properties, first_line(target), required)))
-        summaries = {name: first_line(target) for name, target in sorted(found.items())}
+    def _torch_classes(self, place: Place) -> Json:
+        own, kind = self._own(place), place.kind
+        branches, summaries = [], {}
+        for name, target in sorted(place.torch_classes().items()):
+            keys = class_keys(place, target)
+            summaries[name] = keys.text
+            required = sorted({key for key, held in (keys.keys | place.own.keys).items() if held.is_required})
+            properties = self._arguments(target, keys) | {key: {} for key in own}
+            branches.append(self._branch(kind, [name], _object(properties, keys.text, required)))
         plain = names(summaries, [], "")
         by_path: Json = {"type": "string", "pattern": "[.:]"}  # `my_pkg.Optimizer`, `timm:lion`
-        text = {"description": f"Name of the {kind[:-1]}, or a dotted path."}
+        text = {"description": f"Name of the {place.noun}, or a dotted path."}
         return _choice(
             text | {"anyOf": [{key: plain[key] for key in ("enum", "enumDescriptions")}, by_path]}, branches, own
         )
@@ -184,11 +136,15 @@ def _object(properties: Json, text: str, required: Collection[str] = (), is_open
     )
 
 
-def _handed_down() -> set[str]:
-    """Arguments that a dataset made of datasets may give to those within it."""
+def _given_elsewhere(kind: str) -> set[str]:
+    """Arguments that a class may get from others: a network from its training method, a dataset from the one that
+    holds it."""
+    if kind == "archs":
+        roles = [getattr(target, "network_roles", {}) for _, target in MODEL_REGISTRY]
+        return {name for held in roles for role in held.values() for name in role.supplied}
     found: set[str] = set()
-    for _, target in DATASET_REGISTRY:
-        parameters = signature_of(target).parameters
-        if any(nested_registry(parameter.annotation)[0] == "datasets" for parameter in parameters.values()):
-            found |= set(parameters)
+    for _, target in DATASET_REGISTRY if kind == "tasks" else ():
+        keys = class_keys(PLACES["datasets"], target).keys
+        if any(part is PLACES["tasks"] for key in keys.values() for part in parts_of(key.node)):
+            found |= set(keys)
     return found

@@ -2,43 +2,24 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterable
-from typing import Any, get_args
+from typing import get_args
 
 from uir.config.json_schema.annotations import NOT_JSON, Json, any_of, json_default, json_type
-from uir.config.json_schema.components import Components, names, where
-from uir.config.json_schema.methods import Method, training_methods
+from uir.config.json_schema.components import SHARED, Components, names, where
 from uir.config.json_schema.overlay import DEFS, NULL, overlay_of, reachable
+from uir.config.methods import METHOD_SECTIONS, Method, keys_within, training_methods
 from uir.config.schema import (
-    Component,
-    LoaderOptions,
-    OptimOptions,
+    DATASET_PHASES,
+    LOSS_SUFFIX,
+    LossOptions,
     Options,
-    PathOptions,
-    SchedulerOptions,
-    Section,
-    TrainOptions,
-    ValOptions,
+    StageOptions,
 )
-from uir.registry import first_line
+from uir.config.spec import MISSING, Key, Keys, Place, section_keys
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
-# The sections that a training method may add keys to.
-_SECTIONS: dict[str, type[Section]] = {"path": PathOptions, "train": TrainOptions, "val": ValOptions}
-_DESCRIPTIONS = {
-    "type": "Name in the registry.",
-    "num_gpu": "GPUs to use; 0 is the CPU, `auto` all there are.",
-    "precision": "Type that the networks compute in; weights stay in fp32.",
-    "find_unused_parameters": "With several processes: some parameters get no gradient in some steps.",
-    "datasets": "What to train, validate and test on; keys start with `train`, `val` or `test`.",
-    "pin_memory": "Put batches in page-locked memory, for a faster way to the GPU.",
-    "persistent_workers": "Keep the loader processes between epochs.",
-    "prefetch_mode": "BasicSR's key: how batches are fetched ahead.",
-    "project": "Name of the project.",
-    "resume_id": "Id of the run to go on with.",
-    "base": "An option file to start from: mappings merge, lists replace, null deletes.",
-}
+_BASE = "An option file to start from: mappings merge, lists replace, null deletes."
+_COMMON = {name: keys_within(section_keys(Options).keys[name].node) for name in METHOD_SECTIONS}
 
 
 def option_schema(model_type: str | None = None) -> Json:
@@ -57,15 +38,14 @@ class _Builder:
     def __init__(self) -> None:
         self.definitions: Json = {}
         self.components = Components(self.definitions)
-        self.sections: dict[str, type[Section]] = {}
+        self.sections: dict[str, Keys] = {}
 
     def build(self, methods: list[Method], closed_stages: bool) -> Json:
-        common: list[type[Section]] = [Options, LoaderOptions, OptimOptions, *_SECTIONS.values()]
-        for section in common:
-            self._section(section)
+        for keys in (section_keys(Options), *map(section_keys, SHARED), *_COMMON.values()):
+            self._section(keys)
         for method in methods:
             self._method(method)
-        for name in ("Options", *(section.__name__ for section in _SECTIONS.values())):
+        for name in ("Options", *(keys.name for keys in _COMMON.values())):
             self._union(name, [method.label for method in methods])
         self._stage(closed_stages)
         self._file(methods)
@@ -86,8 +66,8 @@ class _Builder:
     def _file(self, methods: list[Method]) -> None:
         plain = {method.label: method.summary for method in methods if ":" not in method.label}
         forced = [form for method in methods for form in method.forms if form not in plain]
-        branches = [where("model_type", m.forms, {"$ref": f"{DEFS}Options.{m.label}"}) for m in methods]
-        text = Options.model_fields["model_type"].description or ""
+        branches = [where("model_type", list(m.forms), {"$ref": f"{DEFS}Options.{m.label}"}) for m in methods]
+        text = section_keys(Options).keys["model_type"].text
         self.definitions["File"] = {
             "type": "object",
             "required": ["name", "model_type", "datasets"],
@@ -99,32 +79,34 @@ class _Builder:
 
     def _method(self, method: Method) -> None:
         """The definitions `Options.X`, `PathOptions.X`, `TrainOptions.X` and `ValOptions.X`."""
-        whole = self._keys(method.schema, Options, method.extra.get("", ()), method.label)
-        for key, base in _SECTIONS.items():
-            own = _section_of(method.schema.model_fields[key].annotation) or base
-            made = self._keys(own, base, method.extra.get(key, ()), method.label)
-            made["additionalProperties"] = method.is_open
-            if key == "train":
+        whole = self._keys(method.file, section_keys(Options), method)
+        for name, base in _COMMON.items():
+            section = method.section(name)
+            made = self._keys(section, base, method)
+            made["additionalProperties"] = section.is_open
+            if name == "train":
                 self._complete_training(made, method)
-            ref = self._define(f"{base.__name__}.{method.label}", made)
-            text = {"description": first_line(base)}
-            whole["properties"][key] = text | (any_of([ref, NULL]) if key == "val" else ref)
-        whole["properties"]["base"] = {"type": ["string", "null"], "description": _DESCRIPTIONS["base"]}
-        whole |= {"description": method.summary, "additionalProperties": method.is_open}
-        whole |= {"required": method.networks} if method.networks else {}
+            ref = self._define(f"{base.name}.{method.label}", made)
+            whole["properties"][name] = {"description": base.text} | (any_of([ref, NULL]) if name == "val" else ref)
+        whole["properties"]["base"] = {"type": ["string", "null"], "description": _BASE}
+        whole |= {"description": method.summary, "additionalProperties": method.file.is_open}
+        required = [
+            key for key, held in method.file.keys.items() if held.is_required and key not in Options.model_fields
+        ]
+        whole |= {"required": required} if required else {}
         self.definitions[f"Options.{method.label}"] = whole
 
     def _complete_training(self, train: Json, method: Method) -> None:
         """Losses under any name, where the method has them; and stages in place of `total_iter`."""
-        if method.open_losses:
+        section = method.section("train")
+        if section.has_open_losses:
             loss = any_of([self.components.reference("losses"), NULL])
-            train["patternProperties"] = {"_opt$": {"description": "A loss."} | loss}
+            train["patternProperties"] = {f"{LOSS_SUFFIX}$": {"description": section_keys(LossOptions).text} | loss}
         stages: Json = {"type": "array", "items": {"$ref": f"{DEFS}Stage"}, "minItems": 1}
-        text = TrainOptions.model_fields["stages"].description or ""
-        train["properties"]["stages"] = {"description": text} | any_of([stages, NULL])
+        train["properties"]["stages"] = {"description": section.keys["stages"].text} | any_of([stages, NULL])
         train["if"] = {"required": ["stages"], "properties": {"stages": {"type": "array"}}}
         train["then"] = {"not": {"required": ["total_iter"]}}
-        train["else"] = {"required": ["total_iter", *method.optimizers]}
+        train["else"] = {"required": ["total_iter", *method.required_optimizers((), None)]}
 
     def _union(self, name: str, labels: list[str]) -> None:
         """What any of the methods allows in a section, key by key: for files that do not name their method."""
@@ -134,26 +116,19 @@ class _Builder:
             for definition in held:
                 made[word] = definition.get(word, {}) | made.get(word, {})
         if name == "Options":
-            for key, section in _SECTIONS.items():
-                ref = {"$ref": f"{DEFS}{section.__name__}.any"}
-                text = {"description": first_line(section)}
+            for key, section in _COMMON.items():
+                ref = {"$ref": f"{DEFS}{section.name}.any"}
+                text = {"description": section.text}
                 made["properties"][key] = text | (any_of([ref, NULL]) if key == "val" else ref)
         self.definitions[f"{name}.any"] = made
 
     def _stage(self, closed: bool) -> None:
         """An entry of `train.stages`: its own keys, and loosely those of the file and of `train`."""
-        names_of: Json = {"type": "array", "items": {"type": "string"}}
-        own: Json = {
-            "name": {"type": "string", "description": "Name of the stage."},
-            "iterations": {"type": "integer", "minimum": 1, "description": "Length of the stage."},
-            "losses": names_of | {"description": "Keep only these losses, such as [pixel_opt]."},
-            "carry": names_of
-            | {"description": "Optimizers whose moments go on, such as [optim_g]; others start anew."},
-            "train": {
-                "description": "Train only these networks, such as [network_g]; or overrides of `train`.",
-                "anyOf": [names_of, {"$ref": f"{DEFS}TrainOptions.any.overlay"}],
-            },
-        }
+        stage = section_keys(StageOptions)
+        own = {name: self._key(key) for name, key in stage.keys.items()}
+        names_of = json_type(stage.keys["losses"].node, self._part)
+        overrides = {"$ref": f"{DEFS}TrainOptions.any.overlay"}
+        own["train"] = {"description": stage.keys["train"].text, "anyOf": [names_of, overrides]}
         properties: Json = {}
         for name in ("TrainOptions.any", "Options.any"):
             for key in self.definitions[name]["properties"]:
@@ -164,25 +139,24 @@ class _Builder:
         patterns = self.definitions["TrainOptions.any"]["patternProperties"]
         self.definitions["Stage"] = {
             "type": "object",
-            "description": "A stage of the training: its name, its length, and overrides of the file.",
+            "description": stage.text,
             "properties": properties | own,
             "patternProperties": {key: any_of([{"$ref": f"{DEFS}losses.overlay"}, NULL]) for key in patterns},
-            "required": ["name", "iterations"],
+            "required": [name for name, key in stage.keys.items() if key.is_required],
             "additionalProperties": not closed or self.definitions["Options.any"]["additionalProperties"],
         }
 
     # --- sections ---
 
-    def _section(self, section: type[Section]) -> Json:
+    def _section(self, keys: Keys) -> Json:
         """A reference to the definition of a section, made if it is new."""
-        name = section.__name__
-        if self.sections.setdefault(name, section) is not section:
-            name = f"{section.__module__}.{name}"
+        name = keys.name
+        if self.sections.setdefault(name, keys) is not keys:
+            name = f"{keys.module}.{name}"
         if name not in self.definitions:
             self.definitions[name] = {}
-            made = self._keys(section, Section)
-            required = [key for key, info in section.model_fields.items() if info.is_required()]
-            self.definitions[name] = made | ({"required": required} if required else {})
+            required = [key for key, held in keys.keys.items() if held.is_required]
+            self.definitions[name] = self._keys(keys) | ({"required": required} if required else {})
         return {"$ref": DEFS + name}
 
     def _define(self, name: str, definition: Json) -> Json:
@@ -193,73 +167,46 @@ class _Builder:
             self.definitions[name] = definition
         return {"$ref": DEFS + (same or [name])[0]}
 
-    def _keys(self, section: type[Section], base: type[Section], extra: Iterable[str] = (), reader: str = "") -> Json:
-        """The keys of a section; those that it has from `base` refer there, `extra` ones may hold anything."""
+    def _keys(self, keys: Keys, base: Keys | None = None, method: Method | None = None) -> Json:
+        """The keys of a section; those that it has from `base` refer there, those of a table name their reader."""
         properties: Json = {}
-        for key, info in section.model_fields.items():
-            if key in base.model_fields and repr(base.model_fields[key]) == repr(info):
-                properties[key] = {"$ref": f"{DEFS}{base.__name__}/properties/{key}"}
+        for name, key in keys.keys.items():
+            if base is not None and base.keys.get(name) == key:
+                properties[name] = {"$ref": f"{DEFS}{base.name}/properties/{name}"}
+            elif method is not None and not key.text and key.default is MISSING:
+                properties[name] = {"description": f"Read by {method.label}."} | self._key(key)
             else:
-                properties[key] = self._key(section, key)
+                properties[name] = self._datasets(key) if name == "datasets" else self._key(key)
         return {
             "type": "object",
-            "description": first_line(section) or first_line(base),
-            "properties": properties | {key: {"description": f"Read by {reader}."} for key in sorted(extra)},
-            "additionalProperties": issubclass(section, Component),
-        }
-
-    def _key(self, section: type[Section], key: str) -> Json:
-        info = section.model_fields[key]
-        if section is Options and key == "datasets":
-            made = self._datasets()
-        else:
-            made = json_type(info.annotation, lambda annotation: self._known(annotation, key), info.metadata)
-        kinds = [made["type"]] if isinstance(made.get("type"), str) else made.get("type", [])
-        if "string" in kinds and str in (info.annotation, *get_args(info.annotation)):
-            made = made | {"type": [*kinds, "number"]}  # sections take numbers as text: `suffix: 1`
-        text = info.description or _text_of(key) or first_line(_section_of(info.annotation))
-        default = NOT_JSON if info.is_required() else json_default(info.get_default(call_default_factory=True))
-        return ({"description": text} if text else {}) | made | ({} if default is NOT_JSON else {"default": default})
-
-    def _known(self, annotation: Any, key: str) -> Json | None:
-        """The schema of a section or a component under a key; None for what is neither."""
-        if not (inspect.isclass(annotation) and issubclass(annotation, Section)):
-            return self.components.nested(annotation)
-        if issubclass(annotation, OptimOptions):
-            return self.components.reference("optimizers")
-        if issubclass(annotation, SchedulerOptions):
-            return self.components.reference("schedulers")
-        if annotation is Component and key.startswith("network_"):
-            return self.components.reference("archs")
-        if annotation is Component and key.endswith("_opt"):
-            return self.components.reference("losses")
-        if annotation is Component and key == "metrics":
-            return self.components.reference("metrics")
-        return self._section(annotation)
-
-    def _datasets(self) -> Json:
-        ref = self.components.reference("datasets")
-        texts = {"train": "What to train on.", "val": "What to validate on.", "test": "What to test on."}
-        return {
-            "type": "object",
-            "properties": {phase: {"description": text} for phase, text in texts.items()},
-            "patternProperties": {
-                "^train(_|$)": {"allOf": [ref, {"required": ["batch_size_per_gpu"]}]},
-                "^(val|test)(_|$)": ref,
-            },
+            "description": keys.text or (base.text if base else ""),
+            "properties": properties,
             "additionalProperties": False,
         }
 
+    def _key(self, key: Key) -> Json:
+        made = json_type(key.node, self._part)
+        kinds = [made["type"]] if isinstance(made.get("type"), str) else made.get("type", [])
+        if "string" in kinds and str in (key.annotation, *get_args(key.annotation)):
+            made = made | {"type": [*kinds, "number"]}  # sections take numbers as text: `suffix: 1`
+        default = NOT_JSON if key.default is MISSING else json_default(key.default)
+        return self._told(key) | made | ({} if default is NOT_JSON else {"default": default})
 
-def _text_of(key: str) -> str:
-    kind, _, role = key.partition("_")
-    if key.endswith("_opt"):
-        return "A loss."
-    texts = {"network": f"The network `{role}`.", "optim": f"Optimizer of network_{role}."}
-    return _DESCRIPTIONS.get(key) or texts.get(kind, "")
+    @staticmethod
+    def _told(key: Key) -> Json:
+        return {"description": key.text} if key.text else {}
 
+    def _part(self, node: Keys | Place) -> Json:
+        return self.components.reference(node.kind) if isinstance(node, Place) else self._section(node)
 
-def _section_of(annotation: Any) -> type[Section] | None:
-    """The section class of a field, looked for in unions."""
-    parts = (annotation, *get_args(annotation))
-    return next((part for part in parts if inspect.isclass(part) and issubclass(part, Section)), None)
+    def _datasets(self, key: Key) -> Json:
+        ref = self.components.reference("datasets")
+        trained_on = {"allOf": [ref, {"required": ["batch_size_per_gpu"]}]}
+        measured = [phase for phase in DATASET_PHASES if phase != "train"]
+        return self._told(key) | {
+            "type": "object",
+            "properties": {phase: {"description": text} for phase, text in DATASET_PHASES.items()},
+            "patternProperties": {"^train(_|$)": trained_on, f"^({'|'.join(measured)})(_|$)": ref},
+            "additionalProperties": False,
+            "default": {},
+        }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from uir.config.json_schema.docstrings import argument_descriptions, parse_arguments
+from uir.config.docstrings import argument_descriptions, parse_arguments
 
 GOOGLE = """A loss.
 
