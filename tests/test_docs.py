@@ -10,16 +10,20 @@ from uir.analysis.degradation_sheets import pictured_ops
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
-@pytest.fixture(scope="module")
-def maker():
-    spec = importlib.util.spec_from_file_location("make_degradations", DOCS / "make_degradations.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.mark.parametrize("page", ["degradations", "options"])
+def test_a_page_is_up_to_date(page):
+    spec = importlib.util.spec_from_file_location(f"make_{page}", DOCS / f"make_{page}.py")
+    maker = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(maker)
+    written = (DOCS / f"{page}.md").read_text(encoding="utf-8")
+    assert written == maker.page(), f"run: python docs/make_{page}.py"
 
 
-def test_the_page_of_degradations_is_up_to_date(maker):
-    assert (DOCS / "degradations.md").read_text() == maker.page(), "run: python docs/make_degradations.py"
+def test_every_option_is_described():
+    rows = [line.split("|") for line in (DOCS / "options.md").read_text(encoding="utf-8").splitlines()]
+    options = [cells for cells in rows if len(cells) == 6 and cells[1].startswith(" `")]
+    assert len(options) > 80
+    assert [cells[1] for cells in options if not (cells[2].strip() and cells[4].strip())] == []
 
 
 def test_every_family_has_its_picture():

@@ -244,7 +244,7 @@ class StageOptions(Section):
     iterations: int = Field(ge=1, description="Length of the stage.")
     losses: list[str] | None = Field(None, description="Keep only these losses, such as [pixel_opt].")
     carry: list[str] | None = Field(
-        None, description="Optimizers whose moments go on, such as [optim_g]; others start anew."
+        None, description="Optimizers whose moments go on, such as [optim_g]; the others restart."
     )
     train: list[str] | dict[str, Any] | None = Field(
         None, description="Train only these networks, such as [network_g]; or overrides of `train`."
@@ -277,7 +277,7 @@ class LoaderOptions(Section):
     name: str | None = Field(None, description="Name of the dataset in logs and tables; default its key in `datasets`.")
     batch_size_per_gpu: int | None = Field(None, ge=1, description="Batch size per process.")
     num_worker_per_gpu: int = Field(0, ge=0, description="Loader processes per training process.")
-    use_shuffle: bool = Field(True, description="Shuffle anew in every epoch.")
+    use_shuffle: bool = Field(True, description="Shuffle again in every epoch.")
     dataset_enlarge_ratio: int = Field(1, ge=1, description="How often an epoch goes through the dataset.")
     pin_memory: bool = Field(False, description="Put batches in page-locked memory, for a faster way to the GPU.")
     persistent_workers: bool | None = Field(None, description="Keep the loader processes between epochs.")
@@ -337,6 +337,8 @@ class Options(Section):
     logger: LoggerOptions = LoggerOptions()
 
 
+# The one key of a file that is gone once it is read.
+BASE_TEXT = "An option file to start from: mappings merge, lists replace, null deletes."
 # The keys of `datasets`: one of these words, alone or with `_<name>` behind it.
 DATASET_PHASES = {"train": "What to train on.", "val": "What to validate on.", "test": "What to test on."}
 

@@ -2,7 +2,7 @@
 
 An entry of `train.stages` has a `name`, a number of `iterations`, and overrides that are merged deep over the file.
 For brevity `losses: [pixel_opt]` keeps only these losses, `train: [network_g]` trains only these networks, and keys of
-`train` may stand in the entry itself (`optim_g: {lr: 1e-4}`). Optimizers start anew unless `carry: [optim_g]` keeps
+`train` may stand in the entry itself (`optim_g: {lr: 1e-4}`). Optimizers restart unless `carry: [optim_g]` keeps
 their moments.
 """
 

@@ -9,6 +9,7 @@ from uir.config.json_schema.components import SHARED, Components, names, where
 from uir.config.json_schema.overlay import DEFS, NULL, overlay_of, reachable
 from uir.config.methods import METHOD_SECTIONS, Method, keys_within, training_methods
 from uir.config.schema import (
+    BASE_TEXT,
     DATASET_PHASES,
     LOSS_SUFFIX,
     LossOptions,
@@ -18,7 +19,6 @@ from uir.config.schema import (
 from uir.config.spec import MISSING, Key, Keys, Place, section_keys
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
-_BASE = "An option file to start from: mappings merge, lists replace, null deletes."
 _COMMON = {name: keys_within(section_keys(Options).keys[name].node) for name in METHOD_SECTIONS}
 
 
@@ -88,7 +88,7 @@ class _Builder:
                 self._complete_training(made, method)
             ref = self._define(f"{base.name}.{method.label}", made)
             whole["properties"][name] = {"description": base.text} | (any_of([ref, NULL]) if name == "val" else ref)
-        whole["properties"]["base"] = {"type": ["string", "null"], "description": _BASE}
+        whole["properties"]["base"] = {"type": ["string", "null"], "description": BASE_TEXT}
         whole |= {"description": method.summary, "additionalProperties": method.file.is_open}
         required = [
             key for key, held in method.file.keys.items() if held.is_required and key not in Options.model_fields
