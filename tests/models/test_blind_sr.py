@@ -216,8 +216,8 @@ def test_restoring_leaves_every_module_in_its_mode(write_options: Write, pair_fo
         ({"train.freeze": ["network_e.nothing"]}, "train.freeze: there is no module 'nothing' in ConvBN6Encoder"),
         ({"train.freeze": ["ranker"]}, "train.freeze: expected names such as network_e.ranker_q"),
         ({"network_e": None}, "network_e is missing; it is required"),
-        ({"train.optim_e": None, "train.optim_g": None}, "train: neither optim_e nor optim_g is given"),
-        ({"train.pixel_opt": None}, "train.optim_g: no loss is on restored images"),
+        ({"train.optim_e": None, "train.optim_g": None}, "train: optim_e and optim_g are both missing"),
+        ({"train.pixel_opt": None}, "train.optim_g: no loss uses restored images"),
         ({"train.contrastive_opt": None, "train.code": "zero"}, "train.optim_e: with `code: zero`"),
         ({"train.contrastive_opt": None, "train.pixel_opt": None}, "train: no loss is given"),
         (
@@ -242,7 +242,7 @@ def test_what_does_not_fit_is_told_before_training(
         ),
         (
             {"type": "DASR", "scale": 3, "n_groups": 1, "n_blocks": 1, "n_feats": 8},
-            "network_g: DASR makes 192×192 of 64×64, and `scale` is 2, which asks for 128×128",
+            "network_g: DASR gives 192×192 for an image of 64×64, but `scale` is 2, which means 128×128",
         ),
     ],
 )
@@ -256,9 +256,9 @@ def test_a_restorer_that_does_not_fit_is_told_before_the_encoder_trains(
 
 def test_a_restorer_that_takes_no_code_is_told_by_the_check(write_options: Write, pair_folders: Path) -> None:
     file = write_options(changes(pair_folders, network_g={"type": "IMDN", "nf": 8, "upscale": 2}))
-    with pytest.raises(OptionError, match=r"network_g.type: IMDN takes an image alone, and BlindSRModel steers"):
+    with pytest.raises(OptionError, match=r"network_g.type: IMDN takes only an image, but BlindSRModel also gives"):
         load_options(file)
-    with pytest.raises(ValueError, match="network_g: IMDN takes an image alone"):
+    with pytest.raises(ValueError, match="network_g: IMDN takes only an image"):
         build_model(load_options(file, is_train=False), torch.device("cpu"))
 
 
@@ -279,12 +279,12 @@ def test_a_misspelt_modulator_is_told_by_the_check(write_options: Write, pair_fo
 def test_a_dataset_without_labels_is_told(write_options: Write, pair_folders: Path) -> None:
     more = {"train.supervised_opt": {"type": "SupConLoss"}}
     model, batch = model_and_batch(write_options(changes(pair_folders, **more)))
-    with pytest.raises(ValueError, match="a loss needs labels, and no image of the batch has one"):
+    with pytest.raises(ValueError, match="a loss needs labels, but no image of the batch has one"):
         step(model, batch)
 
 
 def test_a_dataset_without_second_crops_is_told(write_options: Write, pair_folders: Path) -> None:
     model, batch = model_and_batch(write_options(changes(pair_folders)))
     del batch["lq_key"]
-    with pytest.raises(ValueError, match="a loss needs `lq_key`, and the dataset gives none; use ContrastiveDataset"):
+    with pytest.raises(ValueError, match="a loss needs `lq_key`, but the dataset gives none; use ContrastiveDataset"):
         step(model, batch)

@@ -187,7 +187,7 @@ def test_the_published_head_is_sized_from_the_restorer_and_the_labels(make: Call
             r"network_dc.feature_dims: \[8, 4\], but the features of network_g have \[4, 8\] channels",
         ),
         ({"network_g": {"type": "Identity"}}, "Identity cannot be tapped: it declares no feature points"),
-        ({"train__classify_opt": None}, "train: DCPTModel lacks the loss classify_opt"),
+        ({"train__classify_opt": None}, "train: DCPTModel needs the loss classify_opt"),
     ],
 )
 def test_what_does_not_fit_is_explained(make: Callable[..., Any], more: dict[str, Any], message: str) -> None:
@@ -250,7 +250,7 @@ def test_a_test_without_classes_says_that_it_does_not_classify(
     file = write_options(changes(pair_folders, "DCPTModel"))
     model = build_model(load_options(file, is_train=False), torch.device("cpu"))
     assert model.extra_measures(batch()) == {}
-    assert "network_dc is left out and top1 not measured: nothing names its classes" in caplog.text
+    assert "network_dc is not used and top1 is not measured: nothing names its classes" in caplog.text
 
 
 def test_files_hold_bare_networks_and_what_rebuilds_them(make: Callable[..., Any], tmp_path: Path) -> None:
@@ -266,5 +266,5 @@ def test_files_hold_bare_networks_and_what_rebuilds_them(make: Callable[..., Any
 
 def test_a_guide_without_weights_is_warned_of(make: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:
     make("DCDistModel")
-    said = "path.pretrain_network_dc is missing: the classifier that guides network_g is untrained"
+    said = "path.pretrain_network_dc is missing: the classifier that guides network_g is not trained"
     assert caplog.text.count(said) == 1

@@ -50,7 +50,7 @@ def test_an_image_without_a_known_label_is_an_error(labels: list[str | None], me
 
 
 def test_a_name_stands_once() -> None:
-    with pytest.raises(ValueError, match="a name stands twice in blur, blur"):
+    with pytest.raises(ValueError, match="a name occurs twice in blur, blur"):
         LabelClasses(("blur", "blur"))
 
 
@@ -80,7 +80,7 @@ def test_a_label_that_the_file_s_classes_lack_is_an_error(write_options: Write, 
 
 
 def test_a_training_set_without_labels_is_an_error(write_options: Write, pair_folders: Path) -> None:
-    with pytest.raises(ValueError, match="the training set names no labels"):
+    with pytest.raises(ValueError, match="the training set has no labels"):
         model_of(write_options(changes(pair_folders, "DCPTModel")), ())
 
 

@@ -164,7 +164,9 @@ def test_a_run_is_not_resumed_with_other_classes(write_options: Write, pair_fold
     train(load_options(file))
     tasks = options["datasets"]["train"]["tasks"]
     tasks["snow"] = tasks.pop("haze")
-    with pytest.raises(ValueError, match="the run classified blur, haze, noise, the labels are now blur, noise, snow"):
+    with pytest.raises(
+        ValueError, match="the run classified blur, haze, noise, but the labels are now blur, noise, snow"
+    ):
         train(load_options(write_options(options)), auto_resume=True)
 
 

@@ -169,7 +169,7 @@ def test_a_network_that_is_unknown_is_told() -> None:
         def objectives(self) -> Iterator[Objective]:
             yield Objective(self.losses_g, ("e",))
 
-    with pytest.raises(ValueError, match="an objective trains 'e', which is no network of it"):
+    with pytest.raises(ValueError, match="an objective trains 'e', which is not its network"):
         step(duel(Unknown))
 
 

@@ -55,7 +55,7 @@ def test_carried_moments_go_by_name_not_by_place(write_options: Write) -> None:
     ("groups", "message"),
     [
         ([["0.wheel"]], r"train.optim_g.groups\[0\].parameters: '0.wheel': no trained parameter has this name"),
-        ([["0"], ["0.bias"]], r"groups\[1\].parameters: '0.bias': all that it fits belong to groups before it"),
+        ([["0"], ["0.bias"]], r"groups\[1\].parameters: '0.bias': its parameters belong to earlier groups"),
     ],
 )
 def test_a_name_that_fits_nothing_is_an_error(groups: list[list[str]], message: str) -> None:

@@ -10,13 +10,13 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class WeightAverage:
-    """average ← decay · average + (1 − decay) · network, after each step, beginning with the network as it is.
+    """average ← decay · average + (1 − decay) · network, after each step; it starts as a copy of the network.
 
-    Floating-point buffers (running statistics) are averaged like weights, counters are copied. torch has the same as a
-    class, `AveragedModel`, which walks through the modules of both networks at each step.
+    Floating-point buffers (running statistics) are averaged like weights; counters are copied. torch's own class,
+    `AveragedModel`, is slower, because it visits the modules of both networks at each step.
 
     Args:
-        network: what to follow.
+        network: the network that is averaged.
         decay: in [0, 1).
 
     Attributes:
@@ -31,7 +31,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Follow the network by one step."""
+        """Include the network's present weights in the average."""
         if self._lists is None:
             pairs = list(zip(_tensors(self.module), _tensors(self._network), strict=True))
             floats = [pair for pair in pairs if pair[0].is_floating_point()]

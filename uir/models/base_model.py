@@ -1,4 +1,4 @@
-"""What every training method needs and should not have to write: networks, values and losses by name, restoring, files.
+"""The parts that all training methods share: networks, values and losses by name, restoring, files.
 
 The phases of construction are in `uir.models.network_phases`, the step is in `uir.models.training_step`.
 """
@@ -34,11 +34,11 @@ _BATCH_VALUES = ("lq", "gt")
 class BaseModel(TrainingStep):
     """A training method: networks by role, one step, and how it restores.
 
-    A method says in class attributes what an option file may hold for it. Its losses are called with the values that
-    they name (`inputs`); the method offers those by methods marked with `offers`, and writes nothing else where it has
-    one sum to minimise. `compute_losses` is for a sum of another form, `objectives` for several sums in turn.
+    The class attributes of a method declare the keys that an option file may have. Its losses are called with the
+    values that they name (`inputs`). The method computes these values in methods marked with `offers`, and needs
+    nothing else if it minimises one sum. `compute_losses` is for another form of sum, `objectives` for several sums.
     The interface is BasicSR's (`feed_data`, `optimize_parameters`, `save`, `resume_training`, ...), so that the
-    training loop does not care whose model it runs.
+    training loop runs uir's models and BasicSR's models in the same way.
 
     Attributes set here: `net_<role>` (on the device, wrapped for DDP and compiled), `bare[role]` (the network itself),
     `ema[role]`, `losses[slot]`, `optimizers`, `schedulers`, `log_dict`.
@@ -47,29 +47,28 @@ class BaseModel(TrainingStep):
         networks: the networks' descriptions by role.
         path: weights to start from.
         train: training options; None for testing.
-        scale: size of the restored image over that of the degraded one.
+        scale: size of the restored image divided by that of the degraded one.
         precision: fp32, or the type to autocast to.
         compile: compile the networks.
         channels_last: keep images channels-last in memory.
-        grad_clip: the file's clipping, where `train` has none.
-        find_unused_parameters: as DDP's.
-        device: where to.
-        labels: names of the training set's tasks, in order; kept in the checkpoints.
-        batch_values: what the training set says that its batches hold beside `lq` and `gt`.
+        grad_clip: the file's clipping, used if `train` has none.
+        find_unused_parameters: as in DDP.
+        device: the device of the networks.
+        labels: names of the training set's tasks, in order; they are written to the checkpoints.
+        batch_values: names of the values in the training set's batches, besides `lq` and `gt`.
 
     Raises:
-        ValueError: a network is missing or does not fit, or a loss asks for what nobody offers.
+        ValueError: a network is missing or does not fit, or a loss needs a value that does not exist.
     """
 
     train_options: ClassVar[type[TrainOptions]] = TrainOptions
-    """Keys of `train`; subclass TrainOptions to add some."""
+    """Keys of `train`; a subclass of TrainOptions adds keys."""
     predictor_type: ClassVar[type[Predictor]] = NetworkPredictor
     """How it restores; a class of the table `PREDICTORS`."""
     measures: ClassVar[tuple[str, ...]] = ()
-    """Names of what `extra_measures` gives, of which more is better; `val.keep_best` may name them."""
+    """Names of the results of `extra_measures`; larger is better. `val.keep_best` may name them."""
     streams: ClassVar[tuple[str, ...]] = ()
-    """Further training sets that it learns from: `unpaired` is `datasets.train_unpaired`, and its batch is
-    `self.batch["unpaired"]`."""
+    """Further training sets: `unpaired` is `datasets.train_unpaired`, and its batch is `self.batch["unpaired"]`."""
 
     net_g: Any
     lq: Tensor
@@ -121,47 +120,47 @@ class BaseModel(TrainingStep):
         self.predictor.check()
         if train is not None:
             self.start_training()
-            self._predictor = None  # from now on with the averages
+            self._predictor = None  # the next one uses the averages
 
     # --- what a method may write ---
 
     @classmethod
     def problems_of(cls, raw: Mapping[str, Any]) -> Iterable[tuple[tuple[str, ...], str]]:
-        """Keys of a training file that do not go together: where, and what is wrong; found before anything is built.
+        """Keys of a training file that contradict each other: place and message. It runs before anything is built.
 
         Args:
-            raw: the file as it is written, not checked yet.
+            raw: the file as it is written, before the check.
         """
         return ()
 
     def prepare(self) -> None:
-        """The first phase of construction, before any network: what the file and the labels decide."""
+        """The first phase of construction, before any network: it uses only the file and the labels."""
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
-        """Take a batch: `lq` and, where there is one, `gt`, both [B, 3, H, W] in [0, 1]."""
+        """Take a batch: `lq` and, if the dataset gives it, `gt`, both [B, 3, H, W] in [0, 1]."""
         self.values.clear()
         if self._predictor is not None:
-            self._predictor.restart()  # a validation behind this step knows nothing of the one before
+            self._predictor.restart()  # a validation after this step must not depend on the one before
         self.batch = data
         self.lq = self._to_device(data["lq"])
         self.gt = self._to_device(data["gt"]) if "gt" in data else None
 
     @offers("restored", runs=("g",))
     def restored_batch(self) -> Tensor:
-        """What `network_g` makes of the batch, and of the conditions that its `forward` names: [B, 3, H, W], float32.
+        """The output of `network_g` for the batch and the conditions that its `forward` names: [B, 3, H, W], float32.
 
         Raises:
-            ValueError: it has not the size of `gt`.
+            ValueError: its size differs from that of `gt`.
         """
         conditions = {name: self.value(name) for name in self.predictor.supplies if name in self.predictor.taken}
         return self.fits_gt(self.net_g(self.lq, **conditions).float())
 
     def compute_losses(self) -> dict[str, Tensor]:
-        """The losses of the batch that was fed, by log name (`l_pix`); their sum is minimised. Default: all of them."""
+        """The losses of the present batch, by log name (`l_pix`); their sum is minimised. Default: all of them."""
         return self.losses_of(*self.losses)
 
     def extra_measures(self, batch: Mapping[str, Any]) -> dict[str, float]:
-        """What a method measures beside the metrics of the file, on a validation batch of one image; see `measures`."""
+        """Measurements on a validation batch of one image, in addition to the file's metrics; see `measures`."""
         return {}
 
     # --- values and losses by name ---
@@ -169,10 +168,10 @@ class BaseModel(TrainingStep):
     def value(self, name: str) -> Any:
         """A value by its name: one that the method offers, `record.<vectoriser>`, or an entry of the batch.
 
-        An entry of another stream's batch is `<stream>.<entry>`. A value is computed once an objective.
+        An entry of another stream's batch is `<stream>.<entry>`. A value is computed once for each objective.
 
         Raises:
-            ValueError: nobody offers it, or the batch lacks it.
+            ValueError: the method does not offer it, and the batch does not contain it.
         """
         offer = self.offered.get(name)
         if offer is not None:
@@ -184,10 +183,10 @@ class BaseModel(TrainingStep):
     def losses_of(self, *slots: str) -> dict[str, Tensor]:
         """The losses in some slots, called with the values that they name, by log name.
 
-        A loss may give a pair (content, style), of which one may be None; the style is logged as `l_style`.
+        A loss may give a pair (content, style), and one of them may be None; the style is logged as `l_style`.
 
         Raises:
-            ValueError: none of the slots holds a loss.
+            ValueError: none of the slots has a loss.
         """
         by_name: dict[str, Tensor] = {}
         for slot in slots:
@@ -205,14 +204,14 @@ class BaseModel(TrainingStep):
         return by_name
 
     def check_losses(self) -> None:
-        """Make sure that somebody offers what the losses of the file ask for.
+        """Check that every value that the losses of the file need exists.
 
         Raises:
-            ValueError: nobody does.
+            ValueError: a value does not exist.
         """
         for slot, loss in self.described_losses().items():
             for name in inputs_of(loss):
-                self._check_value(name, f"train.{slot}: {loss.__name__} asks for '{name}'")
+                self._check_value(name, f"train.{slot}: {loss.__name__} needs '{name}'")
 
     def described_losses(self) -> dict[str, Any]:
         """The classes of the losses that the file names, by slot."""
@@ -226,28 +225,28 @@ class BaseModel(TrainingStep):
         """`gt` of the batch.
 
         Raises:
-            ValueError: it has none.
+            ValueError: the batch has no `gt`.
         """
         if self.gt is None:
-            raise ValueError("training needs `gt`, and the dataset gives none; use a paired or a degraded dataset")
+            raise ValueError("training needs `gt`, but the dataset gives none; use a paired or a degraded dataset")
         return self.gt
 
     def fits_gt(self, restored: Tensor) -> Tensor:
-        """Restored images, once it is sure that they have the size of `gt`."""
+        """The restored images, after a check that they have the size of `gt`."""
         gt = self.clean_images()
         if restored.shape != gt.shape:
             raise ValueError(
-                f"network_g made {tuple(restored.shape)} of {tuple(self.lq.shape)}, gt is {tuple(gt.shape)}; "
-                f"does `scale` ({self.scale}) fit the network?"
+                f"network_g gave {tuple(restored.shape)} for an input {tuple(self.lq.shape)}, but gt is "
+                f"{tuple(gt.shape)}; does `scale` ({self.scale}) fit the network?"
             )
         return restored
 
-    def _check_value(self, name: str, asked: str) -> None:
+    def _check_value(self, name: str, need: str) -> None:
         if name.startswith("record."):
             kind = name.removeprefix("record.")
             if kind not in self.train_opt.vectorisers and kind not in VECTORISERS:
-                there = [f"record.{key}" for key in (*self.train_opt.vectorisers, *VECTORISERS.keys())]
-                raise ValueError(f"{asked}; there are {', '.join(there)}")
+                known_names = [f"record.{key}" for key in (*self.train_opt.vectorisers, *VECTORISERS.keys())]
+                raise ValueError(f"{need}; known names are {', '.join(known_names)}")
             return
         known = {*self.offered, *_BATCH_VALUES, *self.batch_values}
         if name in known or name.partition(".")[0] in self.streams:
@@ -255,8 +254,8 @@ class BaseModel(TrainingStep):
         near = nearest_names(name, known, count=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise ValueError(
-            f"{asked}; {hint}{type(self).__name__} offers {', '.join(sorted(known))}; a dataset that gives it says so "
-            "in its attribute `gives`"
+            f"{need}; {hint}{type(self).__name__} offers {', '.join(sorted(known))}; a dataset that gives it must list "
+            "it in its attribute `gives`"
         )
 
     def _of_batch(self, name: str) -> Any:
@@ -267,8 +266,8 @@ class BaseModel(TrainingStep):
         stream, _, key = name.rpartition(".")
         batch = self.batch[stream] if stream else self.batch
         if key not in batch:
-            there = ", ".join(map(str, batch))
-            raise ValueError(f"the batch holds no `{name}`; it holds {there}; take another dataset")
+            keys = ", ".join(map(str, batch))
+            raise ValueError(f"the batch has no `{name}`; it has {keys}; use another dataset")
         value = batch[key]
         if isinstance(value, Tensor):
             return self._to_device(value) if value.ndim == 4 else value.to(self.device, non_blocking=True)
@@ -281,7 +280,7 @@ class BaseModel(TrainingStep):
             self._vectorisers[name] = build(VECTORISERS, spec, {"labels": self.labels})
         records = self.batch.get("degradation")
         if records is None:
-            raise ValueError(f"record.{name}: the batch has no records; take a dataset that degrades or has labels")
+            raise ValueError(f"record.{name}: the batch has no records; use a dataset that degrades or has labels")
         targets: Targets = self._vectorisers[name](records)
         return Targets(targets.values.to(self.device), targets.mask.to(self.device))
 
@@ -292,15 +291,15 @@ class BaseModel(TrainingStep):
     # --- restoring ---
 
     def test_network(self, role: str = "g") -> nn.Module:
-        """The network to restore with: the moving average where there is one."""
+        """The network to restore with: the moving average if there is one."""
         return self.ema[role].module if role in self.ema else self.bare[role]
 
     @property
     def predictor(self) -> Predictor:
-        """How it restores, with the networks that validation uses.
+        """The predictor that restores, with the networks that validation uses.
 
         Raises:
-            ValueError: the class is not in the table of predictors, so that no checkpoint could name it.
+            ValueError: the class is not in the table of predictors, so a checkpoint could not name it.
         """
         if self._predictor is None:
             cls = self.predictor_type
@@ -311,22 +310,22 @@ class BaseModel(TrainingStep):
         return self._predictor
 
     def predictor_settings(self) -> dict[str, Any]:
-        """Further arguments of the predictor; they are written on the card."""
+        """Further arguments of the predictor; they are written to the card."""
         return {}
 
     def predict(self, batch: Mapping[str, Any], controls: Mapping[str, Any] | None = None) -> Prediction:
         """Restore a batch as validation does.
 
         Args:
-            batch: `lq` [B, 3, h, w] of any size, and what else the dataset gives.
-            controls: what a user set.
+            batch: `lq` [B, 3, h, w] of any size, and the dataset's other entries.
+            controls: values that a user set.
         """
         predictor = self.predictor
         with evaluating(*predictor.networks.values()):
             return predict(predictor, batch, Running(self.device, self.precision), controls)
 
     def restore(self, lq: Tensor, **more: Any) -> Tensor:
-        """Restore [B, 3, h, w] of any size; [B, 3, h·scale, w·scale], not clipped, on the device.
+        """Restore [B, 3, h, w] of any size to [B, 3, h·scale, w·scale], not clipped, on the device.
 
         Args:
             lq: the images.
@@ -337,23 +336,24 @@ class BaseModel(TrainingStep):
     # --- files ---
 
     def carry_moments(self, earlier: BaseModel, key: str) -> None:
-        """Go on with the moments of an earlier model's optimizer (`optim_g`); rates and settings stay this one's.
+        """Take the moments of an earlier model's optimizer (`optim_g`), but keep the own rates and settings.
 
         Raises:
-            ValueError: one of the two has no such optimizer.
+            ValueError: one of the two models has no such optimizer.
         """
         name = f"optimizer_{key.removeprefix('optim_')}"
-        optimizer, theirs = getattr(self, name, None), getattr(earlier, name, None)
-        if optimizer is None or theirs is None:
-            raise ValueError(f"train.stages: carry: [{key}]: not both stages have {key}")
+        optimizer, earlier_one = getattr(self, name, None), getattr(earlier, name, None)
+        if optimizer is None or earlier_one is None:
+            raise ValueError(f"train.stages: carry: [{key}]: one of the two stages has no {key}")
         role = key.removeprefix("optim_")
-        by_name = {earlier.parameter_names[role][index]: kept for index, kept in theirs.state_dict()["state"].items()}
+        states = earlier_one.state_dict()["state"]
+        by_name = {earlier.parameter_names[role][index]: moments for index, moments in states.items()}
         names = self.parameter_names[role]  # parameter groups may have put them in another order
-        kept = {index: by_name[name] for index, name in enumerate(names) if name in by_name}
-        optimizer.load_state_dict({**optimizer.state_dict(), "state": kept})
+        carried = {index: by_name[name] for index, name in enumerate(names) if name in by_name}
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": carried})
 
     def card(self, role: str) -> dict[str, Any]:
-        """What is written beside the weights of a network."""
+        """The card of a network: data that is written next to its weights."""
         return {
             "arch": self.components[role].spec(),
             "scale": self.scale,
@@ -378,11 +378,11 @@ class BaseModel(TrainingStep):
             write_checkpoint(models / f"net_{role}_{tag}.pth", params, self.card(role))
 
     def weights_beside(self, role: str) -> dict[str, dict[str, Tensor]]:
-        """Further tensors that are written to a network's file, by the name of the group; read with `read_file`."""
+        """Further tensors in a network's file, by the name of the group; `read_file` reads them."""
         return {}
 
     def training_state(self) -> dict[str, Any]:
-        """What resuming needs beside the networks' files."""
+        """The data that resuming needs, besides the networks' files."""
         return {
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
@@ -392,7 +392,7 @@ class BaseModel(TrainingStep):
         }
 
     def resume_training(self, state: Mapping[str, Any], models: Path) -> None:
-        """Go on from a state of `training_state` (or of basicsr) and the networks' files of the same iteration."""
+        """Continue from a state of `training_state` (or of basicsr) and the networks' files of the same iteration."""
         for role, network in self.bare.items():
             file = models / f"net_{role}_{state['iter']}.pth"
             load_weights(network, file, "params")
@@ -400,12 +400,12 @@ class BaseModel(TrainingStep):
                 weights, _ = read_weights(file, "params_ema")
                 fit_state(self.ema[role].module, weights, str(file))
         kinds: tuple[tuple[str, list[Any]], ...] = (("optimizers", self.optimizers), ("schedulers", self.schedulers))
-        for kind, held in kinds:
-            if len(state[kind]) != len(held):
+        for kind, items in kinds:
+            if len(state[kind]) != len(items):
                 raise ValueError(
-                    f"the state holds {len(state[kind])} {kind}, this run has {len(held)}; was `train` changed?"
+                    f"the state has {len(state[kind])} {kind}, but this run has {len(items)}; was `train` changed?"
                 )
-            for item, saved in zip(held, state[kind], strict=True):
+            for item, saved in zip(items, state[kind], strict=True):
                 item.load_state_dict(saved)
         self.scaler.load_state_dict(state.get("scaler", {})) if state.get("scaler") else None
         rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
@@ -414,6 +414,6 @@ class BaseModel(TrainingStep):
 
 
 def inputs_of(loss: Any) -> tuple[str, ...]:
-    """The names of the values that a loss is called with; one that does not say works on images."""
+    """The names of the values that a loss is called with; by default the restored image and `gt`."""
     inputs: tuple[str, ...] = getattr(loss, "inputs", ("restored", "gt"))
     return inputs

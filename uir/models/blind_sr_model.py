@@ -1,7 +1,7 @@
-"""Blind restoration by a degradation representation: an encoder that learns by comparing, and a restorer steered by it.
+"""Blind restoration by a degradation code: an encoder learns by comparison, and its code controls a restorer.
 
 One method for DASR (Wang et al., CVPR 2021), CDSR (Zhou et al., ACM MM 2022), DAA (Wang et al., ACCV 2022), CRL-SR and
-AirNet (Li et al., CVPR 2022): what differs between them are networks, losses and stages, which the option file names.
+AirNet (Li et al., CVPR 2022): they differ in networks, losses and stages, which the option file names.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ logger = logging.getLogger("uir")
 
 MOMENTUM_INPUTS = ("key", "queue", "restored_key", "gt_key", "lq_key_code")
 CODE_INPUTS = ("code", "gt_code", "renditions")
-"""What network_e itself says."""
+"""Outputs of network_e itself."""
 _NO_CODE = (
-    "{} takes an image alone, and BlindSRModel steers network_g by a degradation code; take one whose forward is "
+    "{} takes only an image, but BlindSRModel also gives network_g a degradation code; use a network whose forward is "
     "(lq, code), such as DASR or ConditionedNet"
 )
 
@@ -46,45 +46,45 @@ class MomentumOptions(Section):
     """The momentum encoder and its queue."""
 
     queue_size: int = Field(8192, ge=1, description="Keys in the queue; DASR has 8192, AirNet 1280.")
-    momentum: float = Field(0.999, ge=0, lt=1, description="Part of the momentum encoder that stays in a step.")
+    momentum: float = Field(0.999, ge=0, lt=1, description="Part of the momentum encoder that a step does not change.")
 
 
 class BlindSROptions(TrainOptions):
     """Keys of `train` for blind restoration."""
 
     momentum_contrast: MomentumOptions = Field(
-        default_factory=MomentumOptions, description="Where a loss compares with keys: the queue and the momentum."
+        default_factory=MomentumOptions, description="The queue and the momentum, for losses that compare with keys."
     )
     freeze: list[str] = Field(
-        default_factory=list, description="Modules that stay as they are, such as [network_e.ranker_q]."
+        default_factory=list, description="Modules that are not trained, such as [network_e.ranker_q]."
     )
     code: CodeUse = Field(
         "own",
-        description="What steers network_g: each image's own code, zeros, or the code of another image (an ablation).",
+        description="The code that network_g gets: each image's own, zeros, or that of another image (an ablation).",
     )
 
 
 @MODEL_REGISTRY.register()
 class BlindSRModel(BaseModel):
-    """A restorer `network_g(lq, code)` and the encoder `network_e(lq) -> DegradationCode` that steers it.
+    """A restorer `network_g(lq, code)` and the encoder `network_e(lq) -> DegradationCode` of its code.
 
-    `network_e` is built first; `network_g` is given `code_channels` and `map_channels` of the code, where it takes them
-    and the file does not say them or says `~`. Every key `<name>_opt` is a loss: on images, called with what was
-    restored and `gt`, or on codes, which declares `needs` (fields of the code) and `inputs` (what it is called with, by
-    the names that stand after `offers` below). Their sum trains the networks that have an optimizer; the others are
-    evaluated as they are. Without a loss on images `network_g` does not run.
+    `network_e` is built first. `network_g` gets `code_channels` and `map_channels` of the code, if it takes them and
+    the file does not set them or sets `~`. Every key `<name>_opt` is a loss. A loss on images is called with the
+    restored image and `gt`. A loss on codes declares `needs` (fields of the code) and `inputs` (names of the values
+    that it is called with; they follow `offers` below). Their sum trains the networks that have an optimizer; the
+    others do not change. Without a loss on images `network_g` does not run.
 
-    Where a loss asks for keys, a momentum encoder follows `network_e` once before each optimizer step, and the keys of
-    every batch enter the queue after it, so with `accumulate` several times a step; from a loss on that is not finite,
-    those of its step stay out. Both are written to `net_e_*.pth` as `momentum`, and go on from stage to stage and after
-    an interruption.
+    If a loss needs keys, a momentum encoder follows `network_e` once before each optimizer step. The keys of every
+    batch enter the queue after it, so several times a step with `accumulate`; after a loss that is not finite, the
+    keys of the rest of its step are left out. Both are written to `net_e_*.pth` as `momentum`, and continue from stage
+    to stage and after an interruption.
 
-    Restoring takes one code for the whole image.
+    Restoring uses one code for the whole image.
 
     Attributes:
-        code_use: as the option `train.code`, for restoring too, and in a test as network_g was trained. "shuffled" is
-            the code of the image before in the batch; of an image restored alone, that of the image restored before,
-            zeros for the first one.
+        code_use: the option `train.code`, used for restoring too; in a test, the value that network_g was trained with.
+            "shuffled" is the code of the image before in the batch; for an image restored alone, that of the image
+            restored before it, and zeros for the first one.
     """
 
     network_roles: ClassVar[Mapping[str, Role]] = {
@@ -101,7 +101,7 @@ class BlindSRModel(BaseModel):
 
     @classmethod
     def problems_of(cls, raw: Mapping[str, Any]) -> Iterable[tuple[tuple[str, ...], str]]:
-        """A restorer that takes no code, and codes that cannot be shuffled, there being one in a batch."""
+        """A restorer that takes no code, and `code: shuffled` with batches of one image."""
         restorer = raw.get("network_g")
         name = restorer.get("type") if isinstance(restorer, Mapping) else None
         if isinstance(name, str) and name in ARCH_REGISTRY and not _takes_code(ARCH_REGISTRY.get(name)):
@@ -112,14 +112,14 @@ class BlindSRModel(BaseModel):
         if one and isinstance(train, Mapping) and train.get("code") == "shuffled":
             yield (
                 ("train", "code"),
-                ": shuffled gives each image the code of another one of its batch, and "
+                ": shuffled gives each image the code of another image of its batch, but "
                 "datasets.train.batch_size_per_gpu is 1; it must be at least 2",
             )
 
     # --- construction ---
 
     def prepare(self) -> None:
-        """What steers network_g: as the file says, and in a test as it was trained."""
+        """The code that network_g gets: from the file, or in a test from the card of its weights."""
         super().prepare()
         self.contrast: MomentumContrast | None = None
         self.code_use: CodeUse = self.train_opt.code if self.is_train else _trained_with(self.path)
@@ -130,7 +130,7 @@ class BlindSRModel(BaseModel):
         return widths_of(self._blank) if role == "g" else super().network_sizes(role)
 
     def check_network(self, role: str, network: nn.Module) -> None:
-        """The encoder gives a code that the losses can read; the restorer takes it, and keeps to the scale."""
+        """Check that the encoder's code has the fields for the losses, and that the restorer fits code and scale."""
         super().check_network(role, network)
         if role == "g":
             self._try_restorer(network)
@@ -141,27 +141,27 @@ class BlindSRModel(BaseModel):
         self._left_out = [name for name in fields if name not in (*STEERING, *read)]
 
     def frozen_modules(self, role: str, network: nn.Module) -> list[nn.Module]:
-        """As every method, and what `train.freeze` names."""
+        """The frozen modules of every method, and those that `train.freeze` names."""
         return super().frozen_modules(role, network) + self._named_in_freeze(role, network)
 
     def step_module(self, role: str, network: nn.Module) -> nn.Module:
-        """The encoder for several batches in one call; the restorer as it is."""
+        """The encoder, able to take several batches in one call; the restorer without change."""
         return EncoderStep(network, self._left_out) if role == "e" else network
 
     def leaves_unused(self, role: str) -> bool:
-        """Fields that no loss reads leave out what computes them."""
+        """Also if no loss reads a field: the layers that compute it get no gradient."""
         return super().leaves_unused(role) or (role == "e" and bool(self._left_out))
 
     def start_training(self) -> None:
-        """As every method; then the momentum encoder and its queue, where a loss asks for them."""
+        """Start like every method; then build the momentum encoder and its queue, if a loss needs them."""
         super().start_training()
-        wanted = {name for loss in self.losses.values() for name in inputs_of(loss)}
-        self._renditions, self._gt_code = "renditions" in wanted, "gt_code" in wanted
-        if wanted.isdisjoint(MOMENTUM_INPUTS):
+        inputs = {name for loss in self.losses.values() for name in inputs_of(loss)}
+        self._renditions, self._gt_code = "renditions" in inputs, "gt_code" in inputs
+        if inputs.isdisjoint(MOMENTUM_INPUTS):
             return
         options = self.train_opt.momentum_contrast
         projection = self._blank.require("projection", "momentum contrast")
-        # Made once DDP has sent the first process's weights to all; its seed follows the run's.
+        # It is built after DDP has sent the first process's weights to all; its seed comes from the run's seed.
         seed = gathered(torch.initial_seed())[0]
         self.contrast = MomentumContrast(
             self.bare["e"], projection.shape[1], options.queue_size, options.momentum, seed
@@ -171,7 +171,7 @@ class BlindSRModel(BaseModel):
             self._load_momentum(file)
 
     def _try_restorer(self, network: nn.Module) -> None:
-        """Restore one black image, so that what does not fit is told before any training."""
+        """Restore one black image, so that a mistake is reported before training starts."""
         name = type(network).__name__
         if not _takes_code(type(network)):
             raise ValueError(f"network_g: {_NO_CODE.format(name)}")
@@ -185,8 +185,8 @@ class BlindSRModel(BaseModel):
         (height, width), expected = restored.shape[-2:], [side * self.scale for side in blank.shape[-2:]]
         if [height, width] != expected:
             raise ValueError(
-                f"network_g: {name} makes {height}×{width} of {blank.shape[-2]}×{blank.shape[-1]}, and `scale` is "
-                f"{self.scale}, which asks for {expected[0]}×{expected[1]}; make the two agree"
+                f"network_g: {name} gives {height}×{width} for an image of {blank.shape[-2]}×{blank.shape[-1]}, but "
+                f"`scale` is {self.scale}, which means {expected[0]}×{expected[1]}; change the network or `scale`"
             )
 
     def _named_in_freeze(self, role: str, network: nn.Module) -> list[nn.Module]:
@@ -206,18 +206,18 @@ class BlindSRModel(BaseModel):
         return modules
 
     def _fields_read(self, encoder: str, fields: list[str]) -> set[str]:
-        """The fields of the code that the losses read, once it is sure that every network has something to learn."""
+        """The fields of the code that the losses read, after a check that every network has something to learn."""
         read = fields_read_by(self.described_losses(), encoder, fields)
         inputs = {name for loss in self.described_losses().values() for name in inputs_of(loss)}
         if not inputs:
             raise ValueError("train: no loss is given; add pixel_opt, contrastive_opt or any <name>_opt")
         trained = [role for role in self.network_roles if self.is_optimized(role)]
         if not trained:
-            raise ValueError("train: neither optim_e nor optim_g is given; nothing would be trained")
+            raise ValueError("train: optim_e and optim_g are both missing; nothing would be trained")
         if "g" in trained and not any("g" in self.offered[name].runs for name in inputs & set(self.offered)):
             raise ValueError(
-                "train.optim_g: no loss is on restored images, so network_g cannot learn; add pixel_opt, or train "
-                "network_e alone (a stage's `train: [network_e]`)"
+                "train.optim_g: no loss uses restored images, so network_g cannot learn; add pixel_opt, or train only "
+                "network_e (a stage's `train: [network_e]`)"
             )
         if "e" in trained and not read and "codebook" not in inputs and self.code_use == "zero":
             raise ValueError("train.optim_e: with `code: zero` and no loss on codes network_e cannot learn; remove it")
@@ -226,7 +226,7 @@ class BlindSRModel(BaseModel):
     # --- the step ---
 
     def optimize_parameters(self, current_iter: int) -> None:
-        """As every method; the momentum encoder follows before, and the keys enter the queue afterwards."""
+        """A step as in every method; before it the momentum encoder follows, after it the keys enter the queue."""
         self._keys = None
         if self.contrast is not None and self.micro_batch == 0:
             self.contrast.follow(self.bare["e"])
@@ -235,13 +235,13 @@ class BlindSRModel(BaseModel):
             self.contrast.enqueue(self._keys)
 
     def compute_losses(self) -> dict[str, Tensor]:
-        """The losses of the batch; network_e runs first, whatever they ask for."""
+        """The losses of the batch; network_e always runs first."""
         self.value("codes")
         return super().compute_losses()
 
     @offers("codes", runs=("e",))
     def _codes(self) -> dict[str, Any]:
-        """All that network_e says in a step: it runs once."""
+        """All codes of network_e in a step: it runs once."""
         images = list(self.value("rendition_images").unbind(1)) if self._renditions else [self.lq]
         if self._gt_code:
             images.append(self.clean_images())
@@ -265,7 +265,7 @@ class BlindSRModel(BaseModel):
 
     @offers("renditions")
     def _codes_of_renditions(self) -> list[DegradationCode]:
-        """network_e's codes of the renditions; the first one is of `lq`."""
+        """network_e's codes of the versions (`renditions`); the first one is of `lq`."""
         codes: list[DegradationCode] = self.value("codes")["renditions"]
         return codes
 
@@ -276,23 +276,23 @@ class BlindSRModel(BaseModel):
 
     @offers("orders")
     def _orders(self) -> Tensor:
-        """The orders of the renditions [B, R]."""
+        """The orders of the versions [B, R]."""
         return self._of_dataset("orders", "RankingDataset")
 
     @offers("restored", runs=("g",))
     def _restored(self) -> Tensor:
-        """The restored batch, steered as `train.code` says."""
+        """The restored batch, with the code that `train.code` chooses."""
         code = code_as(self.code_use, self.value("code"))
         return self.fits_gt(self.net_g(self.lq, code=code).float())
 
     @offers("labels")
     def _labels(self) -> Tensor:
-        """Indices of the records' labels [B], -1 where there is none."""
+        """Indices of the records' labels [B], -1 for an image without a label."""
         labels = self.batch["degradation"].labels if "degradation" in self.batch else ()
         names = sorted({label for label in labels if label is not None})
         if not names:
             raise ValueError(
-                "a loss needs labels, and no image of the batch has one; give the dataset a `label`, or tasks"
+                "a loss needs labels, but no image of the batch has one; give the dataset a `label`, or tasks"
             )
         targets = ClassIndex(names)(self.batch["degradation"])
         indices = torch.where(targets.mask, targets.values, -1)[:, 0]
@@ -304,7 +304,7 @@ class BlindSRModel(BaseModel):
         for module in self.bare["e"].modules():
             if isinstance(module, nn.Embedding):
                 return module.weight
-        raise ValueError(f"a loss needs a codebook, and network_e ({type(self.bare['e']).__name__}) has none")
+        raise ValueError(f"a loss needs a codebook, but network_e ({type(self.bare['e']).__name__}) has none")
 
     @offers("key")
     def _key(self) -> DegradationCode:
@@ -325,7 +325,7 @@ class BlindSRModel(BaseModel):
 
     @offers("restored_key", runs=("g",))
     def _key_of_restored(self) -> DegradationCode:
-        """The momentum encoder's code of the restored batch, through which gradients reach network_g."""
+        """The momentum encoder's code of the restored batch; its gradients reach network_g."""
         restored = self.value("restored")
         return self._contrast()(restored)
 
@@ -340,33 +340,33 @@ class BlindSRModel(BaseModel):
 
     def _contrast(self) -> MomentumContrast:
         if self.contrast is None:
-            raise ValueError("there is no momentum encoder: no loss of the file asked for one")
+            raise ValueError("there is no momentum encoder, because no loss of the file needs one")
         return self.contrast
 
     def _of_dataset(self, key: str, dataset: str) -> Tensor:
         if key not in self.batch:
-            raise ValueError(f"a loss needs `{key}`, and the dataset gives none; use {dataset} (uir/data)")
+            raise ValueError(f"a loss needs `{key}`, but the dataset gives none; use {dataset} (uir/data)")
         value: Tensor = self.batch[key].to(self.device, non_blocking=True)
         return value
 
     # --- restoring and files ---
 
     def predictor_settings(self) -> dict[str, Any]:
-        """What steers the restorer."""
+        """The choice of the restorer's code."""
         return {"code": self.code_use}
 
     def weights_beside(self, role: str) -> dict[str, dict[str, Tensor]]:
-        """The encoder's file holds the momentum encoder and the queue too, as `momentum`."""
+        """The encoder's file also contains the momentum encoder and the queue, as `momentum`."""
         return {"momentum": self.contrast.state_dict()} if role == "e" and self.contrast is not None else {}
 
     def resume_training(self, state: Mapping[str, Any], models: Path) -> None:
-        """Go on from a state; momentum encoder and queue are in the encoder's file."""
+        """Continue from a state; momentum encoder and queue are in the encoder's file."""
         super().resume_training(state, models)
         if self.contrast is not None and not self._load_momentum(models / f"net_e_{state['iter']}.pth"):
-            raise ValueError(f"net_e_{state['iter']}.pth holds no momentum encoder; were losses added to the run?")
+            raise ValueError(f"net_e_{state['iter']}.pth has no momentum encoder; were losses added to the run?")
 
     def _load_momentum(self, file: Path) -> bool:
-        """Take the momentum encoder and the queue of a file, if it holds any."""
+        """Load the momentum encoder and the queue of a file, if it has them."""
         state = read_file(file).get("momentum")
         if self.contrast is None or not isinstance(state, dict):
             return False
@@ -374,7 +374,7 @@ class BlindSRModel(BaseModel):
         if keys != expected:
             raise ValueError(f"train.momentum_contrast.queue_size: {expected}, but the queue in {file} has {keys} keys")
         self.contrast.load_state_dict(state)
-        logger.info("The momentum encoder and its queue go on from %s", file)
+        logger.info("The momentum encoder and its queue continue from %s", file)
         return True
 
 
@@ -384,10 +384,10 @@ def fields_read_by(losses: Mapping[str, Any], encoder: str, fields: Sequence[str
     Args:
         losses: their classes by slot.
         encoder: the encoder's class, for messages.
-        fields: those that it fills.
+        fields: the fields that it fills.
 
     Raises:
-        ValueError: a loss needs a field that the encoder leaves empty.
+        ValueError: a loss needs a field that the encoder does not fill.
     """
     read: set[str] = set()
     for slot, loss in losses.items():
@@ -397,14 +397,14 @@ def fields_read_by(losses: Mapping[str, Any], encoder: str, fields: Sequence[str
         missing = [field for field in needs if field not in fields]
         if missing:
             raise ValueError(
-                f"train.{slot}: {loss.__name__} needs the field '{missing[0]}' of a degradation code; network_e "
-                f"({encoder}) gives {', '.join(fields)}; take another encoder or loss"
+                f"train.{slot}: {loss.__name__} needs the field '{missing[0]}' of a degradation code, but network_e "
+                f"({encoder}) gives {', '.join(fields)}; use another encoder or loss"
             )
     return read
 
 
 def _takes_code(restorer: Any) -> bool:
-    """Whether a restorer of a class can be called with an image and a `code`; of what is no class nothing is known."""
+    """Whether a restorer of a class can be called with an image and a `code`; True for anything that is not a class."""
     if not isinstance(restorer, type) or not issubclass(restorer, nn.Module):
         return True
     try:
@@ -415,11 +415,11 @@ def _takes_code(restorer: Any) -> bool:
 
 
 def _trained_with(path: PathOptions) -> CodeUse:
-    """What steered the restorer that a test starts from."""
+    """The choice of the code that the tested restorer was trained with."""
     file: Path | None = getattr(path, "pretrain_network_g", None)
     use: CodeUse = "own" if file is None else _use_on(read_weights(file)[1])
     if use != "own":
-        logger.info("network_g was trained with `code: %s`, and restores with it", use)
+        logger.info("network_g was trained with `code: %s`, and restores with the same", use)
     return use
 
 

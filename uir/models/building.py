@@ -1,4 +1,4 @@
-"""From a checked option file to a training method."""
+"""Builds a training method from a checked option file."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from uir.registry.components import signature_of
 def build_model(loaded: OptionFile, device: torch.device, resume_iter: int | None = None, dataset: Any = None) -> Any:
     """The training method of an option file, with its networks.
 
-    A class in BasicSR's manner receives a dictionary; uir's receive keyword arguments.
+    A class written like BasicSR's receives a dictionary; uir's classes receive keyword arguments.
 
     Args:
-        resume_iter: the iteration that a run in BasicSR's manner goes on from; it loads its networks while it is built.
-        dataset: the training set, whose `labels` and `gives` (names of what its batches hold) the method is told.
+        resume_iter: the iteration that a resumed BasicSR model continues from; it loads its networks while it is built.
+        dataset: the training set; the method gets its `labels` and `gives` (names of the values in its batches).
     """
     options = loaded.options
     target = MODEL_REGISTRY.get(options.model_type)

@@ -1,4 +1,4 @@
-"""What the methods share that classify degradations by a restorer's features."""
+"""The common part of the methods that classify degradations from a restorer's features."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ class ClassifyingOptions(TrainOptions):
 
     labels: list[str] | None = Field(
         None,
-        description="The classes, in the order of the classifier's outputs; default those that the weights of "
+        description="The classes, in the order of the classifier's outputs; default the classes that the weights of "
         "network_dc were trained on, else the labels of the training set in alphabetical order.",
     )
     label_parts: dict[str, list[str]] = Field(
         default_factory=dict,
-        description="The classes that make up a composite label, `{haze_rain: [haze, rain], clean: []}`. Each class is "
-        "then decided for itself: classify_opt needs a loss for that, such as binary cross-entropy.",
+        description="The classes of a composite label, `{haze_rain: [haze, rain], clean: []}`. Each class is then "
+        "decided separately: classify_opt needs a loss for that, such as binary cross-entropy.",
     )
     taps: list[str] | None = Field(
-        None, description="The feature points (module paths) to classify by; default all that network_g declares."
+        None, description="The feature points (module paths) of the classifier; default all that network_g declares."
     )
 
 
@@ -51,12 +51,12 @@ class ClassifyingModel(BaseModel):
     """A restorer `network_g` and a classifier `network_dc` of its features.
 
     The classifier is called with the batch and the features at `network_g.feature_points()`, fine to coarse, and gives
-    logits [B, K]. Its constructor is given `feature_points` (those, in that order), `feature_dims` (their channels),
-    `downsample` (they are tokens) and `num_classes`, where it takes them and the file does not say them or says `~`.
-    The classes are those of `train.labels`, or those on the card of its weights, or the labels of the training set.
+    logits [B, K]. Its constructor gets `feature_points` (in that order), `feature_dims` (their channels), `downsample`
+    (whether they are tokens) and `num_classes`, if it takes them and the file does not set them or sets `~`. The
+    classes are those of `train.labels`, or those on the card of its weights, or the labels of the training set.
 
-    Classes are names; the order of the datasets in a file means nothing. The loss `classify_opt` is called with the
-    logits and class indices [B], or 0 or 1 for each class [B, K] where there is `train.label_parts`.
+    Classes are names; the order of the datasets in a file has no effect. The loss `classify_opt` is called with the
+    logits and class indices [B]; with `train.label_parts`, with 0 or 1 for each class [B, K].
     """
 
     network_roles: ClassVar[Mapping[str, Role]] = {"g": Role(averaged=True), "dc": CLASSIFIER}
@@ -72,9 +72,9 @@ class ClassifyingModel(BaseModel):
     # --- construction ---
 
     def prepare(self) -> None:
-        """The classes: those that the file or the weights name, else those of the training set's labels."""
+        """Set the classes: those that the file or the weights name, else those of the training set's labels."""
         super().prepare()
-        self._said: set[str] = set()
+        self._reported: set[str] = set()
         self._classes = self._known_classes()
         if self._classes is not None:
             self._classes.check(self.labels)
@@ -83,19 +83,19 @@ class ClassifyingModel(BaseModel):
         elif self.components.pop("dc", None) is not None:
             file = getattr(self.path, "pretrain_network_dc", None)
             logger.warning(
-                "network_dc is left out and top1 not measured: %s names its classes; give it weights that uir "
+                "network_dc is not used and top1 is not measured: %s names its classes; give it weights that uir "
                 "has written (path.pretrain_network_dc)",
                 f"nothing in {file}" if file else "nothing",
             )
         self.labels = self._classes.names if self._classes is not None else ()
         missing = [slot for slot in self.loss_slots if self.is_train and slot not in self.slots_of_losses()]
         if missing:
-            raise ValueError(f"train: {type(self).__name__} lacks the loss {missing[0]}")
+            raise ValueError(f"train: {type(self).__name__} needs the loss {missing[0]}; add it")
 
     def _classes_of(self, labels: tuple[str, ...]) -> LabelClasses:
         if not labels:
             raise ValueError(
-                "the training set names no labels; give its datasets `label: <name>`, make them tasks of a "
+                "the training set has no labels; give its datasets `label: <name>`, make them tasks of a "
                 "MultiTaskDataset, or write train.labels"
             )
         parts = self.train_opt.label_parts
@@ -111,23 +111,23 @@ class ClassifyingModel(BaseModel):
         if written and trained and written != trained and getattr(self.path, "strict_load_dc", True):
             raise ValueError(
                 f"train.labels: {', '.join(written)}; the weights of network_dc ({file}) were trained on "
-                f"{', '.join(trained)}; remove train.labels, or take other weights"
+                f"{', '.join(trained)}; remove train.labels, or use other weights"
             )
         names = tuple(written or trained)
         return LabelClasses(names, parts) if names else None
 
     def _check_sizes(self, component: Component) -> None:
-        """What the file says of the classifier's sizes must agree with the classes and the features."""
+        """Check that the classifier's sizes in the file agree with the classes and the features."""
         classes = component.arguments.get("num_classes")
         if classes is not None and classes != len(self.labels):
             raise ValueError(
                 f"network_dc.num_classes: {classes}, but there are {len(self.labels)} classes, "
                 f"{', '.join(self.labels)}; remove it, or name all classes in train.labels"
             )
-        given, dims = component.arguments.get("feature_dims"), self._feature_dims()
-        if given is not None and list(given) != dims:
+        dims_of_file, dims = component.arguments.get("feature_dims"), self._feature_dims()
+        if dims_of_file is not None and list(dims_of_file) != dims:
             raise ValueError(
-                f"network_dc.feature_dims: {given}, but the features of network_g have "
+                f"network_dc.feature_dims: {dims_of_file}, but the features of network_g have "
                 f"{dims} channels, fine to coarse; remove it"
             )
 
@@ -148,7 +148,7 @@ class ClassifyingModel(BaseModel):
         return [point.channels for point in self.tapped.points]
 
     def step_module(self, role: str, network: nn.Module) -> nn.Module:
-        """The restorer, tapped; the classifier as it is."""
+        """The restorer with its features; the classifier without change."""
         return self.make_tapped(network) if role == "g" else network
 
     @property
@@ -165,7 +165,7 @@ class ClassifyingModel(BaseModel):
     # --- the parts of a step ---
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
-        """Take a batch: `lq`, `gt` [B, 3, H, W] in [0, 1], and `degradation`, whose labels are classified."""
+        """Take a batch: `lq`, `gt` [B, 3, H, W] in [0, 1], and `degradation` with the labels to learn."""
         super().feed_data(data)
         if self._classes is None:
             raise ValueError("the classes are not known; write train.labels")
@@ -175,15 +175,15 @@ class ClassifyingModel(BaseModel):
         """`pixel_opt` of restored images.
 
         Raises:
-            ValueError: they have not the size of `gt`.
+            ValueError: their size differs from that of `gt`.
         """
         if restored is None:
-            raise ValueError("the restorer stopped at its features; a pixel loss needs what it restores")
+            raise ValueError("the restorer stopped at its features, but a pixel loss needs the restored image")
         value: Tensor = self.losses["pixel_opt"](self.fits_gt(restored.float()), self.gt)
         return value
 
     def classification_loss(self, lq: Tensor, features: list[Tensor]) -> Tensor:
-        """`classify_opt` of what the classifier says of the features of `lq`, padded as `network_g` is given it."""
+        """`classify_opt` of the classifier's logits for `lq` and its features; `lq` is padded as for `network_g`."""
         lq = pad_to_multiple(lq, getattr(self.bare["g"], "pad_multiple", 1))
         value: Tensor = self.losses["classify_opt"](self.net_dc(lq, features).float(), self.target)
         return value
@@ -191,7 +191,7 @@ class ClassifyingModel(BaseModel):
     # --- validation and files ---
 
     def classify(self, lq: Tensor) -> Tensor:
-        """Logits [B, K] for [B, 3, H, W] of any size, by the networks that validation uses (averages, where kept)."""
+        """Logits [B, K] for [B, 3, H, W] of any size, by the networks of validation (the averages, if any)."""
         network, head = self.test_network("g"), self.test_network("dc")
         tapped = self.tapped
         if network is not self.bare["g"]:
@@ -204,22 +204,22 @@ class ClassifyingModel(BaseModel):
         return logits
 
     def extra_measures(self, batch: Mapping[str, Any]) -> dict[str, float]:
-        """`top1`: whether a validation image with a label is classified right (with parts, in all classes)."""
+        """`top1`: 1 if a validation image with a label is classified right (with parts: in all classes), else 0."""
         records = _records_of(batch)
         if self._classes is None or None in records.labels:
             return {}
         try:
             target = self._classes.target(records)
-        except ValueError as error:  # a validation set may show what was not trained on
-            if str(error) not in self._said:
+        except ValueError as error:  # a validation set may have labels that the training set does not have
+            if str(error) not in self._reported:
                 logger.warning("top1 is not measured: %s", error)
-            self._said.add(str(error))
+            self._reported.add(str(error))
             return {}
         hits = self._classes.hits(self.classify(self._to_device(batch["lq"])).cpu(), target)
         return {"top1": float(hits.float().mean())}
 
     def card(self, role: str) -> dict[str, Any]:
-        """What is written beside the weights: for the classifier its sizes too."""
+        """The card next to the weights; that of the classifier also has its sizes."""
         card = super().card(role)
         if role == "dc" and self._classes is not None:
             card["feature_points"] = [asdict(point) for point in self.tapped.points]
@@ -227,17 +227,17 @@ class ClassifyingModel(BaseModel):
         return card
 
     def resume_training(self, state: Mapping[str, Any], models: Path) -> None:
-        """Go on from a state; the classes must be those that it was trained on."""
+        """Continue from a state; the classes must be those that it was trained on."""
         trained = read_weights(models / f"net_dc_{state['iter']}.pth")[1].get("labels", list(self.labels))
         if list(trained) != list(self.labels):
             raise ValueError(
-                f"the run classified {', '.join(trained)}, the labels are now {', '.join(self.labels)}; restore the "
-                "datasets, or start a new run from its weights"
+                f"the run classified {', '.join(trained)}, but the labels are now {', '.join(self.labels)}; use the "
+                "earlier datasets, or start a new run from its weights"
             )
         super().resume_training(state, models)
 
 
 def _records_of(batch: Mapping[str, Any]) -> RecordBatch:
-    """The record of each image; unknown ones where the batch has none."""
+    """The record of each image; unknown ones if the batch has no records."""
     records = batch.get("degradation")
     return RecordBatch(DegradationRecord(None) for _ in batch["lq"]) if records is None else records

@@ -1,4 +1,4 @@
-"""Transfer of a restorer to another task, guided by a classifier that stays as it is."""
+"""Transfer of a restorer to another task, guided by a classifier that is not trained."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from uir.registry import MODEL_REGISTRY
 
 @MODEL_REGISTRY.register()
 class DCDistModel(DCTModel):
-    """DCT's losses with a frozen `network_dc`, trained before (DCPT's transfer learning; Hu et al., ICLR 2025).
+    """DCT's losses with a frozen, trained `network_dc` (DCPT's transfer learning; Hu et al., ICLR 2025).
 
-    The published arrangement reads the last block of each decoder level, whose output is that of the level: the feature
-    points of `network_g`. `train.taps` names fewer of them.
+    The published code reads the last block of each decoder level. Its output is the output of the level, which is a
+    feature point of `network_g`. `train.taps` can name fewer of them.
     """
 
     network_roles: ClassVar[Mapping[str, Role]] = {
@@ -26,7 +26,7 @@ class DCDistModel(DCTModel):
     }
 
     def start_training(self) -> None:
-        """As every method; a classifier without weights is worth a warning."""
+        """Start like every method, and warn if the classifier has no weights."""
         super().start_training()
         if getattr(self.path, "pretrain_network_dc", None) is None:
-            logger.warning("path.pretrain_network_dc is missing: the classifier that guides network_g is untrained")
+            logger.warning("path.pretrain_network_dc is missing: the classifier that guides network_g is not trained")

@@ -22,13 +22,13 @@ class _FeaturesOnly(TappedRestorer):
 
 @MODEL_REGISTRY.register()
 class DCModel(ClassifyingModel):
-    """Train `network_dc` alone, on the features of a `network_g` that stays as it is, in evaluation mode."""
+    """Train only `network_dc`, on the features of a `network_g` that does not change, in evaluation mode."""
 
     network_roles: ClassVar[Mapping[str, Role]] = {"g": Role(trained=False), "dc": CLASSIFIER}
     loss_slots: ClassVar[tuple[str, ...]] = ("classify_opt",)
 
     def make_tapped(self, network: nn.Module) -> TappedRestorer:
-        """The restorer as far as its last feature."""
+        """The restorer up to its last feature."""
         return _FeaturesOnly(network, self.train_opt.taps if self.is_train else None)
 
     def compute_losses(self) -> dict[str, Tensor]:

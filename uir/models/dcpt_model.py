@@ -1,6 +1,6 @@
 """DCPT: a restorer learns to tell degradations apart before it restores.
 
-Degradation Classification Pre-Training (Hu et al., ICLR 2025). Both losses are minimised together, not in turns.
+Degradation Classification Pre-Training (Hu et al., ICLR 2025). Both losses are minimised together, not alternately.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from uir.registry import MODEL_REGISTRY
 
 
 class PretrainingStep(TappedRestorer):
-    """Clean images through the whole network, degraded ones as far as the last feature: one call, so that DDP counts
-    each parameter once."""
+    """Runs the whole network on clean images, and the part up to the last feature on degraded ones. It is one call,
+    so that DDP counts each parameter once."""
 
     def forward(self, gt: Tensor, lq: Tensor) -> tuple[Tensor | None, list[Tensor]]:  # type: ignore[override]
         """The restored `gt`, and the features of `lq`."""
@@ -26,7 +26,7 @@ class DCPTModel(ClassifyingModel):
     """Pre-training: reconstruct the clean image from itself, and classify the degradation of the degraded one.
 
     loss = pixel_opt(network_g(gt), gt) + classify_opt(network_dc(features of network_g at lq), label of lq). Gradients
-    of the classification reach all of network_g but its output layers. The network that comes out is fine-tuned with
+    of the classification reach all of network_g except its output layers. The trained network is fine-tuned with
     `SRModel`.
     """
 

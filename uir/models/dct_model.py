@@ -1,4 +1,4 @@
-"""Classification while restoring: the ablation of DCPT, and its guided transfer to another task."""
+"""Classification during restoring: the ablation of DCPT, and its guided transfer to another task."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from uir.registry import MODEL_REGISTRY
 
 @MODEL_REGISTRY.register()
 class DCTModel(ClassifyingModel):
-    """Training with both aims at once: restore the degraded image, and classify its degradation on the way.
+    """Training with both aims at once: restore the degraded image, and classify its degradation in the same pass.
 
     loss = pixel_opt(network_g(lq), gt) + classify_opt(network_dc(features of the same forward), label). It differs from
-    DCPT only in what is restored (Hu et al., ICLR 2025, Table 12).
+    DCPT only in the image that is restored (Hu et al., ICLR 2025, Table 12).
     """
 
     def compute_losses(self) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""A degradation encoder inside of a training method: how it runs in a step."""
+"""A degradation encoder in the step of a training method."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from uir.layers.degradation_code import DegradationCode
 
 
 class EncoderStep(nn.Module):
-    """The encoder on several batches, one after the other, in one call: so DDP counts each parameter once.
+    """Runs the encoder on several batches, one after the other, in one call, so that DDP counts each parameter once.
 
     Args:
         net: the encoder.
-        left_out: fields that no one reads; where DDP sees them, it waits for gradients that never come.
+        left_out: fields that no loss reads; if DDP saw them, it would wait for gradients that never come.
     """
 
     def __init__(self, net: nn.Module, left_out: Collection[str] = ()) -> None:
@@ -24,5 +24,5 @@ class EncoderStep(nn.Module):
         self.left_out = dict.fromkeys(left_out)
 
     def forward(self, *images: Tensor) -> list[DegradationCode]:
-        """The codes of each batch [B, 3, H, W], which have their own batch statistics."""
+        """The codes of each batch [B, 3, H, W]; each batch has its own batch statistics."""
         return [replace(self.net(image), **self.left_out) for image in images]

@@ -1,4 +1,4 @@
-"""The classes that a classifier tells apart, and what the label of an image says about them."""
+"""The classes of a classifier, and the target that the label of an image gives."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class LabelClasses:
 
     Attributes:
         names: the classes.
-        parts: the classes that make up a composite label, `{"haze_rain": ("haze", "rain"), "clean": ()}`; a label that
-            is not listed stands for itself. Where there are any, several classes may be true of one image.
+        parts: the classes of a composite label, `{"haze_rain": ("haze", "rain"), "clean": ()}`; a label that is not
+            listed is its own class. If there are any, several classes may be true for one image.
     """
 
     names: tuple[str, ...]
@@ -26,21 +26,21 @@ class LabelClasses:
 
     def __post_init__(self) -> None:
         if len(set(self.names)) < len(self.names):
-            raise ValueError(f"labels: a name stands twice in {', '.join(self.names)}")
+            raise ValueError(f"labels: a name occurs twice in {', '.join(self.names)}")
 
     def __len__(self) -> int:
         return len(self.names)
 
     @property
     def several(self) -> bool:
-        """Whether several classes may be true of one image."""
+        """Whether several classes may be true for one image."""
         return bool(self.parts)
 
     def check(self, labels: Iterable[str]) -> None:
-        """Make sure that all these labels are known.
+        """Check that all these labels are known.
 
         Raises:
-            ValueError: one is not.
+            ValueError: a label is unknown.
         """
         for label in labels:
             missing = [name for name in self.parts.get(label, (label,)) if name not in self.names]
@@ -51,7 +51,7 @@ class LabelClasses:
                 )
 
     def target(self, records: RecordBatch) -> Tensor:
-        """What the classifier should say: class indices, int64 [B]; with parts 0 or 1 for each class, float32 [B, K].
+        """The classifier's target: class indices, int64 [B]; with parts 0 or 1 for each class, float32 [B, K].
 
         Raises:
             ValueError: an image has no label, or an unknown one.
@@ -73,5 +73,5 @@ class LabelClasses:
 
 
 def classes_of(labels: Iterable[str], parts: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """The classes that labels stand for, in alphabetical order: that of the datasets in a file means nothing."""
+    """The classes of labels, in alphabetical order, because the order of the datasets in a file must have no effect."""
     return tuple(sorted({name for label in labels for name in parts.get(label, (label,))}))

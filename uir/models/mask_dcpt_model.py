@@ -1,7 +1,7 @@
-"""MaskDCPT: pre-training that restores and classifies images of which half is hidden.
+"""MaskDCPT: pre-training that restores and classifies images with one half hidden.
 
-The successor of DCPT (arXiv 2510.13282, 2025). As there, features are masked again behind every block; its training
-code is not public: that these are the encoder's blocks, and over which pixels the loss goes, is decided here.
+The successor of DCPT (arXiv 2510.13282, 2025). As in the paper, features are masked again after every block. Its
+training code is not public, so uir chose that these are the encoder's blocks, and which pixels the loss uses.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class MaskOptions(ClassifyingOptions):
 
     mask_ratio: float = Field(0.5, ge=0, lt=1, description="Part of the patches that is hidden.")
     mask_patch: int | None = Field(
-        None, ge=1, description="Side of a patch in pixels; default network_g's pad_multiple, or 16 where that is 1."
+        None, ge=1, description="Side of a patch in pixels; default network_g's pad_multiple, or 16 if that is 1."
     )
     remask: list[str] | None = Field(
         None,
-        description="Modules of network_g, such as [encoders], behind which the hidden patches are set to zero again; "
-        "a list of modules stands for each of them. Default every block of what network_g declares to be its encoder.",
+        description="Modules of network_g, such as [encoders]: in their outputs the hidden patches are set to zero "
+        "again; a list of modules means each of them. Default every block that network_g declares as its encoder.",
     )
 
 
@@ -42,7 +42,7 @@ class _MaskedStep(TappedRestorer):
 
     Args:
         net, names: as in `TappedRestorer`.
-        remask: modules whose output is masked again; None for the blocks that the network declares.
+        remask: modules whose output is masked again; None means the blocks that the network declares.
     """
 
     def __init__(self, net: nn.Module, names: Sequence[str] | None, remask: Sequence[str] | None) -> None:
@@ -52,7 +52,7 @@ class _MaskedStep(TappedRestorer):
             module.register_forward_hook(self._mask)
 
     def forward(self, lq: Tensor, mask: Tensor) -> tuple[Tensor | None, list[Tensor]]:  # type: ignore[override]
-        """What is restored of `lq` times `mask` [B, 1, H, W], and its features."""
+        """The restored image for `lq` times `mask` [B, 1, H, W], and its features."""
         self._mask.tensor = mask
         return self.run(lq * mask)
 
@@ -60,7 +60,7 @@ class _MaskedStep(TappedRestorer):
 class _Mask:
     """Forward hook that hides patches of a module's output in training.
 
-    It keeps the mask until the next: a backward pass that computes activations again needs it.
+    It keeps the mask until the next one, because a backward pass that computes activations again needs it.
     """
 
     tensor: Tensor | None = None
@@ -75,13 +75,13 @@ def _modules_of(net: nn.Module, names: Sequence[str] | None) -> list[nn.Module]:
         declared = getattr(net, "encoder_blocks", None)
         names, source = declared() if callable(declared) else (), f"{type(net).__name__}.encoder_blocks()"
     known = dict(net.named_modules())
-    found: list[nn.Module] = []
+    modules: list[nn.Module] = []
     for name in names:
         if name not in known:
             raise ValueError(f"{source}: there is no module '{name}' in {type(net).__name__}")
         module = known[name]
-        found += list(module) if isinstance(module, nn.ModuleList) else [module]
-    return found
+        modules += list(module) if isinstance(module, nn.ModuleList) else [module]
+    return modules
 
 
 @MODEL_REGISTRY.register()
@@ -89,12 +89,12 @@ class MaskDCPTModel(ClassifyingModel):
     """Pre-training on degraded images with hidden patches: reconstruct the clean image, classify the degradation.
 
     loss = pixel_opt(network_g(masked lq), gt) + classify_opt(network_dc(features of the same forward), label). The
-    pixel loss is over the whole image. Hidden patches are zeros in the input and, behind every block of the encoder, in
-    the features; further on convolutions carry what is shown into them, as they must where they are to be filled: the
-    decoder, on whose side the networks are tapped, is not masked. A network names those blocks in a method
-    `encoder_blocks() -> list[str]` (module paths); of one that has none, only the input is masked, and what
-    `train.remask` names. The masks depend on the run's seed, the step and the image's place in the batch of all
-    processes.
+    pixel loss is over the whole image. Hidden patches are zeros in the input and, after every block of the encoder, in
+    the features. The decoder, where the classifier's features come from, is not masked, because its convolutions must
+    carry the visible parts into the hidden patches. A network names its encoder's blocks in a method
+    `encoder_blocks() -> list[str]` (module paths). For a network without this method, only the input and the modules
+    of `train.remask` are masked. The masks depend on the run's seed, the step and the image's place in the batch of
+    all processes.
     """
 
     train_options: ClassVar[type[TrainOptions]] = MaskOptions
@@ -107,15 +107,15 @@ class MaskDCPTModel(ClassifyingModel):
         return _MaskedStep(network, self.train_opt.taps, self.train_opt.remask)
 
     def start_training(self) -> None:
-        """As every method; the masks start too."""
+        """Start like every method, and prepare the masks."""
         super().start_training()
-        self._seed: int = gathered(torch.initial_seed())[0]  # the run's; other processes have others
+        self._seed: int = gathered(torch.initial_seed())[0]  # the run's seed; each process has another one
         multiple: int = getattr(self.bare["g"], "pad_multiple", 1)
         self._patch = self.train_opt.mask_patch or (multiple if multiple > 1 else 16)
-        self._steps = 0  # of this stage: iterations count on from stage to stage, the masks must not
+        self._steps = 0  # of this stage: iterations continue from stage to stage, but the masks start again
 
     def optimize_parameters(self, current_iter: int) -> None:
-        """Gradients of the batch that was fed, with masks of its own."""
+        """Gradients of the present batch, with its own masks."""
         super().optimize_parameters(current_iter)
         if self.micro_batch == 0:
             self._steps += 1
@@ -138,10 +138,10 @@ class MaskDCPTModel(ClassifyingModel):
         return patch_mask(seeds, height, width, self._patch, self.train_opt.mask_ratio)
 
     def training_state(self) -> dict[str, Any]:
-        """What resuming needs beside the networks' files."""
+        """The data that resuming needs, besides the networks' files."""
         return {**super().training_state(), "steps": self._steps}
 
     def resume_training(self, state: Mapping[str, Any], models: Path) -> None:
-        """Go on from a state; the masks go on too."""
+        """Continue from a state; the masks continue too."""
         super().resume_training(state, models)
         self._steps = state.get("steps", state["iter"])

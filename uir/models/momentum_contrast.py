@@ -1,6 +1,6 @@
-"""Momentum contrast: an encoder that follows slowly, and a queue of what it said of earlier images.
+"""Momentum contrast: an encoder that follows slowly, and a queue of its codes of earlier images.
 
-MoCo (He et al., CVPR 2020, Algorithm 1) as DASR uses it: no shuffling of the batch normalisation.
+MoCo (He et al., CVPR 2020, Algorithm 1) as DASR uses it, without shuffling for the batch normalisation.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from uir.layers.degradation_code import DegradationCode
 
 
 class MomentumContrast(nn.Module):
-    """The momentum encoder and its queue; its state dict is all that goes on from step to step.
+    """The momentum encoder and its queue; its state dict is everything that continues from step to step.
 
-    The order of a step is the published one: `follow`, then the keys, then the loss, then `enqueue`. Parameters follow;
-    buffers do not: the batch normalisation of the momentum encoder runs on the statistics of its own batches. In
-    several processes every one of them holds the same queue: keys are gathered in the order of ranks.
+    The order of a step is the published one: `follow`, then the keys, then the loss, then `enqueue`. Parameters follow
+    the encoder, buffers do not: the batch normalisation of the momentum encoder uses the statistics of its own batches.
+    All processes have the same queue, because keys are gathered in the order of ranks.
 
     Args:
-        encoder: to follow; copied as it is.
+        encoder: the encoder that is copied and followed.
         channels: D of its projection.
-        queue_size: K keys; the oldest give way. It need not be a multiple of the batch.
+        queue_size: K keys; new keys replace the oldest. It need not be a multiple of the batch.
         momentum: in [0, 1): encoder_k ← momentum · encoder_k + (1 − momentum) · encoder.
-        seed: of the directions that fill the queue at first.
+        seed: seed of the random directions that fill the queue at first.
 
     Raises:
         ValueError: the size or the momentum is out of range.
@@ -55,18 +55,18 @@ class MomentumContrast(nn.Module):
         self._average = get_ema_multi_avg_fn(momentum)
 
     def forward(self, image: Tensor) -> DegradationCode:
-        """What the momentum encoder says of [B, 3, H, W]; gradients reach the image, not the encoder."""
+        """The momentum encoder's code of [B, 3, H, W]; gradients reach the image, not the encoder."""
         code: DegradationCode = self.encoder_k(image)
         return code
 
     @torch.no_grad()
     def follow(self, encoder: nn.Module) -> None:
-        """One step towards the encoder; once before the keys of each optimizer step."""
+        """Take one step towards the encoder; called once before the keys of each optimizer step."""
         self._average(list(self.encoder_k.parameters()), list(encoder.parameters()), None)
 
     @torch.no_grad()
     def enqueue(self, projection: Tensor) -> None:
-        """Put the keys of all processes [B, D] each into the queue, as unit vectors; after the loss of each batch."""
+        """Add the keys of all processes, [B, D] each, to the queue as unit vectors; called after each batch's loss."""
         keys = F.normalize(projection.detach().float(), dim=1)
         keys = _of_all_processes(keys)[-len(self.queue) :]
         places = (self.pointer + torch.arange(len(keys), device=keys.device)) % len(self.queue)

@@ -1,4 +1,4 @@
-"""The networks of a training method, through the named phases of their construction."""
+"""The networks of a training method, and the named phases of their construction."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ logger = logging.getLogger("uir")
 class NetworkPhases:
     """Builds the networks of `components`, one role after another in the order of `network_roles`.
 
-    Each phase has a name, and a method extends those that it needs: `network_sizes` (sizes that the file does not say),
+    Each phase has a name, and a method extends those that it needs: `network_sizes` (sizes that the file does not set),
     `build_network`, `load_network` (weights to start from), `check_network` (does it fit the others?),
-    `frozen_modules` (what is not trained), `step_module` (what DDP and `torch.compile` wrap). Optimizers come last
-    (`TrainingStep.start_training`).
+    `frozen_modules` (modules that are not trained), `step_module` (the module that DDP and `torch.compile` wrap).
+    Optimizers come last (`TrainingStep.start_training`).
     """
 
     network_roles: ClassVar[Mapping[str, Role]] = {"g": Role(averaged=True)}
-    """The networks by role, and what holds for each."""
+    """The networks by role, with the properties of each role."""
 
     path: PathOptions
     device: torch.device
@@ -46,9 +46,9 @@ class NetworkPhases:
     find_unused_parameters: bool
 
     def build_networks(self) -> None:
-        """All phases for every role."""
+        """Run all phases for every role."""
         if self.compile:
-            torch.compiler.reset()  # it does not tell hooks apart: the graph of an earlier stage could be taken
+            torch.compiler.reset()  # it does not see that hooks differ: it could use the graph of an earlier stage
         for role in list(self.components):
             network = self.build_network(role)
             self.load_network(role, network)
@@ -64,14 +64,14 @@ class NetworkPhases:
             setattr(self, f"net_{role}", self._wrapped(role, network))
 
     def network_sizes(self, role: str) -> dict[str, Any]:
-        """Arguments that a network's constructor is given where it takes them and the file does not say them, or `~`.
+        """Arguments that a network's constructor gets, if it takes them and the file does not set them or sets `~`.
 
-        The networks of earlier roles are there.
+        The networks of earlier roles are already built.
         """
         return {}
 
     def build_network(self, role: str) -> nn.Module:
-        """The network of a role with random weights; its `components` entry, and so the card, tells the sizes too."""
+        """The network of a role with random weights; its `components` entry, and so its card, includes the sizes."""
         spec = filled_in(self.components[role].spec(), self.network_sizes(role))
         plain = {key: value for key, value in spec.items() if _is_plain(value)}
         self.components[role] = Component.model_validate(plain)
@@ -79,7 +79,7 @@ class NetworkPhases:
         return network
 
     def load_network(self, role: str, network: nn.Module) -> None:
-        """Load the weights that the file names for a network, if any."""
+        """Load the weights that the file names for a network, if it names any."""
         file: Path | None = getattr(self.path, f"pretrain_network_{role}", None)
         if file is not None:
             key = getattr(self.path, f"param_key_{role}") or "params"
@@ -87,22 +87,22 @@ class NetworkPhases:
             logger.info("network_%s starts from %s [%s]", role, file, key)
 
     def check_network(self, role: str, network: nn.Module) -> None:
-        """Make sure that a network does what the method needs; it is on its device, with its weights.
+        """Check that a network fits the method; it is on its device, with its weights.
 
         Raises:
-            ValueError: it does not.
+            ValueError: it does not fit.
         """
 
     def frozen_modules(self, role: str, network: nn.Module) -> list[nn.Module]:
-        """Modules of a network that stay as they are, in evaluation mode; of one without an optimizer, all of it."""
+        """Modules of a network that are not trained, in evaluation mode; the whole network if it has no optimizer."""
         return [] if self.is_optimized(role) else [network]
 
     def step_module(self, role: str, network: nn.Module) -> nn.Module:
-        """What DDP and `torch.compile` wrap, and `net_<role>` runs, of a network; kept as `stepped[role]`."""
+        """The module that DDP and `torch.compile` wrap as `net_<role>`; it is also stored as `stepped[role]`."""
         return network
 
     def leaves_unused(self, role: str) -> bool:
-        """Whether a step may leave out parameters of a network, which DDP must then look for."""
+        """Whether a step may leave some parameters of a network without a gradient; DDP must then search for them."""
         return self.find_unused_parameters
 
     def is_optimized(self, role: str) -> bool:
@@ -110,11 +110,11 @@ class NetworkPhases:
         return self.is_train and getattr(self.train_opt, f"optim_{role}", None) is not None
 
     def roles(self) -> list[str]:
-        """Roles of the networks it has."""
+        """Roles of the networks that are built."""
         return list(self.bare)
 
     def _freeze(self, role: str, network: nn.Module) -> None:
-        """Before DDP wraps a network, which waits for the gradient of all that it wraps."""
+        """Freeze modules before DDP wraps the network: DDP waits for the gradient of every trained parameter."""
         for module in self.frozen_modules(role, network) if self.is_train else ():
             module.requires_grad_(False)
 
@@ -125,12 +125,12 @@ class NetworkPhases:
             unused = self.leaves_unused(role)
             wrapped = DistributedDataParallel(wrapped, device_ids=ids, find_unused_parameters=unused)
         else:
-            share_weights(network)  # one that stays as it was drawn is the same network everywhere, too
+            share_weights(network)  # a network with random weights that is not trained must also be the same everywhere
         return torch.compile(wrapped) if self.compile else wrapped
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a value can stand in an option file and on a card."""
+    """Whether a value can be written in an option file and on a card."""
     if isinstance(value, list | tuple):
         return all(map(_is_plain, value))
     if isinstance(value, dict):

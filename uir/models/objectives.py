@@ -1,4 +1,4 @@
-"""What a step minimises: one objective, or several in turn."""
+"""The objectives of a step: one, or several in turn."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Objective:
     """Losses whose sum is minimised over some of the networks, while the others are frozen.
 
     Attributes:
-        losses: computes them, by log name (`l_pix`); called once the other networks are frozen.
-        roles: the networks that are trained; None for all that have an optimizer.
+        losses: computes the losses, by log name (`l_pix`); called after the other networks are frozen.
+        roles: the networks that are trained; None means all that have an optimizer.
         step: whether the optimizers of `roles` step afterwards. False keeps the gradients for the next objective of the
             same networks.
     """
@@ -27,7 +27,7 @@ class Objective:
 
 @contextmanager
 def frozen(networks: Iterable[nn.Module]) -> Iterator[None]:
-    """Networks that need no gradient within a block; what was frozen before stays so afterwards."""
+    """Freeze networks within a block; parameters that were frozen before stay frozen afterwards."""
     parameters = [p for network in networks for p in network.parameters() if p.requires_grad]
     for parameter in parameters:
         parameter.requires_grad_(False)

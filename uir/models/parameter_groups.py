@@ -1,4 +1,4 @@
-"""Parameters of a network with learning rates, weight decay and other settings of their own (`optim_<role>.groups`)."""
+"""Groups of a network's parameters with their own learning rate, weight decay and so on (`optim_<role>.groups`)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from uir.config.schema import ParameterGroup
 
 
 def parameter_groups(network: nn.Module, groups: Sequence[ParameterGroup], where: str) -> tuple[list[Any], list[str]]:
-    """The trained parameters of a network as an optimizer takes them, and their names in the optimizer's order.
+    """The trained parameters of a network in the form for an optimizer, and their names in the optimizer's order.
 
     Args:
-        network: whose parameters that need a gradient are meant.
+        network: the network; only parameters that need a gradient count.
         groups: of the option file; a parameter belongs to the first one that names it, its module or a pattern of it.
-            What belongs to none comes first, as a group with the optimizer's own settings.
+            The other parameters come first, as a group with the optimizer's own settings.
         where: key path of the optimizer, for messages.
 
     Raises:
-        ValueError: a name fits no trained parameter, or all that it fits belong to earlier groups.
+        ValueError: a name fits no trained parameter, or all parameters that it fits belong to earlier groups.
     """
     trained = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
     if not groups:
@@ -33,7 +33,7 @@ def parameter_groups(network: nn.Module, groups: Sequence[ParameterGroup], where
             chosen = [name for name in free if _fits(name, pattern)]
             if not chosen:
                 taken = any(_fits(name, pattern) for name in trained)
-                why = "all that it fits belong to groups before it" if taken else "no trained parameter has this name"
+                why = "its parameters belong to earlier groups" if taken else "no trained parameter has this name"
                 near = ", ".join(list(trained)[:3])
                 raise ValueError(f"{where}.groups[{index}].parameters: '{pattern}': {why}; names are {near}, ...")
             members[index] += chosen
@@ -47,5 +47,5 @@ def parameter_groups(network: nn.Module, groups: Sequence[ParameterGroup], where
 
 
 def _fits(name: str, pattern: str) -> bool:
-    """Whether a pattern is a parameter's name or that of a module it lies in, `*` standing for any text."""
+    """Whether a pattern is a parameter's name or that of a module around it; `*` means any text."""
     return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")

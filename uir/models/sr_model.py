@@ -1,4 +1,4 @@
-"""Restoring by direct regression: the network's output is compared with the clean image."""
+"""Training by direct regression: losses compare the network's output with the clean image."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from uir.registry import MODEL_REGISTRY
 
 @MODEL_REGISTRY.register()
 class SRModel(BaseModel):
-    """Any restorer trained with pixel, perceptual or other named losses; any scale, 1 included.
+    """Trains any restorer with pixel, perceptual or other named losses; any scale, also 1.
 
-    Every key `<name>_opt` under `train` is a loss `(restored, gt) -> scalar`, or a pair of scalars (content, style) of
-    which one may be None; their weighted sum is minimised. The same YAML gives the same losses as with basicsr's class
-    of this name.
+    Every key `<name>_opt` under `train` is a loss `(restored, gt) -> scalar`; it may also give a pair of scalars
+    (content, style), and one of them may be None. Their weighted sum is minimised. The same YAML gives the same losses
+    as with basicsr's class of this name.
     """
 
     loss_slots: ClassVar[tuple[str, ...]] = ("pixel_opt", "perceptual_opt")

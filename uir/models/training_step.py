@@ -32,14 +32,14 @@ logger = logging.getLogger("uir")
 
 
 class NonFiniteLossError(RuntimeError):
-    """The loss was not finite so often in a row that going on makes no sense."""
+    """The loss was not finite so many times in a row that the run ends."""
 
 
 class TrainingStep(NetworkPhases):
-    """Optimizers, schedules, clipping, accumulation and mixed precision, once for every method."""
+    """Optimizers, schedules, clipping, accumulation and mixed precision, for every method."""
 
     loss_slots: ClassVar[tuple[str, ...]] = ()
-    """Keys of `train` that hold a loss."""
+    """Keys of `train` that describe a loss."""
     open_losses: ClassVar[bool] = False
     """Whether any further key `<name>_opt` of `train` is a loss too."""
 
@@ -59,19 +59,19 @@ class TrainingStep(NetworkPhases):
     current_iter: int
 
     def compute_losses(self) -> dict[str, Tensor]:
-        """The losses of the batch that was fed, by log name."""
-        raise TypeError(f"{type(self).__name__} has neither compute_losses nor objectives; a method writes one of them")
+        """The losses of the present batch, by log name."""
+        raise TypeError(f"{type(self).__name__} must define compute_losses or objectives")
 
     def objectives(self) -> Iterator[Objective]:
-        """What a step minimises, one objective after another; by default the sum of `compute_losses` over all networks.
+        """The objectives of a step, one after another; by default the sum of `compute_losses` over all networks.
 
-        A method with several, such as a restorer and a discriminator, yields one for each. It may look at
-        `current_iter`, to leave one out in some iterations.
+        A method with several networks, such as a restorer and a discriminator, yields one for each. It may use
+        `current_iter` to leave one out in some iterations.
         """
         yield Objective(self.compute_losses)
 
     def optimize_parameters(self, current_iter: int) -> None:
-        """Gradients of the batch that was fed; after `accumulate` of them, a step of each objective's optimizers."""
+        """Compute gradients of the present batch; after `accumulate` batches, step each objective's optimizers."""
         self.current_iter = current_iter
         if self.micro_batch == 0:
             self._spoilt_roles: set[str] = set()
@@ -86,10 +86,10 @@ class TrainingStep(NetworkPhases):
             again = [role for role in roles if role in stepped]
             if again and self.train_opt.accumulate > 1:
                 raise ValueError(
-                    f"train.accumulate: {type(self).__name__} steps network_{again[0]} twice an iteration, which does "
-                    "not go with accumulate; leave it out"
+                    f"train.accumulate: {type(self).__name__} steps network_{again[0]} twice an iteration, which is "
+                    "not possible with accumulate; remove it"
                 )
-            if again:  # the gradients of its first step are not those of the next
+            if again:  # the next step must not use the gradients of the first one
                 self._zero_grad(again)
             self.values.start_objective(roles)
             log |= self._minimise(objective, roles, sync=last)
@@ -107,11 +107,11 @@ class TrainingStep(NetworkPhases):
         trained = list(self.optimizer_of)
         unknown = [role for role in objective.roles or () if role not in self.network_roles]
         if unknown:
-            raise ValueError(f"{type(self).__name__}: an objective trains '{unknown[0]}', which is no network of it")
+            raise ValueError(f"{type(self).__name__}: an objective trains '{unknown[0]}', which is not its network")
         return trained if objective.roles is None else [role for role in trained if role in objective.roles]
 
     def _minimise(self, objective: Objective, roles: list[str], sync: bool) -> dict[str, float]:
-        """Gradients of one objective's sum; its losses as numbers."""
+        """Compute the gradients of one objective's sum, and give its losses as numbers."""
         others = [role for role in self.optimizer_of if role not in roles]
         with contextlib.ExitStack() as stack:
             stack.enter_context(frozen(self.bare[role] for role in others))
@@ -132,7 +132,7 @@ class TrainingStep(NetworkPhases):
             self.optimizer_of[role].zero_grad(set_to_none=True)
 
     def _step(self, roles: list[str]) -> None:
-        """One step of the optimizers of some networks, their gradients clipped as the file says."""
+        """One step of the optimizers of some networks, with the file's clipping of gradients."""
         for role in roles:
             optimizer, clip = self.optimizer_of[role], self.clip_of[role]
             if clip is not None:
@@ -223,7 +223,7 @@ class TrainingStep(NetworkPhases):
                     group["lr"] = rate * current_iter / warmup_iter
 
     def _restore_scheduled(self) -> None:
-        """Undo warm-up, so that schedules that build on the last rate are not bent by it."""
+        """Undo warm-up, so that it does not change schedules that start from the last rate."""
         for optimizer, rates in zip(self.optimizers, self._scheduled, strict=True):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate
@@ -237,11 +237,11 @@ class TrainingStep(NetworkPhases):
         return self.log_dict
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
-        """Mixed precision as the option file asks for it."""
+        """The mixed precision of the option file."""
         return autocast(self.device, self.precision)
 
     def _no_sync(self, roles: list[str]) -> contextlib.AbstractContextManager[Any]:
-        """A block in which the gradients of some networks stay in their process."""
+        """A block in which the gradients of some networks are not shared between processes."""
         stack = contextlib.ExitStack()
         for role in roles:
             network = getattr(self, f"net_{role}")
@@ -264,11 +264,11 @@ class TrainingStep(NetworkPhases):
 
     def _skip_step(self, current_iter: int) -> None:
         self.nonfinite_in_a_row += 1
-        found = {name: value for share in gathered(self._nonfinite) for name, value in share.items()}
-        names = ", ".join(f"{name} is {value}" for name, value in found.items())
+        losses = {name: value for share in gathered(self._nonfinite) for name, value in share.items()}
+        names = ", ".join(f"{name} is {value}" for name, value in losses.items())
         limit = self.train_opt.max_nonfinite
         message = (
-            f"iteration {current_iter}: {names}; step skipped ({self.nonfinite_in_a_row} in a row, {limit} end the run)"
+            f"iteration {current_iter}: {names}; step skipped ({self.nonfinite_in_a_row} in a row; {limit} end the run)"
         )
         if self.nonfinite_in_a_row >= limit:
             raise NonFiniteLossError(

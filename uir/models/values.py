@@ -1,12 +1,12 @@
-"""Values by name: what a step has to offer to the losses, each computed when it is first asked for.
+"""Values by name: the inputs that a step gives to the losses, each computed when it is first needed.
 
-A method offers a value by a method of its own:
+A training method offers a value by a marked method:
 
     @offers("fake_logits", runs=("d", "g"))
     def judged(self) -> Tensor:
         return self.net_d(self.value("restored"))
 
-A loss that says `inputs = ("fake_logits",)` is called with it.
+A loss with `inputs = ("fake_logits",)` is called with it.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Offer:
     """A value that a method can compute.
 
     Attributes:
-        name: what losses call it.
-        runs: roles of the networks that run for it; a value that it asks for adds its own.
+        name: its name in the losses.
+        runs: roles of the networks that run for it; those of other values that it uses are added.
         attribute: the name of the method that computes it.
     """
 
@@ -38,10 +38,10 @@ class Offer:
 
 
 def offers(name: str, runs: Collection[str] = ()) -> Callable[[Function], Function]:
-    """Mark a method of a training method as what computes the value `name`.
+    """Mark a method of a training class: it computes the value `name`.
 
     Args:
-        name: what losses call it.
+        name: its name in the losses.
         runs: roles of the networks that run for it.
     """
 
@@ -53,7 +53,7 @@ def offers(name: str, runs: Collection[str] = ()) -> Callable[[Function], Functi
 
 
 def offers_of(cls: type) -> dict[str, Offer]:
-    """What a training method offers, by name; a class offers what its bases do."""
+    """The values that a training method offers, by name; those of its base classes are included."""
     by_name: dict[str, Offer] = {}
     for base in reversed(cls.__mro__):
         for attribute, function in vars(base).items():
@@ -64,7 +64,7 @@ def offers_of(cls: type) -> dict[str, Offer]:
 
 
 @dataclass
-class _Kept:
+class _Stored:
     value: Any
     runs: frozenset[str]
     turn: int
@@ -73,42 +73,42 @@ class _Kept:
 class Values:
     """The values of one batch.
 
-    A value that networks in training have made is made again for another objective, whose gradients they need; one that
-    only others have made is handed on without gradients.
+    A value that was computed by networks of the next objective is computed again for it, because they need its
+    gradients. A value that was computed only by other networks is used again without gradients.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[str, _Kept] = {}
+        self._stored: dict[str, _Stored] = {}
         self._running: list[set[str]] = []
         self._turn = 0
         self._trained: frozenset[str] = frozenset()
 
     def start_objective(self, trained: Collection[str]) -> None:
-        """Another objective is minimised, over the networks of these roles."""
+        """Start another objective, which trains the networks of these roles."""
         self._turn += 1
         self._trained = frozenset(trained)
 
     def clear(self) -> None:
-        """Forget all: another batch comes, or the step is done."""
-        self._kept.clear()
+        """Forget all values: another batch comes, or the step is done."""
+        self._stored.clear()
 
     def get(self, name: str, compute: Callable[[], Any], runs: frozenset[str]) -> Any:
-        """The value, computed where it is not there yet."""
-        kept = self._kept.get(name)
-        if kept is None or (kept.turn != self._turn and not kept.runs.isdisjoint(self._trained)):
+        """The value, computed if it is not stored yet."""
+        stored = self._stored.get(name)
+        if stored is None or (stored.turn != self._turn and not stored.runs.isdisjoint(self._trained)):
             self._running.append(set(runs))
             try:
                 value = compute()
             finally:
                 running = self._running.pop()
-            kept = self._kept[name] = _Kept(value, frozenset(running), self._turn)
+            stored = self._stored[name] = _Stored(value, frozenset(running), self._turn)
         if self._running:
-            self._running[-1] |= kept.runs
-        return kept.value if kept.turn == self._turn else without_gradients(kept.value)
+            self._running[-1] |= stored.runs
+        return stored.value if stored.turn == self._turn else without_gradients(stored.value)
 
 
 def without_gradients(value: Any) -> Any:
-    """The same value cut off from what made it: tensors, codes, and lists, tuples and mappings of them."""
+    """The same value without its gradient history: tensors, codes, and lists, tuples and mappings of them."""
     if isinstance(value, Tensor | DegradationCode):
         return value.detach()
     if isinstance(value, dict):
