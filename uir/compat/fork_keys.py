@@ -241,7 +241,7 @@ def _pad_multiple(network: Mapping[str, Any]) -> int:
         with torch.device("meta"):
             return int(getattr(build(ARCH_REGISTRY, network), "pad_multiple", 1))
     except (ValueError, TypeError, RuntimeError, UnknownNameError):
-        return 1  # too
+        return 1  # the checker says what is wrong here too
 
 
 def _use_image(editor: _Editor, path: KeyPath, value: Any) -> None:
