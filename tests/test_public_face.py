@@ -11,8 +11,8 @@ import pytest
 from torch import nn
 
 import uir
+from uir.cli.listing import KINDS, list_names
 from uir.registry import REGISTRIES
-from uir.registry.listing import KINDS, list_names
 
 PINNED = json.loads((Path(__file__).parent / "public_names.json").read_text(encoding="utf-8"))
 

@@ -17,19 +17,19 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from uir.cli.listing import list_names
     from uir.config.options import load_options
     from uir.degradations.base import replay
     from uir.degradations.recipes import load_degradation
     from uir.inference.restorer import Restorer
     from uir.registry.components import build_network
-    from uir.registry.listing import list_names
 
 __all__ = ["Restorer", "build_network", "list_names", "load_degradation", "load_options", "replay"]
 
 _PLACES = {
     "Restorer": "uir.inference.restorer",
     "build_network": "uir.registry.components",
-    "list_names": "uir.registry.listing",
+    "list_names": "uir.cli.listing",
     "load_degradation": "uir.degradations.recipes",
     "load_options": "uir.config.options",
     "replay": "uir.degradations.base",

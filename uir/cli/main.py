@@ -174,7 +174,23 @@ def check(
 def list_names(
     kind: Annotated[
         Optional[  # noqa: UP045
-            Literal["archs", "models", "losses", "metrics", "datasets", "degradations", "encoders", "weights"]
+            Literal[
+                "archs",
+                "models",
+                "losses",
+                "metrics",
+                "datasets",
+                "degradations",
+                "observers",
+                "predictors",
+                "vectorisers",
+                "modulators",
+                "encoders",
+                "optimizers",
+                "protocols",
+                "schedulers",
+                "weights",
+            ]
         ],
         typer.Argument(help="Kind of names; default every registry."),
     ] = None,
@@ -187,8 +203,8 @@ def list_names(
     """
     from dataclasses import asdict
 
+    from uir.cli.listing import entries_of
     from uir.registry import REGISTRIES
-    from uir.registry.listing import entries_of
     from uir.registry.plugins import load_plugin
 
     for spec in plugin or []:

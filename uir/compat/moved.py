@@ -26,6 +26,7 @@ MOVED = {
     "uir.precision": "uir.core.precision",
     "uir.progress": "uir.core.progress",
     "uir.schema": "uir.config.schema",
+    "uir.registry.listing": "uir.cli.listing",
     "uir.seeds": "uir.core.seeds",
     "uir.stages": "uir.config.stages",
     "uir.yaml_file": "uir.config.yaml_file",

@@ -1,0 +1,57 @@
+"""The names that an option file can use, by kind."""
+
+from __future__ import annotations
+
+from uir.registry import TABLES, Entry, first_line
+
+KINDS = (*TABLES, "encoders", "optimizers", "protocols", "schedulers", "weights")
+
+
+def entries_of(kind: str) -> list[Entry]:
+    """Every name of a kind.
+
+    Args:
+        kind: a registry or table (`archs`, `predictors`, ...); `encoders`, the archs that give a degradation code or
+            classify; `optimizers` and `schedulers`, torch's and uir's; `protocols`, fixed choices for metrics;
+            `weights`, the trained weights that ship with uir.
+
+    Raises:
+        ValueError: there is no such kind.
+    """
+    if kind in TABLES:
+        return TABLES[kind].entries()
+    if kind == "encoders":
+        return [entry for entry in TABLES["archs"].entries() if _is_encoder(entry)]
+    if kind in ("optimizers", "schedulers"):
+        from uir.config.optimizers import optimizer_names, scheduler_names
+
+        classes = optimizer_names() if kind == "optimizers" else scheduler_names()
+        return [Entry(name, "uir", cls.__module__, first_line(cls)) for name, cls in sorted(classes.items())]
+    if kind == "protocols":
+        from uir.metrics.protocols import PROTOCOLS
+
+        rows = sorted(PROTOCOLS.items())
+        return [Entry(name, "uir", "uir.metrics.protocols", protocol.description) for name, protocol in rows]
+    if kind == "weights":
+        from uir.weights import shipped_weights
+
+        return [Entry(name, "uir", "uir.weights", str(file)) for name, file in shipped_weights().items()]
+    raise ValueError(f"list: there is no kind '{kind}'; there are {', '.join(KINDS)}")
+
+
+def list_names(kind: str) -> list[str]:
+    """The names of a kind ("archs", "losses", ...), sorted. basicsr's names are included if it is installed.
+
+    Raises:
+        ValueError: there is no such kind.
+    """
+    return [entry.name for entry in entries_of(kind)]
+
+
+def _is_encoder(entry: Entry) -> bool:
+    """Whether an arch is one of uir's encoders, or a plugin's class whose `forward` is annotated to return a code."""
+    if entry.origin != "plugin":
+        return entry.module.startswith("uir.encoders.")
+    forward = getattr(TABLES["archs"].get(entry.name), "forward", None)
+    return_type = getattr(forward, "__annotations__", {}).get("return")
+    return getattr(return_type, "__name__", return_type) == "DegradationCode"
