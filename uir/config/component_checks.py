@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+from pydantic import PydanticUserError, ValidationError
 
 from uir.config.problems import Problem, nearest, similar, type_message
 from uir.config.spec import (
@@ -22,6 +22,7 @@ from uir.config.spec import (
     class_keys,
     names_a_file,
     parts_of,
+    validator_of,
 )  # fmt: skip
 from uir.config.yaml_file import KeyPath, Mark, read_yaml
 from uir.registry import TABLES, UnknownNameError, nearest_names
@@ -154,8 +155,11 @@ class ComponentChecker:
 
     def _typed(self, annotation: Any, value: Any, path: KeyPath) -> Any:
         """The value as the annotation wants it: `1e1` is the whole number 10 where one is expected."""
+        validator = validator_of(annotation)
+        if validator is None:
+            return value
         try:
-            found = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value)
+            found = validator.validate_python(value)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             self._say(path, type_message(first["type"], first["msg"], first["input"]))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from uir.config.roles import Role
-from uir.config.schema import Options, compose, says_its_name
+from uir.config.schema import Options, TrainOptions, compose, says_its_name
 from uir.config.spec import PLACES, Either, Key, Keys, Node, node_of, parts_of, section_keys
 from uir.registry import MODEL_REGISTRY, Entry, Origin, first_line
 from uir.registry.components import signature_of
@@ -79,6 +79,13 @@ def method_of(name: str, is_train: bool | None = None) -> Method:
     """
     target = MODEL_REGISTRY.get(name)
     return _method(name, (name,), target, is_train)
+
+
+def train_keys_of(model_type: Any) -> Keys:
+    """The keys of `train` for a training method; those that every method has where there is none of this name."""
+    target = MODEL_REGISTRY.get(model_type) if model_type in MODEL_REGISTRY else None
+    is_known = target is not None and is_training_method(target)
+    return method_of(model_type).section("train") if is_known else section_keys(TrainOptions)
 
 
 def training_methods(model_type: str | None = None) -> list[Method]:

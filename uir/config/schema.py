@@ -251,6 +251,14 @@ class StageOptions(Section):
     )
 
 
+# Keys of a file that no stage may override, each with why.
+KEYS_OF_NO_STAGE = {
+    "base": "the file as a whole has one",
+    "stages": "a stage is not divided further",
+    "total_iter": "its length is `iterations`",
+}
+
+
 class TrainOptions(Section):
     """Keys every training method has."""
 

@@ -21,6 +21,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
+from pydantic import ConfigDict, TypeAdapter
+
 from uir.config.problems import nearest
 from uir.config.schema import (
     Component,
@@ -295,6 +297,19 @@ def arm_for(node: Either, value: Any) -> Node:
         if isinstance(value, expected):
             return arm
     return next((arm for arm in node.arms if isinstance(arm, Leaf) and arm.annotation is not type(None)), arms[0])
+
+
+def validator_of(annotation: Any) -> TypeAdapter[Any] | None:
+    """What decides about the values of an annotation; None where the annotation says more than can be checked."""
+    try:
+        return _validator(annotation)
+    except Exception:  # pydantic and typing have many ways to say that an annotation is none of theirs
+        return None
+
+
+@functools.cache
+def _validator(annotation: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
 
 
 def names_a_file(annotation: Any) -> bool:

@@ -13,11 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from uir.config.schema import Options, TrainOptions
+from uir.config.methods import train_keys_of
+from uir.config.schema import KEYS_OF_NO_STAGE, Options, StageOptions, says_its_name
 from uir.config.yaml_file import KeyPath, Mark
 from uir.registry import MODEL_REGISTRY
 
-OWN_KEYS = ("name", "iterations", "carry", "losses", "train")
+OWN_KEYS = tuple(StageOptions.model_fields)
 
 
 class StageError(ValueError):
@@ -83,6 +84,9 @@ def _plan(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark], entry: Any, pat
         if not isinstance(value, kind) or isinstance(value, bool) or (isinstance(value, int) and value < 1):
             noun = "a name" if kind is str else "a whole number above 0"
             raise StageError((*path, key), f": expected {noun}, got {value!r}")
+    for key, why in KEYS_OF_NO_STAGE.items():
+        if key in entry:
+            raise StageError((*path, key), f"is not an option of a stage; {why}")
     whole: dict[str, Any] = copy.deepcopy(dict(raw))
     del whole["train"]["stages"]
     whole["train"]["total_iter"] = entry["iterations"]
@@ -107,14 +111,11 @@ def _plan(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark], entry: Any, pat
 
 
 def _belongs_to_train(key: str, raw: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
-    """Whether a key of a stage is one of `train`: known to its method, used there, or named as losses or optimizers."""
-    if key in Options.model_fields or key.startswith("network_"):
+    """Whether a key of a stage is one of `train`: known to its method, used there, or told by its name."""
+    if key in Options.model_fields or says_its_name(key, "") is not None:
         return False
-    method = entry.get("model_type", raw.get("model_type"))
-    known = (
-        getattr(MODEL_REGISTRY.get(method), "train_options", TrainOptions) if method in MODEL_REGISTRY else TrainOptions
-    )
-    return key in known.model_fields or key in raw["train"] or key.startswith("optim_") or key.endswith("_opt")
+    known = train_keys_of(entry.get("model_type", raw.get("model_type"))).keys
+    return key in known or key in raw["train"] or says_its_name(key, "train") is not None
 
 
 def _merge(whole: dict[str, Any], path: tuple[str, ...], value: Any) -> None:

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import PydanticOmit, core_schema
 
-from uir.config.spec import Either, Keys, ListOf, MappingOf, Node, Place
+from uir.config.spec import Either, Keys, ListOf, MappingOf, Node, Place, validator_of
 
 Json = dict[str, Any]
 Part = Callable[[Keys | Place], Json]
@@ -93,10 +92,12 @@ def json_default(value: Any) -> Any:
 
 
 def _leaf(annotation: Any) -> Json:
+    validator = validator_of(annotation)
+    if validator is None:
+        return {}
     try:
-        adapter = TypeAdapter(annotation, config=ConfigDict(arbitrary_types_allowed=True))
-        made = adapter.json_schema(schema_generator=_Generator)
-    except Exception:  # pydantic has many ways to say that an annotation is none of its own
+        made = validator.json_schema(schema_generator=_Generator)
+    except Exception:  # pydantic has many ways to say that there is no JSON for an annotation
         return {}
     return {} if "$defs" in made else _tidy(made)
 

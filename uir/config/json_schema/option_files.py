@@ -11,6 +11,7 @@ from uir.config.methods import METHOD_SECTIONS, Method, keys_within, training_me
 from uir.config.schema import (
     BASE_TEXT,
     DATASET_PHASES,
+    KEYS_OF_NO_STAGE,
     LOSS_SUFFIX,
     LossOptions,
     Options,
@@ -134,7 +135,7 @@ class _Builder:
             for key in self.definitions[name]["properties"]:
                 properties[key] = {"$ref": f"{DEFS}{name}.overlay/properties/{key}"}
         properties["model_type"] = {"$ref": f"{DEFS}File/properties/model_type"}
-        for key in ("stages", "total_iter", "base", *(() if closed else ("model_type",))):
+        for key in (*KEYS_OF_NO_STAGE, *(() if closed else ("model_type",))):
             del properties[key]
         patterns = self.definitions["TrainOptions.any"]["patternProperties"]
         self.definitions["Stage"] = {
