@@ -20,7 +20,10 @@ FILES = dict(re.findall(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", README, re.DO
 
 
 def test_the_examples_are_there() -> None:
-    assert set(FILES) == {"my_backbone.py", "my_parts.py", "my_run.yml", "my_encoder.py", "my_blind_sr.yml"}
+    assert set(FILES) == {
+        "my_backbone.py", "my_parts.py", "my_run.yml", "my_encoder.py", "my_blind_sr.yml", "my_method.py",
+        "my_method.yml",
+    }  # fmt: skip
 
 
 def rows_of(option_file: str, folder: Path, *more: str) -> list[dict[str, Any]]:
@@ -45,6 +48,15 @@ def test_own_encoder_steers(tmp_path: Path) -> None:
     card = read_file(tmp_path / "run" / "models" / "net_g_latest.pth")["card"]
     assert card["arch"]["code_channels"] == 32
     assert "body.0.weight" in read_file(tmp_path / "run" / "models" / "net_e_latest.pth")["params"]
+
+
+def test_own_method_trains_both_networks(tmp_path: Path) -> None:
+    rows = rows_of("my_method.yml", tmp_path, "train:total_iter=3")
+    assert set(rows[-1]) >= {"l_pix", "l_fool", "l_critic"}
+    weights = {role: read_file(tmp_path / "run" / "models" / f"net_{role}_latest.pth") for role in "gd"}
+    assert weights["g"]["card"]["predictor"] == {"type": "NetworkPredictor"}
+    assert "params_ema" in weights["g"]
+    assert "params_ema" not in weights["d"]
 
 
 def test_the_tour_s_option_file_is_valid(tmp_path: Path) -> None:
