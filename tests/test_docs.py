@@ -28,3 +28,8 @@ def test_every_option_is_described():
 
 def test_every_family_has_its_picture():
     assert {path.stem for path in (DOCS / "degradations").glob("*.jpg")} == set(pictured_ops())
+
+
+def test_the_index_names_every_page():
+    index = (DOCS / "README.md").read_text()
+    assert all(f"]({page.name})" in index for page in DOCS.glob("*.md") if page.name != "README.md")
