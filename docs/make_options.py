@@ -102,11 +102,11 @@ def _method(method: Method) -> str:
     target = method.target
     text = f"\n### {method.label}\n\n{_prose(method.summary)}\n\n"
     text += "| network | needed in | trained | moving average | the method gives |\n|---|---|---|---|---|\n"
-    for role, held in method.roles.items():
-        phases = " and ".join(phase for phase in ("train", "test") if phase in held.required_in) or "–"
-        trained = {True: "yes", False: "no", None: f"with `optim_{role}`"}[held.trained]
-        averaged = "yes" if held.averaged else "no"
-        given = ", ".join(f"`{name}`" for name in held.supplied) or "–"
+    for role, network in method.roles.items():
+        phases = " and ".join(phase for phase in ("train", "test") if phase in network.required_in) or "–"
+        trained = {True: "yes", False: "no", None: f"with `optim_{role}`"}[network.trained]
+        averaged = "yes" if network.averaged else "no"
+        given = ", ".join(f"`{name}`" for name in network.supplied) or "–"
         text += f"| `network_{role}` | {phases} | {trained} | {averaged} | {given} |\n"
     losses = ", ".join(f"`{slot}`" for slot in target.loss_slots) or "none"
     text += f"\nLosses: {losses}{', and any further `<name>_opt`' if target.open_losses else ''}.\n"

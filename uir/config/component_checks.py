@@ -41,11 +41,11 @@ def recipe_problems(file: Path, root: Path) -> list[Problem]:
     content, marks = read_yaml(file)
     checker = ComponentChecker(marks, root)
     within: KeyPath = ("subsets",) if isinstance(content, Mapping) and "subsets" in content else ()
-    held = content["subsets"] if within else content
-    if not isinstance(held, Mapping) or "type" in held:
-        checker._component(PLACES["degradations"], held, within)
+    recipes = content["subsets"] if within else content
+    if not isinstance(recipes, Mapping) or "type" in recipes:
+        checker._component(PLACES["degradations"], recipes, within)
     else:
-        for label, spec in held.items():
+        for label, spec in recipes.items():
             checker._component(PLACES["degradations"], spec, (*within, str(label)))
     return [problem for _, problem in checker.problems]
 
@@ -117,15 +117,15 @@ class ComponentChecker:
     def _arguments(self, place: Place, arguments: Keys, spec: Any, path: KeyPath, supplied: set[str]) -> None:
         """Types of the arguments, files among them, and components within."""
         for key, value in list(spec.items()):
-            held = arguments.keys.get(key)
-            if key in PATH_KEYS or (held and names_a_file(held.annotation)):
+            argument = arguments.keys.get(key)
+            if key in PATH_KEYS or (argument and names_a_file(argument.annotation)):
                 value = spec[key] = self._absolute(value, (*path, key))
-            if held is None or held.annotation is Any or (value is None and not place.null_is_checked):
+            if argument is None or argument.annotation is Any or (value is None and not place.null_is_checked):
                 continue
-            if parts_of(held.node):
-                self._within(held.node, value, (*path, key), supplied)
+            if parts_of(argument.node):
+                self._within(argument.node, value, (*path, key), supplied)
             else:
-                spec[key] = self._typed(held.annotation, value, (*path, key))
+                spec[key] = self._typed(argument.annotation, value, (*path, key))
 
     def _within(self, node: Node, value: Any, path: KeyPath, supplied: set[str]) -> None:
         """The components that an argument holds, one or a list or a mapping of them."""
@@ -159,14 +159,14 @@ class ComponentChecker:
         if validator is None:
             return value
         try:
-            found = validator.validate_python(value)
+            typed = validator.validate_python(value)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             self._say(path, type_message(first["type"], first["msg"], first["input"]))
             return value
         except (PydanticUserError, NameError, TypeError):
             return value  # the annotation says more than a validator can check; the constructor decides
-        return found if isinstance(found, bool | int | float | str) else value
+        return typed if isinstance(typed, bool | int | float | str) else value
 
     def _named(self, place: Place, spec: Any, path: KeyPath) -> Any:
         if not isinstance(spec, Mapping):

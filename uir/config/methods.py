@@ -57,8 +57,8 @@ class Method:
         """
         return {
             f"optim_{role}": f"network_{role}"
-            for role, held in self.roles.items()
-            if held.trained and (held.is_required(is_train) or f"network_{role}" in given)
+            for role, network in self.roles.items()
+            if network.trained and (network.is_required(is_train) or f"network_{role}" in given)
         }
 
 
@@ -94,20 +94,20 @@ def training_methods(model_type: str | None = None) -> list[Method]:
     Raises:
         UnknownNameError: there is none of this name.
     """
-    found = []
+    methods = []
     for entry in MODEL_REGISTRY.entries():
         for origin, forms in forms_of(entry).items():
             if model_type not in (None, *forms):
                 continue
             if origin == "basicsr":
                 row = name_source().model_keys.get(entry.name)
-                found.append(_foreign(forms[0], tuple(forms), entry.summary, None, row, row is None, ()))
+                methods.append(_foreign(forms[0], tuple(forms), entry.summary, None, row, row is None, ()))
             elif is_training_method(MODEL_REGISTRY.get(forms[0])):
                 method = _method(forms[0], tuple(forms), MODEL_REGISTRY.get(forms[0]), None)
-                found.append(replace(method, summary=entry.summary))
-    if not found:
+                methods.append(replace(method, summary=entry.summary))
+    if not methods:
         MODEL_REGISTRY.get(str(model_type))  # raises, and gives the nearest names
-    return found
+    return methods
 
 
 def forms_of(entry: Entry) -> dict[Origin, list[str]]:
@@ -139,7 +139,7 @@ def _method(name: str, forms: tuple[str, ...], target: Any, is_train: bool | Non
         is_open = declared is None if origin == "plugin" else origin == "basicsr" and row is None
         return _foreign(name, forms, first_line(target), target, row, is_open, declared or ())
     roles: Mapping[str, Role] = target.network_roles
-    required = [role for role, held in roles.items() if held.is_required(is_train)]
+    required = [role for role, network in roles.items() if network.is_required(is_train)]
     schema = compose(roles, target.train_options, target.loss_slots, required, own=True)
     file = _file(schema, {}, roles, False, bool(getattr(target, "open_losses", False)))
     return Method(name, forms, first_line(target), target, schema, file, roles, {}, is_foreign=False)
@@ -183,9 +183,9 @@ def _file(
 ) -> Keys:
     """The tree of a file: the sections of its schema, each with the keys that the method adds."""
     whole = _widened(section_keys(schema), extra.get("", ()), "", is_open)
-    for role, held in roles.items():
+    for role, network in roles.items():
         key = whole.keys[f"network_{role}"]
-        supplied = replace(PLACES["archs"], supplied=frozenset(held.supplied))
+        supplied = replace(PLACES["archs"], supplied=frozenset(network.supplied))
         whole.keys[f"network_{role}"] = replace(key, node=_with(key.node, supplied))
     for name, key in list(whole.keys.items()):
         if name in METHOD_SECTIONS or extra.get(name):

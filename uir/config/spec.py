@@ -104,7 +104,7 @@ class Place:
     def own(self) -> Keys:
         """The keys beside `type` that every class here has, whatever its arguments."""
         keys = section_keys(self.section)
-        return Keys(keys.name, keys.text, {key: held for key, held in keys.keys.items() if key != "type"})
+        return Keys(keys.name, keys.text, {name: key for name, key in keys.keys.items() if name != "type"})
 
     def get(self, name: str) -> Any:
         """The class of a name.

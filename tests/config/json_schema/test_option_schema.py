@@ -300,6 +300,18 @@ def test_arguments_come_with_type_default_and_description(schema: dict[str, Any]
     assert "params" not in schema["$defs"]["optimizers.AdamW"]["properties"]
 
 
+def test_arguments_that_a_method_supplies_are_not_asked_for(schema: dict[str, Any]) -> None:
+    raw = changed(TRAINING, "model_type", "DCPTModel")
+    raw["network_dc"] = {"type": "FeatureClassifier"}
+    raw["train"] |= {"optim_dc": {"type": "Adam", "lr": 1e-4}, "classify_opt": {"type": "FocalLoss"}}
+    del raw["train"]["frequency_opt"], raw["train"]["perceptual_opt"]
+    assert complaint(schema, raw) == ""
+
+
+def test_observers_are_checked_like_other_components(schema: dict[str, Any]) -> None:
+    assert "Nobody" in complaint(schema, changed(TRAINING, "val.observers", {"mine": {"type": "Nobody"}}))
+
+
 SECTIONS = [
     "Options", "PathOptions", "TrainOptions", "ValOptions", "LoggerOptions", "LoaderOptions", "ClipOptions",
     "WandbOptions", "Options.SRModel", "TrainOptions.SRModel", "PathOptions.any", "Stage",

@@ -68,7 +68,7 @@ class Components:
         target = place.get(form)
         keys = class_keys(place, target, origin)
         given = place.supplied | _given_elsewhere(place.kind)
-        required = [key for key, held in keys.keys.items() if held.is_required and key not in given]
+        required = [name for name, key in keys.keys.items() if key.is_required and name not in given]
         return _object(self._arguments(target, keys) | own, keys.text, required, keys.is_open)
 
     def _arguments(self, target: Any, keys: Keys) -> Json:
@@ -101,7 +101,7 @@ class Components:
         for name, target in sorted(place.torch_classes().items()):
             keys = class_keys(place, target)
             summaries[name] = keys.text
-            required = sorted({key for key, held in (keys.keys | place.own.keys).items() if held.is_required})
+            required = sorted({name for name, key in (keys.keys | place.own.keys).items() if key.is_required})
             properties = self._arguments(target, keys) | {key: {} for key in own}
             branches.append(self._branch(kind, [name], _object(properties, keys.text, required)))
         plain = names(summaries, [], "")
@@ -141,10 +141,10 @@ def _given_elsewhere(kind: str) -> set[str]:
     holds it."""
     if kind == "archs":
         roles = [getattr(target, "network_roles", {}) for _, target in MODEL_REGISTRY]
-        return {name for held in roles for role in held.values() for name in role.supplied}
-    found: set[str] = set()
+        return {name for by_role in roles for role in by_role.values() for name in role.supplied}
+    arguments: set[str] = set()
     for _, target in DATASET_REGISTRY if kind == "tasks" else ():
         keys = class_keys(PLACES["datasets"], target).keys
         if any(part is PLACES["tasks"] for key in keys.values() for part in parts_of(key.node)):
-            found |= set(keys)
-    return found
+            arguments |= set(keys)
+    return arguments

@@ -92,7 +92,7 @@ class _Builder:
         whole["properties"]["base"] = {"type": ["string", "null"], "description": BASE_TEXT}
         whole |= {"description": method.summary, "additionalProperties": method.file.is_open}
         required = [
-            key for key, held in method.file.keys.items() if held.is_required and key not in Options.model_fields
+            name for name, key in method.file.keys.items() if key.is_required and name not in Options.model_fields
         ]
         whole |= {"required": required} if required else {}
         self.definitions[f"Options.{method.label}"] = whole
@@ -111,10 +111,10 @@ class _Builder:
 
     def _union(self, name: str, labels: list[str]) -> None:
         """What any of the methods allows in a section, key by key: for files that do not name their method."""
-        held = [self.definitions[f"{name}.{label}"] for label in labels if f"{name}.{label}" in self.definitions]
-        made: Json = {"type": "object", "additionalProperties": any(d["additionalProperties"] for d in held)}
+        definitions = [self.definitions[f"{name}.{label}"] for label in labels if f"{name}.{label}" in self.definitions]
+        made: Json = {"type": "object", "additionalProperties": any(d["additionalProperties"] for d in definitions)}
         for word in ("properties", "patternProperties"):
-            for definition in held:
+            for definition in definitions:
                 made[word] = definition.get(word, {}) | made.get(word, {})
         if name == "Options":
             for key, section in _COMMON.items():
@@ -156,14 +156,14 @@ class _Builder:
             name = f"{keys.module}.{name}"
         if name not in self.definitions:
             self.definitions[name] = {}
-            required = [key for key, held in keys.keys.items() if held.is_required]
+            required = [name for name, key in keys.keys.items() if key.is_required]
             self.definitions[name] = self._keys(keys) | ({"required": required} if required else {})
         return {"$ref": DEFS + name}
 
     def _define(self, name: str, definition: Json) -> Json:
         """A reference to a definition: to an earlier one where they are equal."""
         family = name.partition(".")[0] + "."
-        same = [key for key, held in self.definitions.items() if key.startswith(family) and held == definition]
+        same = [other for other, known in self.definitions.items() if other.startswith(family) and known == definition]
         if not same:
             self.definitions[name] = definition
         return {"$ref": DEFS + (same or [name])[0]}
