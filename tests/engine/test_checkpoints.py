@@ -185,7 +185,9 @@ def test_a_signal_saves_and_says_how_to_go_on(
     out, _ = process.communicate(timeout=120)
     assert process.returncode == code, out
     state = next((folder / "training_states").glob("*.state"))
-    assert f"Stopped at iteration {state.stem}, which is saved. Go on with: uir train -opt {file} --auto_resume" in out
+    assert (
+        f"Stopped at iteration {state.stem}, which is saved. Continue with: uir train -opt {file} --auto_resume" in out
+    )
     assert read_file(state)["iter"] == int(state.stem)
 
 
@@ -257,7 +259,7 @@ def test_a_run_is_not_put_aside_with_the_files_it_would_start_from(write_options
     file = write_options()
     folder = train(load_options(file))
     started = load_options(file, force=[key]) if key else load_options(folder / "options.yml", root=file.parents[1])
-    with pytest.raises(ValueError, match="lies in the folder of run 'small', which would be put aside"):
+    with pytest.raises(ValueError, match="is in the folder of run 'small', which would be renamed"):
         train(started)
     assert (folder / "models" / "net_g_latest.pth").exists()
 

@@ -87,5 +87,5 @@ def test_restored_pictures_are_written_under_basicsr_s_names(pair_folders: Path,
 
 
 def test_a_file_without_a_test_set_is_an_error(write_options: Write) -> None:
-    with pytest.raises(ValueError, match="there is none to test on"):
+    with pytest.raises(ValueError, match="there is no test set"):
         run_test(load_options(write_options({"datasets.val": None}), is_train=False), quiet=True)

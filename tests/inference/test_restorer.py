@@ -103,7 +103,7 @@ def test_a_damaged_file_is_named_and_the_others_are_restored(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("output", "message"), [("in", "would overwrite an input"), ("one.png", "one file cannot hold 2")]
+    ("output", "message"), [("in", "would overwrite an input"), ("one.png", "2 images cannot be written to one file")]
 )
 def test_plans_that_lose_something_are_refused(tmp_path: Path, output: str, message: str) -> None:
     (tmp_path / "in").mkdir()

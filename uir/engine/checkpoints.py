@@ -1,4 +1,4 @@
-"""The checkpoints of a run: written whole, the old ones cleared away, the best one kept."""
+"""The checkpoints of a run: each file is written completely, old ones are removed, and the best one is kept."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Checkpoints:
         self.keep_last, self.keep_best = keep_last, keep_best
 
     def save(self, model: Any, iteration: int, epoch: int, own: Mapping[str, Any]) -> None:
-        """Write networks first, then the state that refers to them; `own` is what uir adds to basicsr's state."""
+        """Write the networks first, then the state that refers to them; `own` is uir's addition to basicsr's state."""
         rank = rank_and_world()[0]
         if is_main():
             model.save(self.models, iteration)
             write_state(self.states / f"{iteration}.state", iteration, epoch, model.training_state(), own)
             self._clear()
-        else:  # what differs from process to process: random states and pools
+        else:  # random states and pools differ from process to process
             write_state(self.states / f"rank{rank}" / f"{iteration}.state", iteration, epoch, {"optimizers": []}, own)
 
     def save_latest(self, model: Any) -> None:
@@ -43,21 +43,23 @@ class Checkpoints:
         if is_main():
             model.save(self.models, "latest")
 
-    def save_best(self, model: Any, found: list[Evaluation], best: dict[str, Any], better: str, iteration: int) -> None:
+    def save_best(
+        self, model: Any, evaluations: list[Evaluation], best: dict[str, Any], better: str, iteration: int
+    ) -> None:
         """Keep the networks if the metric's mean over the validation sets is the best so far."""
         if self.keep_best is None:
             return
-        values = [item.results[self.keep_best] for item in found if self.keep_best in item.results]
+        values = [item.results[self.keep_best] for item in evaluations if self.keep_best in item.results]
         if not values:
             logger.warning("val.keep_best: %s was measured on no validation set; nothing is kept", self.keep_best)
             return
         mean = sum(values) / len(values)
-        held = best.get("best_checkpoint")
+        earlier = best.get("best_checkpoint")
         if math.isnan(mean):
             return
-        if held is not None and held["metric"] != self.keep_best:
-            held = None
-        if held is not None and (mean <= held["val"] if better == "higher" else mean >= held["val"]):
+        if earlier is not None and earlier["metric"] != self.keep_best:
+            earlier = None
+        if earlier is not None and (mean <= earlier["val"] if better == "higher" else mean >= earlier["val"]):
             return
         best["best_checkpoint"] = {"better": better, "val": mean, "iter": iteration, "metric": self.keep_best}
         logger.info("Best %s so far: %.4f @ %d iter; kept as best_%s", self.keep_best, mean, iteration, self.keep_best)
@@ -65,7 +67,7 @@ class Checkpoints:
             model.save(self.models, f"best_{self.keep_best}")
 
     def forget_after(self, iteration: int) -> None:
-        """Remove the checkpoints of iterations that a resumed run will reach anew: none may be taken for its newest."""
+        """Remove checkpoints of later iterations: a resumed run reaches them again, and must not use the old files."""
         for number in self._numbers():
             if number > iteration:
                 self._remove(number)

@@ -1,4 +1,4 @@
-"""What a run is told about before it starts, and how long its iterations take."""
+"""Describes a run in its log before it starts, and measures the time of its iterations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Value = TypeVar("Value")
 
 
 def describe_training(stage: Stage, stream: BatchStream, validation: Mapping[str, DataLoader]) -> None:
-    """Log what will be trained on, and how much of it is what."""
+    """Log the training data, the share of each task, and the validation sets."""
     loaded, sampler = stage.file, stream.sampler
     section = loaded.options.datasets["train"]
     total = loaded.options.train.total_iter if loaded.options.train else 0
@@ -36,29 +36,29 @@ def describe_training(stage: Stage, stream: BatchStream, validation: Mapping[str
         -(-total * accumulate // len(sampler)),
         total,
     )
-    for name, beside in stream.beside.items():
-        logger.info("Number of images of train_%s: %d", name, len(beside.sampler.dataset))  # type: ignore[arg-type]
+    for name, further in stream.beside.items():
+        logger.info("Number of images of train_%s: %d", name, len(further.sampler.dataset))  # type: ignore[arg-type]
     shares = getattr(sampler.dataset, "shares", None)
     if shares is not None:
         logger.info("Share of each task: %s", ", ".join(f"{name} {share:.1%}" for name, share in shares().items()))
-    for name, held in validation.items():
-        logger.info("Number of val images/folders in %s: %d", name, len(held.dataset))  # type: ignore[arg-type]
+    for name, loader in validation.items():
+        logger.info("Number of val images/folders in %s: %d", name, len(loader.dataset))  # type: ignore[arg-type]
     for key in loaded.unchecked:
         logger.info("Option %s is not checked: its plugin does not declare its keys (option_keys)", key)
 
 
 class Clock:
-    """Mean seconds of an iteration and of waiting for its data, since the last question."""
+    """Mean seconds of an iteration and of waiting for its data, since the last call of `means`."""
 
     def __init__(self) -> None:
         self.restart()
 
     def restart(self) -> None:
-        """Forget what was measured; after something that is not training."""
+        """Forget the times; called after work that is not training."""
         self.began, self.waiting, self.iterations = time.perf_counter(), 0.0, 0
 
     def timed_fetch(self, fetch: Callable[[], Value]) -> Value:
-        """Call `fetch`, counting the time as waiting."""
+        """Call `fetch`, and count its time as waiting."""
         began = time.perf_counter()
         value = fetch()
         self.waiting += time.perf_counter() - began
@@ -69,7 +69,7 @@ class Clock:
         self.iterations += 1
 
     def means(self) -> tuple[float, float]:
-        """Seconds an iteration, and of them waiting for data."""
+        """Seconds per iteration, and the part of them spent waiting for data."""
         count = max(self.iterations, 1)
         values = (time.perf_counter() - self.began) / count, self.waiting / count
         self.restart()

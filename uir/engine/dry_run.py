@@ -1,4 +1,4 @@
-"""`uir train --dry_run`: everything is built and one step is made, nothing is written."""
+"""`uir train --dry_run`: everything is built and one step is run, but nothing is written."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from uir.models.building import build_model
 
 
 def dry_run(loaded: OptionFile, as_json: bool = False) -> list[dict[str, Any]]:
-    """Build every stage, run one step of each, and print what it takes and what would be written where.
+    """Build every stage, run one step of each, and print its costs and the files that a real run would write.
 
     Args:
         loaded: the checked file.
@@ -36,19 +36,19 @@ def dry_run(loaded: OptionFile, as_json: bool = False) -> list[dict[str, Any]]:
         One description for each stage.
     """
     stages = loaded.stages or (Stage("", loaded),)
-    found = [describe_stage(stage) for stage in stages]
+    descriptions = [describe_stage(stage) for stage in stages]
     if not is_main():
-        return found
+        return descriptions
     if as_json:
-        print(json.dumps(found, indent=2))
-        return found
-    for described in found:
+        print(json.dumps(descriptions, indent=2))
+        return descriptions
+    for described in descriptions:
         console.print(_table(described))
-    return found
+    return descriptions
 
 
 def describe_stage(stage: Stage) -> dict[str, Any]:
-    """Build a stage, make one step, and describe both."""
+    """Build a stage, run one step, and describe both."""
     options = stage.file.options
     device = pick_device(options.num_gpu)
     stream = training_stream(stage.file)
@@ -77,7 +77,7 @@ def describe_stage(stage: Stage) -> dict[str, Any]:
 
 
 def _networks(model: BaseModel | ForeignModel, batch: Any) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
+    networks: dict[str, dict[str, Any]] = {}
     for role in model.roles():
         network: Any = model.bare[role] if isinstance(model, BaseModel) else getattr(model.model, f"net_{role}", None)
         if isinstance(network, nn.Module):
@@ -89,12 +89,12 @@ def _networks(model: BaseModel | ForeignModel, batch: Any) -> dict[str, dict[str
             if role == "g":
                 described["input"] = list(batch["lq"].shape[1:])
                 described["macs"] = macs(model, batch["lq"][:1])
-            found[f"network_{role}"] = described
-    return found
+            networks[f"network_{role}"] = described
+    return networks
 
 
 def macs(model: BaseModel | ForeignModel, image: torch.Tensor) -> int:
-    """Multiply-accumulate operations of restoring one image: convolutions and matrix products."""
+    """Multiply-accumulate operations to restore one image: convolutions and matrix products."""
     if isinstance(model, ForeignModel):
         return count_macs(model.model.net_g, image.to(next(model.model.net_g.parameters()).device))
     counter = FlopCounterMode(display=False)
@@ -104,7 +104,7 @@ def macs(model: BaseModel | ForeignModel, image: torch.Tensor) -> int:
 
 
 def peak_memory(device: torch.device) -> float:
-    """Most memory held so far in MiB: of the GPU, or of this process; not a number where the system does not tell."""
+    """Largest memory use so far in MiB: of the GPU, or of this process; not a number if the system does not give it."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     try:
@@ -132,7 +132,7 @@ def _training(stage: Stage, stream: BatchStream) -> dict[str, Any]:
 
 
 def _writes(stage: Stage) -> dict[str, str]:
-    """What a real run would write where."""
+    """The files of a real run, and their folders."""
     run, options = stage.file.run_dir, stage.file.options
     frequency = options.logger.save_checkpoint_freq
     written = {
@@ -145,14 +145,14 @@ def _writes(stage: Stage) -> dict[str, str]:
     if options.logger.use_tb_logger:
         written["TensorBoard events"] = str(stage.file.root / "tb_logger" / options.name)
     if run.exists() and any(run.iterdir()):
-        written["an earlier run"] = f"{run} would be kept as {run.name}_archived_<time>; --auto_resume goes on with it"
+        written["an earlier run"] = f"{run} would be kept as {run.name}_archived_<time>; --auto_resume continues it"
     return written
 
 
 def _table(described: dict[str, Any]) -> Table:
     table = Table(title=f"Dry run: {described['stage']}", show_header=False, title_justify="left")
     table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")  # a path that is cut short tells nothing
+    table.add_column(overflow="fold")  # a path must stay complete
     table.add_row("method", f"{described['method']} on {described['device']}")
     for name, network in described["networks"].items():
         text = f"{network['class']}, {network['parameters']:,d} parameters ({network['trained']:,d} trained)"

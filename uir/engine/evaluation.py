@@ -1,4 +1,4 @@
-"""The evaluation loop: restore every image of a dataset, measure, and keep the pictures."""
+"""The evaluation loop: restore every image of a dataset, measure it, and write the pictures."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ logger = logging.getLogger("uir")
 
 @dataclass
 class Evaluation:
-    """What was measured on one dataset.
+    """The measurements of one dataset.
 
     Attributes:
         dataset: its name.
-        images: how many.
+        images: the number of images.
         results: means over the images, by metric name.
-        inputs: the same for the degraded images themselves, where they were measured.
+        inputs: the same for the degraded images themselves, if they were measured.
         per_image: each image's file and values.
     """
 
@@ -45,7 +45,7 @@ class Evaluation:
 
 
 def build_metrics(val: ValOptions | None) -> dict[str, Metric | SetMetric]:
-    """The metrics of `val.metrics`, by the name they are printed under."""
+    """The metrics of `val.metrics`, by the names that are printed."""
     specs = val.metrics if val is not None else {}
     return {name: build_metric(component.spec(), f"val.metrics.{name}") for name, component in specs.items()}
 
@@ -67,15 +67,15 @@ def evaluate(
     """Restore and measure a dataset.
 
     Args:
-        model: the method; one in BasicSR's manner runs its own validation instead.
+        model: the method; a model written like BasicSR's runs its own validation instead.
         loader: batches of one image.
         dataset: the dataset's name.
-        metrics: what to measure.
+        metrics: the metrics to measure.
         iteration: for the method's own validation: the iteration, or the run's name in a test.
-        image_file: where to write the restored image of an input's name; None writes none.
-        measure_input: measure the degraded image too, where it has the clean image's size.
-        controls: what the method's predictor is told (`val.controls`).
-        observe: each is called with every batch and what was restored of it.
+        image_file: gives the file of a restored image for an input's name; None writes no images.
+        measure_input: measure the degraded image too, if it has the clean image's size.
+        controls: values of the predictor's controls (`val.controls`).
+        observe: each one is called with every batch and its restored images.
         progress: show a progress bar.
 
     Several processes share the images; each of them returns the whole result.
@@ -83,7 +83,7 @@ def evaluate(
     if isinstance(model, ForeignModel):
         results = model.evaluate(loader, iteration, tb_logger, image_file is not None)
         return Evaluation(dataset, len(loader), results)
-    found = Evaluation(dataset)
+    evaluation = Evaluation(dataset)
     with progress_bar(visible=progress and is_main()) as bar:
         task = bar.add_task(f"Testing {dataset}", total=len(loader), note="")
         used: Counter[str] = Counter()
@@ -91,32 +91,34 @@ def evaluate(
             restored = model.predict(batch, controls).restored
             row = _measure(restored, batch, metrics, measure_input)
             row["metrics"] |= model.extra_measures(batch)
-            found.per_image.append(row)
+            evaluation.per_image.append(row)
             for watch in observe:
                 if watch is not None:
                     watch(batch, restored)
             if image_file is not None:
                 stem = Path(batch["lq_path"][0]).stem
-                used[stem] += 1  # files of one name in several folders
+                used[stem] += 1  # several folders may have files of the same name
                 stem = stem if used[stem] == 1 else f"{stem}_{used[stem]}"
                 if restored.ndim == 4:
                     write_image(image_file(stem), restored[0])
                 for frame, image in enumerate(restored[0] if restored.ndim == 5 else ()):
                     write_image(image_file(f"{stem}_{frame:03d}"), image)
             bar.advance(task)
-    shares = gathered(found.per_image)
-    found.per_image = [rows[turn] for turn in range(max(map(len, shares))) for rows in shares if turn < len(rows)]
-    found.images = len(found.per_image)
-    parts = [row.pop("parts") for row in found.per_image]
-    found.results = _means([row["metrics"] for row in found.per_image]) | _of_set(metrics, parts, "restored")
-    found.inputs = _means([row["input"] for row in found.per_image if row["input"]]) | _of_set(metrics, parts, "input")
-    return found
+    shares = gathered(evaluation.per_image)
+    evaluation.per_image = [rows[turn] for turn in range(max(map(len, shares))) for rows in shares if turn < len(rows)]
+    evaluation.images = len(evaluation.per_image)
+    parts = [row.pop("parts") for row in evaluation.per_image]
+    restored_rows = [row["metrics"] for row in evaluation.per_image]
+    input_rows = [row["input"] for row in evaluation.per_image if row["input"]]
+    evaluation.results = _means(restored_rows) | _of_set(metrics, parts, "restored")
+    evaluation.inputs = _means(input_rows) | _of_set(metrics, parts, "input")
+    return evaluation
 
 
 def _measure(
     restored: Tensor, batch: Mapping[str, Any], metrics: Mapping[str, Metric | SetMetric], measure_input: bool
 ) -> dict[str, Any]:
-    """What one image says: the values of its metrics, and what it adds to those of the set; of a clip, its frames."""
+    """The values of one image's metrics, and its part of the set's metrics; a clip is measured frame by frame."""
     gt, lq = batch.get("gt"), batch["lq"]
     if restored.ndim == 5:
         restored, lq, gt = restored.flatten(0, 1), lq.flatten(0, 1), None if gt is None else gt.flatten(0, 1)
@@ -139,7 +141,7 @@ def _measure(
 def _of_set(
     metrics: Mapping[str, Metric | SetMetric], parts: Sequence[Mapping[str, Mapping[str, Any]]], kind: str
 ) -> dict[str, float]:
-    """The metrics of the whole set, of its restored or its degraded images."""
+    """The metrics of the whole set, for its restored or its degraded images."""
     by_name = {}
     for name, metric in metrics.items():
         contributions = [part[kind][name] for part in parts if name in part[kind]]
@@ -157,12 +159,12 @@ def _means(rows: list[dict[str, float]]) -> dict[str, float]:
 
 
 def update_best(
-    best: dict[str, Any], found: Evaluation, metrics: Mapping[str, Metric | SetMetric], iteration: int
+    best: dict[str, Any], evaluation: Evaluation, metrics: Mapping[str, Metric | SetMetric], iteration: int
 ) -> None:
-    """Note the best value of each metric and its iteration, in BasicSR's form."""
-    held = best.setdefault(found.dataset, {})
-    for name, value in found.results.items():
+    """Store the best value of each metric and its iteration, in BasicSR's form."""
+    best_of_set = best.setdefault(evaluation.dataset, {})
+    for name, value in evaluation.results.items():
         better = metrics[name].better if name in metrics else "higher"
-        old = held.get(name)
+        old = best_of_set.get(name)
         if old is None or (value >= old["val"] if better == "higher" else value <= old["val"]):
-            held[name] = {"better": better, "val": value, "iter": iteration}
+            best_of_set[name] = {"better": better, "val": value, "iter": iteration}

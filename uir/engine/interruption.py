@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: finish the iteration, save, and say how to go on."""
+"""Ctrl-C and SIGTERM: finish the iteration, save, and print the command that continues the run."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from uir.core.distributed import any_process
 
 
 class Interrupted(SystemExit):
-    """The run was asked to stop, and has saved its state. The exit code is the shell's for the signal."""
+    """The run got a signal to stop, and has saved its state. The exit code is the shell's for the signal."""
 
 
 class Interruption:
-    """Catches the first Ctrl-C or SIGTERM for the time of a block; a second one stops at once.
+    """Catches the first Ctrl-C or SIGTERM within a block; a second one stops at once.
 
     Attributes:
-        signal: the number of the signal that came, or None.
+        signal: the number of the signal, or None before one comes.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class Interruption:
         for number in (signal.SIGINT, signal.SIGTERM):
             try:
                 self._previous[number] = signal.signal(number, self._note)
-            except ValueError:  # not the main thread: whoever runs it there stops it in his own way
+            except ValueError:  # only the main thread gets signals; a caller in another thread has its own way to stop
                 break
         return self
 
@@ -45,5 +45,5 @@ class Interruption:
         self._previous = {}
 
     def requested(self, device: Any = "cpu") -> bool:
-        """Whether any process was asked to stop; all processes get the same answer."""
+        """Whether any process got a signal; all processes get the same answer."""
         return any_process(self.signal is not None, device)

@@ -1,4 +1,4 @@
-"""What a run says: on the screen, in its log file, in metrics.jsonl and, if asked for, in TensorBoard."""
+"""The output of a run: on the screen, in its log file, in metrics.jsonl and, if wanted, in TensorBoard."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def start_logging(file: Path | None) -> None:
 
 
 def _plain(handler: logging.Handler) -> logging.Handler:
-    """BasicSR's line, which existing parsers read."""
+    """Set BasicSR's line format, which existing parsers read."""
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s: %(message)s"))
     return handler
 
@@ -50,9 +50,9 @@ class RunLog:
     """The numbers of a run: BasicSR's log line, a line of metrics.jsonl, TensorBoard scalars.
 
     Args:
-        options: the run's name, and whether W&B is to follow.
+        options: contain the run's name, and the settings of W&B.
         file: metrics.jsonl.
-        total_iter: length of the run, for the remaining time.
+        total_iter: length of the run, to compute the remaining time.
         tensorboard: folder for events, or None.
     """
 
@@ -107,18 +107,18 @@ class RunLog:
                 handle.write(json.dumps(row) + "\n")
 
     def close(self) -> None:
-        """Flush what is open."""
+        """Close the TensorBoard file."""
         if self.tb is not None:
             self.tb.close()
 
 
 def _follow_with_wandb(options: Options, tensorboard: bool) -> None:
-    """Let Weights & Biases copy what TensorBoard gets, where `logger.wandb.project` is given."""
+    """Let Weights & Biases copy the TensorBoard events, if `logger.wandb.project` is given."""
     wandb = options.logger.wandb
     if wandb is None or wandb.project is None:
         return
     if not tensorboard:
-        raise ValueError("logger.wandb: needs logger.use_tb_logger: true, whose events it follows")
+        raise ValueError("logger.wandb: needs logger.use_tb_logger: true, because it copies the TensorBoard events")
     try:
         import wandb as library
     except ImportError:

@@ -1,4 +1,4 @@
-"""The folder of a run: made without losing an earlier one, and telling how the run came about."""
+"""The folder of a run: it never replaces an earlier one, and it records how the run was started."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ logger = logging.getLogger("uir")
 
 
 def open_run(loaded: OptionFile, device: torch.device, *, resuming: bool) -> Path:
-    """Make the run's folder, start its log, and record options, versions, device, seed and commit in it.
+    """Create the run's folder, start its log, and record options, versions, device, seed and commit in it.
 
-    An earlier run of the same name is kept under `<name>_archived_<time>`, unless it is being resumed.
+    An earlier run of the same name is renamed to `<name>_archived_<time>`, unless it is resumed.
     """
     folder = loaded.run_dir
     stamp = time.strftime("%Y%m%d_%H%M%S")
@@ -52,15 +52,15 @@ def open_run(loaded: OptionFile, device: torch.device, *, resuming: bool) -> Pat
     logger.info(
         "uir %s, torch %s, %s; seed %d; run folder %s", __version__, torch.__version__, device, loaded.seed, folder
     )
-    gathered(None)  # nobody writes into the folder before it is made
+    gathered(None)  # no process writes into the folder before it exists
     return folder
 
 
 def check_starting_files(loaded: OptionFile) -> None:
-    """Make sure, before an earlier run is put aside, that what this one starts from exists and will stay where it is.
+    """Check, before an earlier run is renamed, that the files this run starts from exist and will not move.
 
     Raises:
-        ValueError: a file of weights is missing, or one that is needed lies in the folder that would be renamed.
+        ValueError: a file of weights is missing, or a needed file is in the folder that would be renamed.
     """
     needed = {f"path.{k}": v for k, v in loaded.options.path if k.startswith("pretrain_network") and v is not None}
     for key, file in needed.items():
@@ -69,8 +69,8 @@ def check_starting_files(loaded: OptionFile) -> None:
     for key, file in {**needed, "the option file": loaded.file}.items():
         if file.resolve().is_relative_to(loaded.run_dir.resolve()):
             raise ValueError(
-                f"{key}: {file} lies in the folder of run '{loaded.options.name}', which would be put aside; give this "
-                "run another name, or go on with that one (--auto_resume)"
+                f"{key}: {file} is in the folder of run '{loaded.options.name}', which would be renamed; give this run "
+                "another name, or continue that run (--auto_resume)"
             )
 
 
@@ -87,7 +87,7 @@ def _archive(folder: Path, stamp: str) -> Path | None:
 
 
 def describe_run(loaded: OptionFile, device: torch.device) -> dict[str, Any]:
-    """What somebody needs to run it again."""
+    """The data that is needed to repeat the run."""
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     return {
         "name": loaded.options.name,
@@ -103,19 +103,19 @@ def describe_run(loaded: OptionFile, device: torch.device) -> dict[str, Any]:
 
 
 def git_commit(folder: Path) -> str | None:
-    """The commit that `folder` is at, with `-dirty` where files are changed; None outside a repository."""
+    """The commit of `folder`, with `-dirty` if files are changed; None outside a repository."""
     try:
-        found = subprocess.run(
+        described = subprocess.run(
             ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40"],
             capture_output=True, text=True, timeout=10, check=True,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip() or None
+    return described.stdout.strip() or None
 
 
 def seed_everything(seed: int) -> None:
-    """Seed the global generators, which networks draw their first weights from."""
+    """Seed the global generators, which give the networks their first weights."""
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Training states: everything that resuming needs beside the networks' own files."""
+"""Training states: everything that resuming needs, besides the networks' own files."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from uir.core.files import replacing, write_text
 
 
 def find_state(loaded: OptionFile, auto_resume: bool) -> Path | None:
-    """The state to go on from: the run's newest with `auto_resume`, else `path.resume_state`, else none."""
+    """The state to continue from: the run's newest with `auto_resume`, else `path.resume_state`, else none."""
     if auto_resume:
-        found = {int(p.stem): p for p in (loaded.run_dir / "training_states").glob("*.state") if p.stem.isdigit()}
-        if found:
-            return found[max(found)]
+        states = {int(p.stem): p for p in (loaded.run_dir / "training_states").glob("*.state") if p.stem.isdigit()}
+        if states:
+            return states[max(states)]
     return loaded.options.path.resume_state
 
 
 def own_state_of(path: Path | None, state: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What uir added to a state; each process has its own random states and pool."""
+    """uir's addition to a state; each process has its own random states and pool."""
     if path is None or state is None:
         return {}
     rank = rank_and_world()[0]
@@ -44,29 +44,31 @@ def read_state(path: Path) -> dict[str, Any]:
     """
     state = read_file(path)
     if "iter" not in state or "optimizers" not in state:
-        raise CheckpointError(f"{path}: not a training state (it lacks `iter` or `optimizers`); states end in .state")
+        raise CheckpointError(
+            f"{path}: not a training state (it has no `iter` or `optimizers`); names of states end in .state"
+        )
     return state
 
 
 def write_state(path: Path, iteration: int, epoch: int, model: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-    """Write a state in basicsr's form, with what basicsr forgets under the key `uir`."""
+    """Write a state in basicsr's form; the key `uir` has the data that basicsr does not store."""
     with replacing(path) as temporary:
         torch.save({"epoch": epoch, "iter": iteration, **model, "uir": dict(own)}, temporary)
 
 
 def forget_rows_after(file: Path, iteration: int) -> None:
-    """Drop the rows of metrics.jsonl that a resumed run will write again."""
+    """Remove the rows of metrics.jsonl that a resumed run will write again."""
     if not file.exists():
         return
-    kept = []
+    lines = []
     for line in file.read_text(encoding="utf-8").splitlines():
         try:
             row = json.loads(line)
-        except json.JSONDecodeError:  # a crash may have cut the last one
+        except json.JSONDecodeError:  # a crash may have cut off the last line
             continue
         if row["iter"] <= iteration:
-            kept.append(f"{line}\n")
-    write_text(file, "".join(kept))
+            lines.append(f"{line}\n")
+    write_text(file, "".join(lines))
 
 
 def random_state() -> dict[str, Any]:
@@ -88,7 +90,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: Mapping[str, Any]) -> None:
-    """Put the global generators back."""
+    """Set the global generators to these states."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     name, keys, position, has_gauss, cached = state["numpy"]

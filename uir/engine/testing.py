@@ -1,4 +1,4 @@
-"""Testing: every test set of an option file, one table."""
+"""Testing: measures every test set of an option file, and prints one table."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ logger = logging.getLogger("uir")
 
 
 def test(loaded: OptionFile, quiet: bool = False) -> list[Evaluation]:
-    """Test as the option file says; writes `metrics.json`, `metrics.md` and the pictures to the run's folder.
+    """Run the tests of an option file, and write `metrics.json`, `metrics.md` and pictures to the run's folder.
 
     Args:
         loaded: the checked file.
@@ -37,7 +37,7 @@ def test(loaded: OptionFile, quiet: bool = False) -> list[Evaluation]:
     loaders = evaluation_loaders(loaded)
     if not loaders:
         raise ValueError(
-            f"{loaded.file}: datasets: there is none to test on; give one a key that starts with test or val"
+            f"{loaded.file}: datasets: there is no test set; give a dataset a key that starts with test or val"
         )
     observers = observers_of(loaded)
     device = pick_device(loaded.options.num_gpu)
@@ -46,7 +46,7 @@ def test(loaded: OptionFile, quiet: bool = False) -> list[Evaluation]:
     seed_everything(loaded.seed)
     model = build_model(loaded, device)
     suffix = (val.suffix if val else None) or loaded.options.name
-    found = []
+    evaluations = []
     for name, loader in loaders.items():
         logger.info("Testing %s...", name)
         place = folder / "visualization" / name
@@ -54,7 +54,7 @@ def test(loaded: OptionFile, quiet: bool = False) -> list[Evaluation]:
         def picture_file(stem: str, place: Path = place) -> Path:
             return place / f"{stem}_{suffix}.png"
 
-        found.append(
+        evaluations.append(
             evaluate(
                 model,
                 loader,
@@ -68,49 +68,51 @@ def test(loaded: OptionFile, quiet: bool = False) -> list[Evaluation]:
             )
         )
     for observer in observers:
-        observer.finish(folder / "visualization", suffix, found)
+        observer.finish(folder / "visualization", suffix, evaluations)
     if not is_main():
-        return found
-    _write(folder, found, metrics)
+        return evaluations
+    _write(folder, evaluations, metrics)
     if not quiet:
-        console.print(results_table(found, metrics))
-    return found
+        console.print(results_table(evaluations, metrics))
+    return evaluations
 
 
 test.__test__ = False  # type: ignore[attr-defined]  # a command, not a test of uir
 
 
-def results_table(found: list[Evaluation], metrics: dict[str, Metric | SetMetric], title: str | None = None) -> Table:
-    """A table of what was measured, input and restored side by side where both are known."""
+def results_table(
+    evaluations: list[Evaluation], metrics: dict[str, Metric | SetMetric], title: str | None = None
+) -> Table:
+    """A table of the measurements, with input and restored side by side if both are known."""
     table = Table(title=title)
     table.add_column("dataset")
     table.add_column("images", justify="right")
-    for name in _names(found):
+    for name in _names(evaluations):
         described = metrics[name].describe() if name in metrics else name
-        if any(name in item.inputs for item in found):
+        if any(name in item.inputs for item in evaluations):
             table.add_column(f"input\n{described}", justify="right")
         table.add_column(f"restored\n{described}", justify="right")
-    for row in _rows(found):
+    for row in _rows(evaluations):
         table.add_row(*row)
     return table
 
 
-def _names(found: list[Evaluation]) -> list[str]:
-    return list(dict.fromkeys(name for item in found for name in item.results))
+def _names(evaluations: list[Evaluation]) -> list[str]:
+    return list(dict.fromkeys(name for item in evaluations for name in item.results))
 
 
-def _rows(found: list[Evaluation]) -> list[list[str]]:
-    mean = Evaluation("mean", sum(item.images for item in found))
-    for name in _names(found):
+def _rows(evaluations: list[Evaluation]) -> list[list[str]]:
+    mean = Evaluation("mean", sum(item.images for item in evaluations))
+    for name in _names(evaluations):
         for kind in ("results", "inputs"):
-            values = [getattr(item, kind)[name] for item in found if name in getattr(item, kind)]
+            values = [getattr(item, kind)[name] for item in evaluations if name in getattr(item, kind)]
             if values:
                 getattr(mean, kind)[name] = sum(values) / len(values)
     rows = []
-    for item in [*found, mean] if len(found) > 1 else found:
+    for item in [*evaluations, mean] if len(evaluations) > 1 else evaluations:
         row = [item.dataset, str(item.images)]
-        for name in _names(found):
-            if any(name in other.inputs for other in found):
+        for name in _names(evaluations):
+            if any(name in other.inputs for other in evaluations):
                 row.append(_number(item.inputs.get(name)))
             row.append(_number(item.results.get(name)))
         rows.append(row)
@@ -121,13 +123,13 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}" if abs(value) < 2 else f"{value:.2f}"
 
 
-def _write(folder: Path, found: list[Evaluation], metrics: dict[str, Metric | SetMetric]) -> None:
+def _write(folder: Path, evaluations: list[Evaluation], metrics: dict[str, Metric | SetMetric]) -> None:
     described = {name: metric.describe() for name, metric in metrics.items()}
-    content = {"metrics": described, "datasets": [asdict(item) for item in found]}
+    content = {"metrics": described, "datasets": [asdict(item) for item in evaluations]}
     write_text(folder / "metrics.json", json.dumps(content, indent=2))
     header = ["dataset", "images"]
-    for name in _names(found):
-        header += [f"input {name}"] * any(name in item.inputs for item in found) + [f"restored {name}"]
-    lines = [header, ["---"] * len(header), *_rows(found)]
+    for name in _names(evaluations):
+        header += [f"input {name}"] * any(name in item.inputs for item in evaluations) + [f"restored {name}"]
+    lines = [header, ["---"] * len(header), *_rows(evaluations)]
     notes = "\n".join(f"- {name}: {text}" for name, text in described.items())
     write_text(folder / "metrics.md", "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{notes}\n")

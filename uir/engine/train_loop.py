@@ -32,25 +32,25 @@ logger = logging.getLogger("uir")
 
 
 def train(loaded: OptionFile, auto_resume: bool = False) -> Path:
-    """Train as the option file says, stage after stage where it has any.
+    """Train by an option file, stage after stage if it has stages.
 
     Args:
         loaded: the checked file.
-        auto_resume: go on from the run's newest state, if there is one.
+        auto_resume: continue from the run's newest state, if there is one.
 
     Returns:
         The run's folder.
 
     Raises:
-        Interrupted: Ctrl-C or SIGTERM came; the state was saved.
+        Interrupted: the run got Ctrl-C or SIGTERM; the state was saved.
     """
     state_file = find_state(loaded, auto_resume)
     state = read_state(state_file) if state_file else None
     own = own_state_of(state_file, state)
-    loaded = loaded.with_seed(gathered(own.get("seed", loaded.seed))[0])  # a drawn seed is the first process's
+    loaded = loaded.with_seed(gathered(own.get("seed", loaded.seed))[0])  # all use the first process's random seed
     stages = loaded.stages or (Stage("", loaded),)
     first = own.get("stage", 0)
-    # Before the folder is touched: mistakes about the data must not archive an earlier run.
+    # This comes before any change to the folder: a mistake in the data must not archive an earlier run.
     device = pick_device(loaded.options.num_gpu)
     data = {
         index: (
@@ -99,14 +99,14 @@ class Training:
 
     Args:
         stage: its options.
-        index: which stage it is, from 0.
+        index: the number of the stage, from 0.
         offset: iterations of the stages before it.
         folder: the run's folder.
         model: the method to train.
         stream: the training batches.
-        validation: loaders to validate on, by name.
-        log: where the run's numbers go.
-        observers: what watches the validations.
+        validation: loaders of the validation sets, by name.
+        log: writes the run's numbers.
+        observers: they are called during the validations.
     """
 
     def __init__(
@@ -137,14 +137,14 @@ class Training:
         self.interruption = Interruption()
 
     def carry_from(self, earlier: Training) -> None:
-        """Take over what goes on from stage to stage: the best values, and the moments of carried optimizers."""
+        """Take over the data that continues from stage to stage: best values, and moments of carried optimizers."""
         self.best = earlier.best
         for key in self.stage.carry:
             if isinstance(self.model, BaseModel) and isinstance(earlier.model, BaseModel):
                 self.model.carry_moments(earlier.model, key)
 
     def resume(self, state: Mapping[str, Any], own: Mapping[str, Any], file: Path) -> None:
-        """Take up the run where the state was written."""
+        """Continue the run from a state."""
         self.model.resume_training(state, file.parent.parent / "models")
         self.iteration = state["iter"]
         per_epoch = len(self.stream.sampler)
@@ -182,7 +182,7 @@ class Training:
                     self.validate()
                     clock.restart()
                 if self.iteration % self.options.logger.save_checkpoint_freq == 0:
-                    self.save()  # after validating, so that a state knows what was measured at its own iteration
+                    self.save()  # after validation, so that a state includes the measurements of its own iteration
                     clock.restart()
                 if self.interruption.requested(self.model.device):
                     self._stop()
@@ -191,17 +191,17 @@ class Training:
             self.save()
 
     def _stop(self) -> None:
-        """Save and leave, on a signal."""
+        """Save and stop after a signal."""
         self.stream.report_skipped()
         self.save()
         typed = sys.argv[2:] if sys.argv[1:2] == ["train"] else ["-opt", str(self.stage.file.file)]
         again = " ".join(["uir", "train", *typed, *([] if "--auto_resume" in typed else ["--auto_resume"])])
-        logger.info("Stopped at iteration %d, which is saved. Go on with: %s", self.iteration, again)
+        logger.info("Stopped at iteration %d, which is saved. Continue with: %s", self.iteration, again)
         self.log.close()
         raise Interrupted(128 + (self.interruption.signal or 15))
 
     def finish(self) -> None:
-        """Save the last networks under their final name and validate them."""
+        """Save the last networks with their final names, and validate them."""
         logger.info("End of training. Save the latest model.")
         self.checkpoints.save_latest(self.model)
         if not self._validates_at(self.iteration):
@@ -236,7 +236,7 @@ class Training:
         val = self.options.val
         if val is None:
             return
-        found = []
+        evaluations = []
         for name, loader in self.validation.items():
             result = evaluate(
                 self.model,
@@ -251,49 +251,49 @@ class Training:
                 observe=[observer.watch(name, self.iteration) for observer in self.observers],
                 progress=val.pbar,
             )
-            found.append(result)
+            evaluations.append(result)
             update_best(self.best, result, self.metrics, self.iteration)
-            if not isinstance(self.model, ForeignModel):  # those log their own validation
+            if not isinstance(self.model, ForeignModel):  # BasicSR's models log their own validation
                 self.log.validation(name, self.iteration, result.results, self.best.get(name, {}))
             else:
                 self.log.write({"iter": self.iteration, "dataset": name, "metrics": result.results})
         folder = self.folder / "visualization"
         self._measure(folder)
         for observer in self.observers:
-            observer.finish(folder, self.iteration, found, self.best)
+            observer.finish(folder, self.iteration, evaluations, self.best)
         if val.keep_best is not None:
             better = self.metrics[val.keep_best].better if val.keep_best in self.metrics else "higher"
-            self.checkpoints.save_best(self.model, found, self.best, better, self.iteration)
+            self.checkpoints.save_best(self.model, evaluations, self.best, better, self.iteration)
 
     def _measure(self, folder: Path) -> None:
-        """Log what the observers measure of the method, like metrics."""
+        """Log the observers' measurements of the method, like metrics."""
         if not isinstance(self.model, BaseModel):
             return
         for observer in self.observers:
-            for name, found in observer.measure(self.model, self.iteration, folder).items():
-                update_best(self.best, Evaluation(name, results=found), {}, self.iteration)
-                self.log.validation(name, self.iteration, found, self.best[name])
+            for name, results in observer.measure(self.model, self.iteration, folder).items():
+                update_best(self.best, Evaluation(name, results=results), {}, self.iteration)
+                self.log.validation(name, self.iteration, results, self.best[name])
 
     def _picture_files(self, dataset: str) -> Callable[[str], Path]:
-        """Where the restored image of an input's name goes: as in BasicSR, but several sets have a folder each."""
+        """Gives a restored image's file by the input's name: as in BasicSR, but each of several sets has a folder."""
         folder = self.folder / "visualization"
         place = folder / dataset if len(self.validation) > 1 else folder
         return lambda stem: place / stem / f"{stem}_{self.iteration}.png"
 
 
 def _after(session: Training, stage: Stage) -> Stage:
-    """A stage whose networks start from those that the stage before it saved, role by role."""
+    """A stage whose networks start from the networks that the stage before it saved, role by role."""
     roles = [r for r in session.model.roles() if r not in stage.fresh and hasattr(stage.file.options, f"network_{r}")]
     weights = {role: session.checkpoints.models / f"net_{role}_{session.iteration}.pth" for role in roles}
     return Stage(stage.name, stage.file.starting_from(weights), stage.carry, stage.fresh)
 
 
 def _resumed(stage: Stage, iteration: int, models: Path) -> Stage:
-    """A stage taken up in its midst: what it took from the stage before, such as its classes, its own weights know."""
+    """A stage resumed in its middle: its own weights also give the data of the stage before, such as the classes."""
     roles = [key.removeprefix("network_") for key in stage.file.raw if str(key).startswith("network_")]
     weights = {role: models / f"net_{role}_{iteration}.pth" for role in roles if role not in stage.fresh}
-    held = {role: file for role, file in weights.items() if file.is_file()}
-    return Stage(stage.name, stage.file.starting_from(held), stage.carry, stage.fresh)
+    saved = {role: file for role, file in weights.items() if file.is_file()}
+    return Stage(stage.name, stage.file.starting_from(saved), stage.carry, stage.fresh)
 
 
 def _length(stage: Stage) -> int:

@@ -1,6 +1,6 @@
-"""Restoring by a degradation code: one for a whole image, however large it is and in however many tiles it is restored.
+"""Restoring by a degradation code: one code for a whole image, for any size and any number of tiles.
 
-Validation, test, restoring and analysis all use what stands here.
+Validation, test, restoring and analysis all use this module.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from uir.registry import PREDICTORS
 CodeUse = Literal["own", "zero", "shuffled"]
 
 CODE_SIDE = 1024
-"""Side in pixels up to which an encoder sees an image whole."""
+"""Largest side in pixels of an image that an encoder gets whole."""
 
 
 def global_code(
@@ -30,19 +30,19 @@ def global_code(
 ) -> DegradationCode:
     """The code of a whole image.
 
-    The encoder sees an image up to `side` × `side` whole; of a larger one, the codes of evenly spread squares of that
-    side are averaged. How the image is tiled for restoring plays no part, so that it is restored alike in any tiling
-    (codes of single tiles differ, and seams would show).
+    The encoder gets an image up to `side` × `side` whole; for a larger one, the codes of evenly spread squares of that
+    side are averaged. The tiles of restoring do not change the code, so the result is the same with any tiles (with
+    one code for each tile, the borders between tiles would be visible).
 
     Args:
         encoder: gives the code of [B, 3, h, w].
         read: gives a part of the image.
         size: height and width of the image.
-        device: where the encoder is.
+        device: the encoder's device.
         side: in pixels.
 
     Returns:
-        Every field that the encoder fills; a map is averaged over all places to [B, M, 1, 1].
+        Every field that the encoder fills; a map is averaged over all positions to [B, M, 1, 1].
     """
     corners = [(top, left) for top in tile_starts(size[0], side, 0) for left in tile_starts(size[1], side, 0)]
     codes = []
@@ -53,18 +53,18 @@ def global_code(
 
 
 def mean_code(codes: Sequence[DegradationCode]) -> DegradationCode:
-    """The mean of each field; the `mask`, which says what is known, is the first code's."""
+    """The mean of each field; the `mask` of known values is the first code's."""
     if len(codes) == 1:
         return codes[0]
-    held = [field.name for field in fields(DegradationCode) if getattr(codes[0], field.name) is not None]
-    means = {name: torch.stack([getattr(code, name) for code in codes]).mean(0) for name in held if name != "mask"}
+    names = [field.name for field in fields(DegradationCode) if getattr(codes[0], field.name) is not None]
+    means = {name: torch.stack([getattr(code, name) for code in codes]).mean(0) for name in names if name != "mask"}
     return replace(codes[0], **means)
 
 
 def takes_code(network: nn.Module) -> bool:
-    """Whether a backbone restores by a degradation code: it says how wide, or has parameters and takes a `code`.
+    """Whether a backbone restores by a degradation code: it declares a width, or has parameters and takes a `code`.
 
-    Baselines without parameters take one as well, and do not use it.
+    Baselines without parameters also take a code, but do not use it.
     """
     if hasattr(network, "code_channels") or hasattr(network, "map_channels"):
         return True
@@ -73,16 +73,19 @@ def takes_code(network: nn.Module) -> bool:
 
 
 def takes_map(network: nn.Module) -> bool:
-    """Whether it is steered by a code for every place, which goes with the pixels of a tile; it may be if unsaid."""
+    """Whether it uses a code with a value for every position; yes if it does not declare this.
+
+    The map of a tile is computed from the pixels of the tile.
+    """
     may = hasattr(network, "map_channels") or not hasattr(network, "code_channels")
     return may and getattr(network, "condition", "map") == "map"
 
 
 def code_as(use: CodeUse, code: DegradationCode, before: DegradationCode | None = None) -> DegradationCode:
-    """The code [B, ...] by which a batch is steered: its own, zeros, or that of another image.
+    """The code [B, ...] that is used for a batch: its own, zeros, or that of another image.
 
     Args:
-        use: "shuffled" is the code of the image before in the batch, and of a single image `before`.
+        use: "shuffled" is the code of the image before in the batch; for a single image it is `before`.
         code: the batch's own.
         before: the code of the image that was restored before; None gives zeros.
     """
@@ -100,19 +103,19 @@ def code_as(use: CodeUse, code: DegradationCode, before: DegradationCode | None 
 class CodePredictor(Predictor):
     """Restores by a degradation code: `network_g(lq, code=network_e(lq))`, one code for the whole image.
 
-    The encoder sees an image up to 1024 × 1024 whole; of a larger one, the mean of the codes of evenly spread squares
-    counts (`global_code`), tiled or not. A code's `map` is made of the very pixels that are restored.
+    The encoder gets an image up to 1024 × 1024 whole; for a larger one, codes of evenly spread squares are averaged
+    (`global_code`), with tiles or without. A code's `map` is computed from the same pixels that are restored.
 
     Args:
         networks: `g` and `e`.
-        scale, labels: as of every predictor.
-        code: what steers `network_g`, as it was trained: each image's own code, zeros, or another image's.
+        scale, labels: as in every predictor.
+        code: the code that `network_g` was trained with: each image's own, zeros, or another image's.
     """
 
     roles: ClassVar[tuple[str, ...]] = ("g", "e")
     supplies: ClassVar[tuple[str, ...]] = ("code",)
     controls: ClassVar[tuple[Control, ...]] = (
-        Control("code_from", "image", "Restore as if degraded like this image."),
+        Control("code_from", "image", "Restore with the degradation code of this image."),
     )
 
     def __init__(
@@ -127,8 +130,8 @@ class CodePredictor(Predictor):
         self._before: DegradationCode | None = None
         if code == "shuffled":
             self.refusal = (
-                "was trained with `code: shuffled`, by the codes of other images, and one image has no other; "
-                "`uir test` restores as it was trained"
+                "was trained with `code: shuffled`, which needs the code of another image, and a single image has no "
+                "other; `uir test` restores with shuffled codes"
             )
 
     def settings(self) -> dict[str, Any]:
@@ -136,16 +139,16 @@ class CodePredictor(Predictor):
         return {"code": self.code}
 
     def restart(self) -> None:
-        """The next image is the first one: no code comes before it."""
+        """Forget the earlier images: the next one is the first."""
         self._before = None
 
     def encode(self, image: Tensor) -> DegradationCode:
-        """The code of [B, 3, h, w], as it is."""
+        """The encoder's code of [B, 3, h, w], without change."""
         code: DegradationCode = self.networks["e"](image)
         return code
 
     def conditions(self, whole: Whole) -> dict[str, Any]:
-        """The code of the whole images, and whether its map is made anew of each part."""
+        """The code of the whole images, and whether its map is computed again for each part."""
         if whole.controls.get("code_from") is not None:
             image = whole.value("code_from")
             read, size = (lambda rows, columns: image[..., rows, columns]), (image.shape[-2], image.shape[-1])
@@ -160,7 +163,7 @@ class CodePredictor(Predictor):
         return {"code": used, "maps": self.code == "own" and code.map is not None and takes_map(self.network)}
 
     def run(self, lq: Tensor, conditions: Mapping[str, Any], place: Place) -> Tensor:
-        """Restore a part by the code of the whole; a map is that of the part."""
+        """Restore a part with the code of the whole image; a map is computed from the part."""
         code = conditions["code"]
         if conditions["maps"]:
             code = replace(code, map=self.encode(lq).map)
@@ -168,10 +171,10 @@ class CodePredictor(Predictor):
         return restored
 
     def extras(self, conditions: Mapping[str, Any]) -> dict[str, Any]:
-        """`code`: what the images were restored by."""
+        """`code`: the code that the images were restored with."""
         return {"code": conditions["code"]}
 
 
 def expanded(code: DegradationCode, images: int) -> DegradationCode:
-    """One image's code for each of some images; the codes of several are left as they are."""
+    """One image's code, repeated for each of some images; the codes of several images do not change."""
     return code.apply(lambda values: values.expand(images, *values.shape[1:]))

@@ -1,4 +1,4 @@
-"""Controls: what a user can set while a network restores, such as a prompt, sampling steps or a reference image."""
+"""Controls: values that a user can set for restoring, such as a prompt, sampling steps or a reference image."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Kind = Literal["int", "float", "text", "choice", "image"]
 
 @dataclass(frozen=True)
 class Control:
-    """One thing that a user can set.
+    """One value that a user can set.
 
     Attributes:
         name: as in `--set name=value`.
         kind: int, float, text, choice (one of `choices`), or image (a file, an array or a tensor).
-        help: one sentence on what it does.
-        default: the value where nobody sets it; None where the batch or the method says it.
-        low, high: the range of a number, both ends included; None for no limit.
-        choices: the texts that a choice may be.
+        help: one sentence about its effect.
+        default: the value if the user does not set it; None if it comes from the batch or the method.
+        low, high: the range of a number, both ends included; None means no limit.
+        choices: the possible texts of a choice.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Control:
 
     @property
     def range(self) -> str:
-        """The values that it takes, in words."""
+        """The possible values, in words."""
         if self.kind == "choice":
             return "one of " + ", ".join(self.choices)
         kinds = {"int": "a whole number", "float": "a number", "text": "a text", "image": "an image"}
@@ -49,13 +49,13 @@ class Control:
         return kinds[self.kind] + low + high
 
     def read(self, value: Any) -> Any:
-        """A value as the predictor takes it: a number, a text, or an image [1, 3, h, w] in [0, 1].
+        """A value in the form for the predictor: a number, a text, or an image [1, 3, h, w] in [0, 1].
 
         Args:
-            value: a value of the control's kind, or the text of one, as it is typed.
+            value: a value of the control's kind, or its text, as a user types it.
 
         Raises:
-            ValueError: it is of another kind, or out of range.
+            ValueError: the value has another kind, or is out of range.
         """
         if self.kind == "image":
             return _image(value, self.name)
@@ -78,12 +78,12 @@ class Control:
         return ValueError(f"{self.name}: expected {self.range}, got {value!r}")
 
 
-SEED = Control("seed", "int", "What is drawn at random follows from this number and the image's name.", 0, low=0)
-"""The control of every predictor that draws."""
+SEED = Control("seed", "int", "Random values depend only on this number and the image's name.", 0, low=0)
+"""The control of every predictor that uses random values."""
 
 
 def read_controls(controls: Sequence[Control], values: Mapping[str, Any], owner: str) -> dict[str, Any]:
-    """The values that a user set, as the predictor takes them.
+    """The values that a user set, in the form for the predictor.
 
     Raises:
         ValueError: there is no such control, or a value does not fit it.

@@ -21,23 +21,23 @@ def restore_files(
     """Restore images and write them as PNG (TIFF stays TIFF), with their own bit depth and channels.
 
     Args:
-        inputs: images, and folders that are searched through; names below a folder are kept.
-        output: a folder, or the file to write where there is one image.
-        controls: what the method lets a user set.
-        sweep: several values of one control, `name=from:to:count` or `name=a,b,c`; each makes a file of its own,
+        inputs: images, and folders with images; the output has the same names below a folder.
+        output: a folder, or the file to write if there is one image.
+        controls: values of the method's controls.
+        sweep: several values of one control, `name=from:to:count` or `name=a,b,c`; each value gives its own file,
             `<image>_<name>=<value>.png`.
 
     Returns:
-        The files written.
+        The files that were written.
 
     Raises:
-        ValueError: no image was found, an input would be overwritten, a control does not exist or fit, or files could
+        ValueError: there is no image, an input would be overwritten, a control does not exist or fit, or files could
             not be read; the others are written first.
     """
     controls = dict(controls or {})
     variants = swept(sweep) if sweep else {"": {}}
     for variant in variants.values():
-        restorer.predictor.read({**controls, **variant})  # before anything is written
+        restorer.predictor.read({**controls, **variant})  # find mistakes before any file is written
     jobs = plan(list(inputs), output, list(variants))
     written, failed = [], []
     with progress_bar() as progress:
@@ -66,7 +66,7 @@ def swept(sweep: str) -> dict[str, dict[str, str]]:
     """The values of a sweep, by the ending of the files' names.
 
     Raises:
-        ValueError: it is not written as it should be.
+        ValueError: the text does not have this form.
     """
     name, equals, text = sweep.partition("=")
     bounds = text.split(":")
@@ -80,26 +80,26 @@ def swept(sweep: str) -> dict[str, dict[str, str]]:
             return {f"_{name}={value}": {name: value} for value in values}
     elif name and equals and text and len(bounds) == 1:
         return {f"_{name}={value}": {name: value} for value in text.split(",")}
-    raise ValueError(f"--sweep: expected name=from:to:count (of 2 or more) or name=a,b,c, got '{sweep}'")
+    raise ValueError(f"--sweep: expected name=from:to:count (count 2 or more) or name=a,b,c, got '{sweep}'")
 
 
 def plan(inputs: list[Path], output: Path, endings: Sequence[str] = ("",)) -> list[tuple[Path, Path]]:
-    """Which file goes where; each of the `endings` of its name makes a file."""
+    """Each image and its output file; for each of the `endings` of the name there is one output file."""
     jobs: list[tuple[Path, Path]] = []
-    for given in inputs:
-        if not given.exists():
-            raise ValueError(f"{given}: there is no such file or folder")
-        files = list_images(given) if given.is_dir() else [given]
+    for source in inputs:
+        if not source.exists():
+            raise ValueError(f"{source}: there is no such file or folder")
+        files = list_images(source) if source.is_dir() else [source]
         jobs += [
-            (file, output / _target(file.relative_to(given) if given.is_dir() else Path(file.name))) for file in files
+            (file, output / _target(file.relative_to(source) if source.is_dir() else Path(file.name))) for file in files
         ]
     if not jobs:
         raise ValueError(
-            f"no image in {', '.join(map(str, inputs))}; known kinds: {', '.join(sorted(IMAGE_EXTENSIONS))}"
+            f"there is no image in {', '.join(map(str, inputs))}; known kinds: {', '.join(sorted(IMAGE_EXTENSIONS))}"
         )
     if output.suffix.lower() in IMAGE_EXTENSIONS and not output.is_dir():
         if len(jobs) > 1:
-            raise ValueError(f"{output}: one file cannot hold {len(jobs)} images; give a folder")
+            raise ValueError(f"{output}: {len(jobs)} images cannot be written to one file; give a folder")
         jobs = [(jobs[0][0], output)]
     targets: dict[Path, Path] = {}
     sources = {source.resolve() for source, _ in jobs}

@@ -1,4 +1,4 @@
-"""From files of weights to a predictor: the backbone, and the networks that it restores with."""
+"""Loads a predictor from files of weights: the backbone, and the other networks that it needs."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from uir.registry.components import build
 def load_predictor(
     path: Path, opt: Path | None = None, param_key: str | None = None, beside: Mapping[str, Path | None] | None = None
 ) -> Predictor:
-    """Load a backbone and the networks that it restores with, such as the encoder of the code that steers it.
+    """Load a backbone and the other networks that it needs for restoring, such as the encoder of its code.
 
-    The card of the backbone's file names the predictor. A file without one restores by a degradation code where its
-    network takes one, else by the network alone. The weights of another network are, in this order: the file that
-    `beside` names; the file beside the backbone's that has `net_<role>_` in its name for `net_g_`; the option file's
-    `path.pretrain_network_<role>`; of an encoder the backbone's own file, where it holds both networks, as published
-    checkpoints do.
+    The card of the backbone's file names the predictor. Without a card, a network that takes a degradation code
+    restores with one, and any other network restores alone. The weights of another network come from the first of
+    these: the file that `beside` names; a file in the backbone's folder with `net_<role>_` in its name instead of
+    `net_g_`; the option file's `path.pretrain_network_<role>`; for an encoder, the backbone's own file, if it contains
+    both networks, as published checkpoints do.
 
     Args:
         path: weights of the backbone.
         opt: an option file whose `network_<role>` describe the networks; default the files' cards.
-        param_key: which weights; default the moving average where a file has one.
+        param_key: the key of the weights; default the moving average if a file has one.
         beside: files of the other networks' weights, by role.
 
     Raises:
-        CheckpointError: a file does not fit its network, nothing tells which network it is, a network is needed and
-            not found, or given and not needed, or the method cannot restore a single photograph.
-        UnknownNameError: the predictor that the card names is not there; its plugin must be imported first.
+        CheckpointError: a file does not fit its network, nothing describes its network, a network is needed and not
+            found, or given and not needed, or the method cannot restore a single photograph.
+        UnknownNameError: the predictor that the card names is unknown; its plugin must be imported first.
     """
     raw = _read(opt) if opt is not None else None
     files = {role: file for role, file in (beside or {}).items() if file is not None}
@@ -49,8 +49,8 @@ def load_predictor(
     cls = PREDICTORS.get(described["type"])
     for role, file in files.items():
         if role not in cls.roles:
-            what = "degradation code" if role == "e" else f"network_{role}"
-            raise CheckpointError(f"{file}: {type(network).__name__} takes no {what}; leave it out")
+            input_name = "degradation code" if role == "e" else f"network_{role}"
+            raise CheckpointError(f"{file}: {type(network).__name__} takes no {input_name}; remove it")
     networks = {"g": network}
     for role in cls.roles:
         if role != "g":
@@ -68,7 +68,7 @@ def load_predictor(
 
 
 def _described(card: Mapping[str, Any], network: nn.Module) -> dict[str, Any]:
-    """The predictor of a checkpoint: its card's, else what goes with the network."""
+    """The predictor of a checkpoint: the card's, else the one that fits the network."""
     if "predictor" in card:
         return dict(card["predictor"])
     if takes_code(network):
@@ -93,12 +93,12 @@ def _load_other(
         file, weights, card = path, state, {}
     else:
         other = path.name.replace("net_g_", f"net_{role}_")
-        beside = f", or put its weights beside as {other}" if other != path.name else ""
+        hint = f", or put its weights in the same folder as {other}" if other != path.name else ""
         if role == "e":
-            needs = "restores by a degradation code, and the encoder that makes it is not found; name its weights"
-            raise CheckpointError(f"{path}: {type(network).__name__} {needs} (--encoder){beside}")
-        needs = f"restores with a network_{role}, whose weights are not found; name them in the option file"
-        raise CheckpointError(f"{path}: {type(network).__name__} {needs} (-opt, path.pretrain_network_{role}){beside}")
+            needs = "restores by a degradation code, but its encoder is not found; name the encoder's weights"
+            raise CheckpointError(f"{path}: {type(network).__name__} {needs} (--encoder){hint}")
+        needs = f"restores with a network_{role}, but its weights are not found; name them in the option file"
+        raise CheckpointError(f"{path}: {type(network).__name__} {needs} (-opt, path.pretrain_network_{role}){hint}")
     built = _build(role, raw, card, file, opt)
     fit_state(built, weights, str(file), card=card)
     return built
@@ -126,14 +126,14 @@ def _build(
     if raw is not None:
         arch = raw.get(f"network_{role}")
         if not isinstance(arch, dict):
-            raise CheckpointError(f"{opt}: holds no network_{role}, which would describe the network of {path}")
+            raise CheckpointError(f"{opt}: has no network_{role}, which would describe the network of {path}")
         if role == "g":
             arch = sized_by_encoder(arch, raw.get("network_e"))
     elif "arch" in card:
         arch = card["arch"]
     else:
         raise CheckpointError(
-            f"{path}: has no card that tells its network; give the option file it was trained with (-opt)"
+            f"{path}: has no card that names its network; give the option file it was trained with (-opt)"
         )
     built: nn.Module = build(ARCH_REGISTRY, arch)
     return built

@@ -1,4 +1,4 @@
-"""How many multiply-accumulates an image costs."""
+"""The number of multiply-accumulate operations for an image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from uir.layers.padding import pad_to_multiple
 def count_macs(network: nn.Module, image: Tensor) -> int:
     """Multiply-accumulates of convolutions and matrix products for images [B, 3, H, W]: half of torch's count of FLOPs.
 
-    A network in the middle of training stays so.
+    A network in training mode is in training mode again afterwards.
     """
     counter = FlopCounterMode(display=False)
     was_training = network.training
@@ -24,6 +24,6 @@ def count_macs(network: nn.Module, image: Tensor) -> int:
 
 
 def run_padded(network: nn.Module, image: Tensor) -> None:
-    """Run a network on images padded to what it takes."""
+    """Run a network on images, padded to a size that it accepts."""
     multiple = 1 if getattr(network, "pads_itself", False) else getattr(network, "pad_multiple", 1)
     network(pad_to_multiple(image, multiple))

@@ -1,6 +1,6 @@
-"""Predictors: how a method restores, from a batch of images to what is restored of them.
+"""Predictors: how a method restores a batch of images.
 
-Validation, `uir test`, `uir restore` and `uir analyze` all restore through `predict`, and none of them knows a method.
+Validation, `uir test`, `uir restore` and `uir analyze` all restore through `predict`; none of them depends on a method.
 A predictor is a plain class in the table `PREDICTORS`; the card of a checkpoint names it.
 """
 
@@ -26,16 +26,16 @@ from uir.layers.padding import crop, pad_to_multiple
 
 @dataclass
 class Whole:
-    """The images that are restored, as a whole, before any tile of them is.
+    """The whole images of a batch, before they are divided into tiles.
 
     Attributes:
         read: gives a part of all of them, [B, 3, h, w] in [0, 1].
         size: height and width.
-        names: of the images, without folder and ending.
-        device: where to compute.
-        batch: everything that came with them.
-        controls: what a user set.
-        defaults: what holds where nobody sets it.
+        names: names of the images, without folder and ending.
+        device: the device to compute on.
+        batch: all entries of the batch.
+        controls: values that a user set.
+        defaults: values of the controls that the user did not set.
     """
 
     read: Read
@@ -57,7 +57,7 @@ class Whole:
         batch: Mapping[str, Any],
         controls: Mapping[str, Any],
     ) -> Whole:
-        """Images for a predictor, whose controls are checked.
+        """Images for a predictor, with checked controls.
 
         Raises:
             ValueError: a control does not exist or fit.
@@ -69,21 +69,21 @@ class Whole:
         return len(self.names)
 
     def value(self, name: str) -> Any:
-        """What a user set; else what the batch holds; else the control's default. Tensors are on the device.
+        """The user's value; else the batch's entry; else the control's default. Tensors are on the device.
 
         Raises:
-            ValueError: nobody says it.
+            ValueError: none of them has a value.
         """
         for values in (self.controls, self.batch, self.defaults):
             if values.get(name) is not None:
                 value = values[name]
                 return value.to(self.device) if isinstance(value, Tensor) else value
-        raise ValueError(f"restoring needs `{name}`; set it (--set {name}=...), or take a dataset that gives it")
+        raise ValueError(f"restoring needs `{name}`; set it (--set {name}=...), or use a dataset that gives it")
 
     def draw(self, *shape: int, purpose: str = "noise") -> Tensor:
-        """Normal noise [B, *shape], a field for each image from the control `seed` and the image's name.
+        """Normal noise [B, *shape], for each image from the control `seed` and the image's name.
 
-        So it is the same for any batch and any number of processes.
+        It is the same for any batch and any number of processes.
         """
         seed = self.value("seed")
         fields = [torch.randn(shape, generator=torch_generator(seed, name, purpose)) for name in self.names]
@@ -92,11 +92,11 @@ class Whole:
 
 @dataclass(frozen=True)
 class Place:
-    """Which part of the whole images is restored at the moment.
+    """The part of the whole images that is being restored.
 
     Attributes:
-        rows, columns: of the degraded images.
-        padded: height and width of what the network is given, at least those of the part.
+        rows, columns: position in the degraded images.
+        padded: height and width of the network's input, at least those of the part.
     """
 
     rows: slice
@@ -104,7 +104,7 @@ class Place:
     padded: tuple[int, int]
 
     def of(self, image: Tensor) -> Tensor:
-        """The same part of another image [B, C, H, W] of the whole's size, padded alike."""
+        """The same part of another image [B, C, H, W] with the size of the whole image, padded in the same way."""
         part = image[..., self.rows, self.columns]
         bottom, right = self.padded[0] - part.shape[-2], self.padded[1] - part.shape[-1]
         fits = bottom < part.shape[-2] and right < part.shape[-1]
@@ -114,7 +114,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a method says of a batch.
+    """The result of a method for a batch.
 
     Attributes:
         restored: [B, 3, H·scale, W·scale] on the CPU, float32, not clipped.
@@ -126,23 +126,23 @@ class Prediction:
 
 
 class Predictor:
-    """Restores images by the networks of a method. Derive from it, register it, and write what differs.
+    """Restores images with the networks of a method. A subclass is registered, and defines only the differences.
 
-    A whole image is looked at once (`conditions`); then every part of it is restored (`run`): the whole image, or one
-    tile after another.
+    First, `conditions` is called once for the whole image; then `run` restores every part of it: the whole image, or
+    one tile after another.
 
     Args:
-        networks: by role; those of `roles`.
-        scale: size of the restored image over that of the degraded one.
+        networks: the networks of `roles`, by role.
+        scale: size of the restored image divided by that of the degraded one.
         labels: names of the classes that the method was trained on.
     """
 
     roles: ClassVar[tuple[str, ...]] = ("g",)
     """The networks that it needs; `g` restores."""
     supplies: ClassVar[tuple[str, ...]] = ()
-    """Names of `network_g.forward`'s arguments, beside the image, that it hands over."""
+    """Names of `network_g.forward`'s arguments, besides the image, that it provides."""
     controls: ClassVar[tuple[Control, ...]] = ()
-    """What a user can set."""
+    """The values that a user can set."""
     refusal: str | None = None
     """Why it cannot restore a single photograph, if it cannot."""
 
@@ -159,13 +159,13 @@ class Predictor:
         return self.networks["g"]
 
     def settings(self) -> dict[str, Any]:
-        """Further arguments of its constructor, as the card of a checkpoint holds them."""
+        """Further arguments of its constructor, as on the card of a checkpoint."""
         return {}
 
     def conditions(self, whole: Whole) -> dict[str, Any]:
-        """What restoring needs to know of the whole images, by name: a code, noise, a prompt's embedding.
+        """Values of the whole images that restoring needs, by name: a code, noise, a prompt's embedding.
 
-        By default what the network's `forward` takes and the images' batch or a control says.
+        By default the arguments of the network's `forward` that are in the batch or set by a control.
         """
         return {name: whole.value(name) for name in self.supplies if name in self.taken}
 
@@ -173,51 +173,51 @@ class Predictor:
         """Restore a part [B, 3, h, w], padded to the network's `pad_multiple`: [B, 3, h·scale, w·scale].
 
         Args:
-            lq: on the device.
-            conditions: of the whole images.
-            place: where the part lies in them.
+            lq: the part, on the device.
+            conditions: those of the whole images.
+            place: the position of the part in them.
         """
         restored: Tensor = self.network(lq, **conditions)
         return restored
 
     def extras(self, conditions: Mapping[str, Any]) -> dict[str, Any]:
-        """What it tells beside the restored images."""
+        """Further results, besides the restored images."""
         return {}
 
     @cached_property
     def taken(self) -> frozenset[str]:
-        """The names that the network's `forward` takes beside its first argument."""
+        """The names of the arguments of the network's `forward`, except the first."""
         return frozenset(conditions_of(self.network)[0])
 
     def restart(self) -> None:
-        """Forget the images that were restored before, where they count."""
+        """Forget the images that were restored before, if the result depends on them."""
 
     def check(self) -> None:
-        """Make sure that the network gets what its `forward` asks for.
+        """Check that the network gets every argument that its `forward` needs.
 
         Raises:
-            ValueError: it asks for something else.
+            ValueError: an argument is not provided.
         """
         missing = [name for name in conditions_of(self.network)[1] if name not in self.supplies]
         if missing:
-            supplied = ", ".join(self.supplies) or "nothing beside the image"
+            supplied = ", ".join(self.supplies) or "only the image"
             raise ValueError(
-                f"network_g: {type(self.network).__name__} takes `{missing[0]}`, and {type(self).__name__} supplies "
-                f"{supplied}; take another network, or a method that supplies it"
+                f"network_g: {type(self.network).__name__} needs `{missing[0]}`, but {type(self).__name__} gives "
+                f"{supplied}; use another network, or a method that gives it"
             )
 
     def read(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """What a user set, checked (see `Control.read`)."""
+        """The values that a user set, after a check (see `Control.read`)."""
         return read_controls(self.controls, values, type(self).__name__)
 
     @property
     def multiple(self) -> int:
-        """Height and width of what the network is given are multiples of this."""
+        """Height and width of the network's input are multiples of this number."""
         return 1 if getattr(self.network, "pads_itself", False) else int(getattr(self.network, "pad_multiple", 1))
 
 
 def conditions_of(network: nn.Module) -> tuple[list[str], list[str]]:
-    """The names that a network's `forward` takes beside its first argument: all, and those without a default."""
+    """The names of the arguments of a network's `forward`, except the first: all, and those without a default."""
     parameters = list(inspect.signature(network.forward).parameters.values())[1:]
     named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     return [p.name for p in named], [p.name for p in named if p.default is p.empty]
@@ -225,14 +225,14 @@ def conditions_of(network: nn.Module) -> tuple[list[str], list[str]]:
 
 @dataclass(frozen=True)
 class Running:
-    """How predictors compute.
+    """The settings for running predictors.
 
     Attributes:
-        device: where.
+        device: the device to compute on.
         precision: fp32, or the type to autocast to.
         tile: side of the tiles in pixels; None restores whole images.
-        overlap: pixels that neighbouring tiles share at least.
-        guard: makes the block in which no gradient is kept.
+        overlap: smallest number of pixels that neighbouring tiles share.
+        guard: gives the context in which no gradients are stored.
     """
 
     device: torch.device
@@ -255,7 +255,7 @@ class Running:
         )  # fmt: skip
 
     def conditions(self, predictor: Predictor, whole: Whole) -> dict[str, Any]:
-        """What a predictor finds out about whole images."""
+        """A predictor's conditions for whole images."""
         with self.guard(), autocast(self.device, self.precision):
             return predictor.conditions(whole)
 
@@ -276,13 +276,13 @@ def predict(
     """Restore a batch.
 
     Args:
-        predictor: whose networks are in evaluation mode, on the device.
-        batch: `lq` [B, 3, h, w], where there are some `lq_path`, and what else the dataset gives.
-        running: how.
-        controls: what a user set.
+        predictor: its networks are in evaluation mode, on the device.
+        batch: `lq` [B, 3, h, w], `lq_path` if the images have files, and the dataset's other entries.
+        running: the settings.
+        controls: values that a user set.
 
     Raises:
-        ValueError: a control does not exist or fit, or something is missing that the predictor needs.
+        ValueError: a control does not exist or fit, or a value that the predictor needs is missing.
     """
     lq: Tensor = batch["lq"]
     paths = batch.get("lq_path") or [str(index) for index in range(len(lq))]

@@ -1,4 +1,4 @@
-"""A trained network as a function from photograph to photograph."""
+"""A trained network as a function that takes a photograph and gives the restored one."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from uir.layers.degradation_code import DegradationCode
 class Restorer:
     """Restores images of any size, bit depth and channel count.
 
-    A backbone that is steered by a degradation code gets one code for the whole image, tiled or not.
+    A backbone that takes a degradation code gets one code for the whole image, with tiles or without.
 
     Args:
         network: takes and gives [B, 3, H, W] in [0, 1]; or a predictor with its networks, as `load_predictor` gives it.
-        scale: size of the restored image over that of the input; a predictor knows it.
-        device: where to compute.
+        scale: size of the restored image divided by that of the input; a predictor has its own.
+        device: the device to compute on.
         precision: fp32, or the type to autocast to.
         encoder: gives the degradation code that the network takes.
-        tile: side in pixels of the tiles that an image is cut into, so that the device's memory suffices for one of any
-            size; a multiple of the network's `pad_multiple`. None restores it whole.
-        overlap: pixels that neighbouring tiles share at least; default 64, or half the tile. From four times the
-            distance on that the network looks, the result is that of the whole image.
+        tile: side of the tiles in pixels, a multiple of the network's `pad_multiple`. With tiles, the device's memory
+            is enough for an image of any size. None restores the image whole.
+        overlap: smallest number of pixels that neighbouring tiles share; default 64, or half the tile. If it is at
+            least four times the distance that the network looks, the result is that of the whole image.
 
     Raises:
         ValueError: tile or overlap do not fit, or the network takes a code and there is no encoder.
@@ -60,7 +60,7 @@ class Restorer:
         self.scale = predictor.scale
         self.multiple: int = getattr(predictor.network, "pad_multiple", 1)
         if tile is None and overlap is not None:
-            raise ValueError("overlap: an image that is restored whole has none; give a tile too")
+            raise ValueError("overlap: it needs tiles; give a tile too")
         if tile is not None:
             overlap = min(OVERLAP, tile // 2) if overlap is None else overlap
             check_tiling(tile, overlap, self.multiple)
@@ -83,17 +83,17 @@ class Restorer:
         """Load a checkpoint.
 
         Args:
-            path: a file of uir (its card tells the network), or of BasicSR together with `opt`.
+            path: a file of uir (its card names the network), or of BasicSR together with `opt`.
             opt: the option file whose `network_g` (and `network_e`) describes the network.
-            param_key: which weights; default the moving average where the file has one.
-            device: default the best there is.
+            param_key: the key of the weights; default the moving average if the file has one.
+            device: default the best device of this computer.
             precision: fp32, or the type to autocast to.
-            encoder: weights of the encoder, for a network that takes a degradation code; default what lies beside
-                `path` with `net_e_` in its name for `net_g_`, see `load_predictor`.
+            encoder: weights of the encoder, for a network that takes a degradation code; default the file in the same
+                folder with `net_e_` in its name instead of `net_g_`, see `load_predictor`.
             tile, overlap: as in the constructor.
 
         Raises:
-            CheckpointError: the file does not fit the network, nothing tells which network it is, or a network that it
+            CheckpointError: the file does not fit the network, nothing describes its network, or a network that it
                 needs is not found.
             ValueError: tile or overlap do not fit.
         """
@@ -107,16 +107,16 @@ class Restorer:
 
     @property
     def encoder(self) -> nn.Module | None:
-        """Of the degradation code; None where the backbone takes none."""
+        """The encoder of the degradation code; None if the backbone takes no code."""
         return self.predictor.networks.get("e")
 
     @property
     def controls(self) -> tuple[Control, ...]:
-        """What can be set while restoring, by keyword: `restorer(image, steps=4)`."""
+        """The values that can be set for restoring, by keyword: `restorer(image, steps=4)`."""
         return self.predictor.controls
 
     def code_of(self, image: np.ndarray) -> DegradationCode:
-        """The degradation code of a whole image, to restore this or another one by.
+        """The degradation code of a whole image, to restore this or another image with it.
 
         Args:
             image: as for restoring.
@@ -130,15 +130,15 @@ class Restorer:
             return global_code(self.encoder, _reader(image), (image.shape[0], image.shape[1]), self.device)
 
     def restore_tensor(self, image: Tensor, code: DegradationCode | None = None, **controls: Any) -> Tensor:
-        """Restore [B, 3, h, w] in [0, 1]; [B, 3, h·scale, w·scale] in [0, 1] on the CPU, float32.
+        """Restore [B, 3, h, w] in [0, 1] to [B, 3, h·scale, w·scale] in [0, 1] on the CPU, float32.
 
         Args:
-            image: on any device.
-            code: to restore by, of one image or of each; default what the encoder says.
-            controls: what the method lets a user set (see `controls`).
+            image: the images, on any device.
+            code: the code to restore with, one for all images or one for each; default the encoder's code.
+            controls: values of the method's controls (see `controls`).
 
         Raises:
-            ValueError: a code is given, and the network takes none; or a control does not exist or fit.
+            ValueError: a code is given, but the network takes none; or a control does not exist or fit.
         """
 
         def read(rows: slice, columns: slice) -> Tensor:
@@ -152,13 +152,13 @@ class Restorer:
     ) -> np.ndarray:
         """Restore an array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] (alpha last): uint8, uint16 or float in [0, 1].
 
-        The result has the input's type and channels; alpha is carried over, resized where the scale asks for it.
+        The result has the input's type and channels; alpha is copied, and resized if the scale is not 1.
 
         Args:
             image: the photograph.
-            code: to restore by, as `code_of` gives it of another image; default this one's.
-            name: of the image; what a method draws at random depends on it and on the control `seed`.
-            controls: what the method lets a user set (see `controls`).
+            code: the code to restore with, such as `code_of` another image; default the code of this image.
+            name: name of the image; a method's random values depend on it and on the control `seed`.
+            controls: values of the method's controls (see `controls`).
 
         Raises:
             ValueError: another shape or type, a code for a network that takes none, or a control that does not exist
@@ -201,16 +201,16 @@ class Restorer:
 
 
 def _predictor_of(network: nn.Module, encoder: nn.Module | None, scale: int) -> Predictor:
-    """The predictor of a network that nothing else is known of."""
+    """The predictor of a network without a card."""
     if encoder is not None:
         return CodePredictor({"g": network, "e": encoder}, scale)
     if takes_code(network):
-        raise ValueError(f"{type(network).__name__} restores by a degradation code; give the encoder that makes it")
+        raise ValueError(f"{type(network).__name__} restores by a degradation code; give the encoder of the code")
     return NetworkPredictor({"g": network}, scale)
 
 
-def _path(given: str | Path | None) -> Path | None:
-    return None if given is None else Path(given)
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)
 
 
 def _reader(image: np.ndarray) -> Read:

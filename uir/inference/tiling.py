@@ -1,4 +1,4 @@
-"""Restoring an image tile by tile: overlapping tiles, blended so that no seam shows."""
+"""Restoring an image tile by tile: overlapping tiles are blended so that no border between them is visible."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ Read = Callable[[slice, slice], Tensor]
 """Gives the pixels [B, C, h, w] of these rows and columns."""
 
 OVERLAP = 64
-"""Pixels that neighbouring tiles share, where the user does not say."""
+"""Default number of pixels that neighbouring tiles share."""
 
 
 def check_tiling(tile: int, overlap: int, multiple: int = 1) -> None:
-    """Whether images can be cut so.
+    """Check that images can be cut into such tiles.
 
     Raises:
-        ValueError: the tile is no multiple of what the network takes, or neighbours would share more than half of it.
+        ValueError: the tile is not a multiple of `multiple`, or neighbours would share more than half of it.
     """
     if tile < 1 or tile % multiple:
         near = max(round(tile / multiple), 1) * multiple
-        raise ValueError(f"tile: expected a multiple of {multiple}, which the network takes, got {tile}; try {near}")
+        raise ValueError(f"tile: expected a multiple of {multiple}, which the network needs, got {tile}; try {near}")
     if not 0 <= overlap <= tile // 2:
         raise ValueError(f"overlap: expected 0 to {tile // 2}, half of the tile of {tile} pixels, got {overlap}")
 
 
 def tile_starts(length: int, tile: int, overlap: int, multiple: int = 1) -> list[int]:
-    """Where tiles start that cover `length` pixels, evenly spread, each at a multiple of `multiple`.
+    """The first pixels of evenly spread tiles that cover `length` pixels; each is a multiple of `multiple`.
 
-    Neighbours share at least `overlap` pixels, rounded up to `multiple`. The last tile ends where the image, padded to
-    `multiple`, would end, so that a network sees the same grid and the same padding as in the whole image.
+    Neighbours share at least `overlap` pixels, rounded up to `multiple`. The last tile ends at the end of the image
+    after padding to `multiple`, so that a network gets the same grid and the same padding as with the whole image.
     """
     cells, of_tile = -(-length // multiple), tile // multiple
     if cells <= of_tile:
@@ -43,13 +43,13 @@ def tile_starts(length: int, tile: int, overlap: int, multiple: int = 1) -> list
 
 
 def tile_weights(starts: list[int], tile: int, length: int) -> list[Tensor]:
-    """The share that each tile has in each of its pixels along one axis; the shares of all tiles sum to 1.
+    """The share of each tile in each of its pixels along one axis; the shares of all tiles sum to 1.
 
-    Within an overlap the share rises linearly over the middle half. The outer quarters are left to one of the tiles:
-    at its edge a network does not see what it would see in the whole image.
+    Within an overlap the share rises linearly over the middle half. The outer quarters come from one of the tiles only,
+    because at the edge of the other one the network does not see the pixels that follow in the whole image.
 
     Returns:
-        float32 [n] by tile, n the tile's size or what the image has left of it.
+        For each tile float32 [n]; n is the tile's size, or less if the image ends before.
     """
     ends = [min(start + tile, length) for start in starts]
     raw = []
@@ -68,7 +68,7 @@ def tile_weights(starts: list[int], tile: int, length: int) -> list[Tensor]:
 
 
 def _rise(distance: Tensor, overlap: int) -> Tensor:
-    """From 0 at a quarter of the overlap to 1 at three quarters."""
+    """Rises from 0 at a quarter of the overlap to 1 at three quarters."""
     return (2 * distance / overlap - 0.5).clamp(0, 1) if overlap else torch.ones_like(distance)
 
 
@@ -84,22 +84,22 @@ def tiled_rows(
 ) -> Iterator[Tensor]:
     """Run a function on an image tile by tile, and give the blended result in bands of rows from top to bottom.
 
-    What is held does not grow with the image's height: one row of tiles, and what it shares with the next.
+    The memory does not grow with the image's height: it contains one row of tiles, and its overlap with the next row.
 
     Args:
         read: gives a part of the image.
-        run: [B, C, h, w] to [B, D, h·scale, w·scale], on the CPU; it is told the rows and columns too.
+        run: [B, C, h, w] to [B, D, h·scale, w·scale], on the CPU; it also gets the rows and columns.
         size: height and width of the image.
         tile: side of the tiles in pixels, a multiple of `multiple`.
-        overlap: pixels that neighbours share at least, up to half the tile.
-        multiple: the grid that tiles lie on.
-        scale: size of the result over that of the image.
+        overlap: smallest number of pixels that neighbours share, up to half the tile.
+        multiple: the tiles start at multiples of this number.
+        scale: size of the result divided by that of the image.
 
     Yields:
-        [B, D, rows, width·scale]; the rows of all bands make height·scale.
+        [B, D, rows, width·scale]; the rows of all bands add up to height·scale.
 
     Raises:
-        ValueError: as `check_tiling`.
+        ValueError: as in `check_tiling`.
     """
     check_tiling(tile, overlap, multiple)
     height, width = size
