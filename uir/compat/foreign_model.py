@@ -15,6 +15,9 @@ class ForeignModel:
     folders of its dictionary. This class translates only the calls of the training loop that differ.
     """
 
+    nonfinite_in_a_row = 0
+    """Nothing is skipped: the model does its whole step itself."""
+
     def __init__(self, model: Any) -> None:
         self.model = model
         self.device = getattr(model, "device", "cpu")

@@ -270,7 +270,7 @@ class TrainOptions(Section):
     stages: list[dict[str, Any]] | None = Field(
         None, description="Stages in place of total_iter: each with `name`, `iterations` and overrides; see the README."
     )
-    max_nonfinite: int = Field(10, ge=1, description="Stop after so many non-finite losses in a row.")
+    max_nonfinite: int = Field(10, ge=1, description="Stop after so many non-finite losses or gradients in a row.")
     scheduler: SchedulerOptions | None = None
     vectorisers: dict[str, VectoriserOptions] = Field(
         default_factory=dict,

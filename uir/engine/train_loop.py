@@ -134,6 +134,7 @@ class Training:
         self.best: dict[str, Any] = {}
         self.iteration = offset
         self.saved = -1
+        self.save_is_due = False
         self.interruption = Interruption()
 
     def carry_from(self, earlier: Training) -> None:
@@ -181,22 +182,25 @@ class Training:
                 if self._validates_at(self.iteration):
                     self.validate()
                     clock.restart()
-                if self.iteration % self.options.logger.save_checkpoint_freq == 0:
-                    self.save()  # after validation, so that a state includes the measurements of its own iteration
+                self.save_is_due |= self.iteration % self.options.logger.save_checkpoint_freq == 0
+                if self.save_is_due and not self.model.nonfinite_in_a_row:
+                    self.save()  # after validating, so that a state knows what was measured at its own iteration
                     clock.restart()
                 if self.interruption.requested(self.model.device):
                     self._stop()
         self.stream.report_skipped()
-        if self.stage.name:
+        if self.stage.name or self.save_is_due:
             self.save()
 
     def _stop(self) -> None:
-        """Save and stop after a signal."""
+        """Save and leave, on a signal; in a row of skipped steps the last checkpoint is where the run goes on."""
         self.stream.report_skipped()
-        self.save()
+        if not self.model.nonfinite_in_a_row:
+            self.save()
         typed = sys.argv[2:] if sys.argv[1:2] == ["train"] else ["-opt", str(self.stage.file.file)]
         again = " ".join(["uir", "train", *typed, *([] if "--auto_resume" in typed else ["--auto_resume"])])
-        logger.info("Stopped at iteration %d, which is saved. Continue with: %s", self.iteration, again)
+        saved = "is saved" if self.saved == self.iteration else "is not saved, because its step was skipped"
+        logger.info("Stopped at iteration %d, which %s. Go on with: %s", self.iteration, saved, again)
         self.log.close()
         raise Interrupted(128 + (self.interruption.signal or 15))
 
@@ -218,6 +222,7 @@ class Training:
 
     def save(self) -> None:
         """Write the networks and the training state of this iteration, once."""
+        self.save_is_due = False
         if self.saved == self.iteration:
             return
         self.saved = self.iteration

@@ -107,7 +107,7 @@ class BaseModel(TrainingStep):
         self.parameter_names = {}
         self.log_dict = {}
         self.micro_batch, self.nonfinite_in_a_row, self.current_iter = 0, 0, 0
-        self._spoilt_roles: set[str] = set()
+        self._spoilt_roles, self._overflowed_roles, self._nonfinite = set(), set(), {}
         self._vectorisers: dict[str, Any] = {}
         self._predictor: Predictor | None = None
         if train is not None:

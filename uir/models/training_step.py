@@ -21,6 +21,7 @@ from uir.core.checkpoint import fit_state, read_weights
 from uir.core.distributed import any_process, gathered, mean_over_processes
 from uir.core.precision import autocast
 from uir.models.average import WeightAverage
+from uir.models.kept_buffers import KeptBuffers
 from uir.models.network_phases import NetworkPhases
 from uir.models.objectives import Objective, frozen
 from uir.models.parameter_groups import parameter_groups
@@ -32,7 +33,7 @@ logger = logging.getLogger("uir")
 
 
 class NonFiniteLossError(RuntimeError):
-    """The loss was not finite so many times in a row that the run ends."""
+    """Losses or gradients were not finite so often in a row that going on makes no sense."""
 
 
 class TrainingStep(NetworkPhases):
@@ -57,6 +58,10 @@ class TrainingStep(NetworkPhases):
     micro_batch: int
     nonfinite_in_a_row: int
     current_iter: int
+    _spoilt_roles: set[str]
+    _overflowed_roles: set[str]
+    _nonfinite: dict[str, float]
+    _buffers: KeptBuffers
 
     def compute_losses(self) -> dict[str, Tensor]:
         """The losses of the present batch, by log name."""
@@ -74,8 +79,8 @@ class TrainingStep(NetworkPhases):
         """Compute gradients of the present batch; after `accumulate` batches, step each objective's optimizers."""
         self.current_iter = current_iter
         if self.micro_batch == 0:
-            self._spoilt_roles: set[str] = set()
-            self._nonfinite: dict[str, float] = {}
+            self._spoilt_roles, self._overflowed_roles, self._nonfinite = set(), set(), {}
+            self._buffers.keep()
             for optimizer in self.optimizers:
                 optimizer.zero_grad(set_to_none=True)
         last = self.micro_batch == self.train_opt.accumulate - 1
@@ -132,19 +137,43 @@ class TrainingStep(NetworkPhases):
             self.optimizer_of[role].zero_grad(set_to_none=True)
 
     def _step(self, roles: list[str]) -> None:
-        """One step of the optimizers of some networks, with the file's clipping of gradients."""
+        """One step of the optimizers of some networks, their gradients clipped as the file says.
+
+        None of them steps where a gradient is not finite. With fp16 that may be because the scale of the loss is too
+        large: while there is a scale to lower, the scaler skips the step and lowers it, and nothing is wrong.
+        """
+        norms = self._gradient_norms(roles)
+        nonfinite = {role: value for role, value in norms.items() if not math.isfinite(value)}
+        if any_process(bool(nonfinite), self.device):
+            if self.scaler.is_enabled() and self.scaler.get_scale() > 1:
+                self._overflowed_roles |= set(nonfinite)
+            else:
+                self._spoilt_roles |= set(roles)
+                self._nonfinite |= {f"the gradient norm of network_{role}": v for role, v in nonfinite.items()}
+                if self.scaler.is_enabled():
+                    self.scaler.update()
+                return
         for role in roles:
             optimizer, clip = self.optimizer_of[role], self.clip_of[role]
-            if clip is not None:
-                self.scaler.unscale_(optimizer)
-                _apply_clip([p for g in optimizer.param_groups for p in g["params"]], clip)
+            if clip is not None and role not in nonfinite:
+                _apply_clip(_parameters_of(optimizer), clip, norms[role])
             self.scaler.step(optimizer)
         if roles:
             self.scaler.update()
 
+    def _gradient_norms(self, roles: list[str]) -> dict[str, float]:
+        """The norm of all gradients of each network together, without fp16's scale; the device is asked once."""
+        norms = []
+        for role in roles:
+            optimizer = self.optimizer_of[role]
+            self.scaler.unscale_(optimizer)
+            total = nn.utils.get_total_norm([p.grad for p in _parameters_of(optimizer) if p.grad is not None])
+            norms.append(total.to(self.device))
+        return dict(zip(roles, torch.stack(norms).tolist(), strict=True)) if norms else {}
+
     @property
     def step_is_spoilt(self) -> bool:
-        """Whether a loss of this iteration was not finite, so that a step is skipped."""
+        """Whether a loss or a gradient of this iteration was not finite, so that a step is skipped."""
         return bool(self._spoilt_roles)
 
     # --- before the first step, and around each ---
@@ -166,6 +195,7 @@ class TrainingStep(NetworkPhases):
         for role, optimizer in self.optimizer_of.items():
             self._build_scheduler(role, optimizer)
         self._scheduled = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
+        self._buffers = KeptBuffers(self.bare.values())
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
 
     def slots_of_losses(self) -> list[str]:
@@ -252,15 +282,14 @@ class TrainingStep(NetworkPhases):
 
     def _finish_step(self, current_iter: int) -> None:
         if self._spoilt_roles:
+            self._buffers.put_back()
+        for role, average in self.ema.items():
+            if role not in self._spoilt_roles | self._overflowed_roles:
+                average.update()
+        if self._spoilt_roles:
             self._skip_step(current_iter)
         else:
             self.nonfinite_in_a_row = 0
-        trained = set(self.optimizer_of)
-        if self._spoilt_roles >= trained:
-            return
-        for role, average in self.ema.items():
-            if role not in self._spoilt_roles:
-                average.update()
 
     def _skip_step(self, current_iter: int) -> None:
         self.nonfinite_in_a_row += 1
@@ -281,8 +310,16 @@ def _clip(option: float | ClipOptions | None) -> ClipOptions | None:
     return ClipOptions(max_norm=option) if isinstance(option, float | int) else option
 
 
-def _apply_clip(parameters: list[nn.Parameter], clip: ClipOptions) -> None:
+def _parameters_of(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _apply_clip(parameters: list[nn.Parameter], clip: ClipOptions, norm: float) -> None:
+    """Clip gradients, whose norm together is `norm`."""
     if clip.value is not None:
         nn.utils.clip_grad_value_(parameters, clip.value)
     if clip.max_norm is not None:
-        nn.utils.clip_grad_norm_(parameters, clip.max_norm)
+        if clip.value is not None:
+            nn.utils.clip_grad_norm_(parameters, clip.max_norm)
+        else:
+            nn.utils.clip_grads_with_norm_(parameters, clip.max_norm, torch.tensor(norm))
