@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -11,22 +13,12 @@ import torch
 from torch import Tensor
 
 from uir.core.files import replacing
+from uir.core.image_heads import UnreadableImageError, kind_of, read_head
+from uir.core.tiff import tiff_pages, turned
 
 IMAGE_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 SIXTEEN_BIT_EXTENSIONS = frozenset({".png", ".tif", ".tiff"})
 ALPHA_EXTENSIONS = frozenset({".png", ".tif", ".tiff", ".webp"})
-
-
-class UnreadableImageError(ValueError):
-    """The file is not an image, or it is damaged. `path` names it."""
-
-    def __init__(self, path: str, reason: str = "") -> None:
-        super().__init__(path, reason)  # both arguments, so that the error can be pickled in a loader's worker
-        self.path = path
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}" if self.reason else self.path
 
 
 # reading --------------------------------------------------------------------------------------------------------------
@@ -35,56 +27,82 @@ class UnreadableImageError(ValueError):
 def read_image(path: str | Path) -> np.ndarray:
     """Read an image file as stored: HWC, uint8, uint16 or float32, with 1, 3 (RGB) or 4 (RGBA) channels.
 
-    The EXIF orientation of a photograph is applied, as in BasicSR's reader (see `decode_image`).
+    The EXIF orientation is applied, as in BasicSR's reader, which knows no alpha: here to RGBA too.
 
     Raises:
         FileNotFoundError: there is no such file.
-        UnreadableImageError: it is not an image, or it is damaged.
+        UnreadableImageError: it is not an image, it is damaged, it has more pixels than the limit (see `check_size`),
+            or it is an animation or a TIFF of several pages.
     """
-    with open(path, "rb") as file:
-        return decode_image(file.read(), str(path))  # cv2.imread fails on unicode paths on Windows
+    return decode_image(read_content(path), str(path))
 
 
-def decode_image(data: bytes | np.ndarray, name: str) -> np.ndarray:
+def read_pages(path: str | Path, max_pixels: int | None = None) -> Iterator[np.ndarray]:
+    """The pages of a TIFF one by one, the one image of another file; each like that of `read_image`.
+
+    Args:
+        path: the file.
+        max_pixels: of one page, as for `check_size`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UnreadableImageError: as for `read_image`, except that a TIFF can have several pages.
+    """
+    data = read_content(path)
+    if kind_of(data) == "TIFF":
+        return (decode() for decode in tiff_pages(data, str(path), max_pixels))
+    return iter([decode_image(data, str(path), max_pixels)])
+
+
+def read_content(path: str | Path) -> bytes:
+    """The bytes of a regular file; reading a pipe would wait, perhaps for ever.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UnreadableImageError: it is a pipe, a device or a folder, or it cannot be opened.
+    """
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise UnreadableImageError(str(path), "is no regular file")
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UnreadableImageError(str(path), error.strerror or str(error)) from error
+
+
+def decode_image(data: bytes | np.ndarray, name: str, max_pixels: int | None = None) -> np.ndarray:
     """Decode the bytes of an image file to an array like that of `read_image`.
-
-    OpenCV applies the EXIF orientation in every mode except `IMREAD_UNCHANGED`, the only mode that keeps an alpha
-    channel. So an image without alpha is turned upright, as with BasicSR's `IMREAD_COLOR`; one with alpha stays as
-    stored.
 
     Args:
         data: the file's content, as bytes or a flat uint8 array.
         name: the name for messages.
+        max_pixels: as for `check_size`.
 
     Raises:
-        UnreadableImageError: it is not an image, or it is damaged.
+        UnreadableImageError: as for `read_image`.
     """
-    buffer = np.frombuffer(data, dtype=np.uint8) if isinstance(data, bytes) else data
-    if buffer.size == 0:
+    content = data if isinstance(data, bytes) else data.tobytes()
+    if not content:
         raise UnreadableImageError(name, "the file is empty")
-    upright = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
+    head = read_head(content, name, max_pixels)
+    if head.kind == "TIFF":
+        pages = tiff_pages(content, name, max_pixels)
+        if len(pages) > 1:
+            raise UnreadableImageError(name, f"is a TIFF of {len(pages)} pages; expected one image")
+        return pages[0]()
+    # OpenCV turns an image upright in every mode except IMREAD_UNCHANGED, the only one that keeps an alpha channel
+    flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if head.kind == "JPEG" else cv2.IMREAD_UNCHANGED
     try:
-        if _cannot_have_alpha(buffer):  # one decoding is enough
-            image = cv2.imdecode(buffer, upright)
-        else:
-            image = cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED)
-            has_alpha = image is not None and image.ndim == 3 and image.shape[2] == 4
-            if image is not None and not has_alpha and _may_have_exif(buffer):
-                image = cv2.imdecode(buffer, upright)
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except cv2.error as error:
         raise UnreadableImageError(name, f"cannot be decoded as an image ({error.err})") from error
     if image is None:
         raise UnreadableImageError(name, "cannot be decoded as an image; the file is damaged or is no image")
     if image.ndim == 2:
         image = image[:, :, None]
-    channels = image.shape[2]
-    if channels not in (1, 3, 4):
-        raise UnreadableImageError(name, f"has {channels} channels; expected 1, 3 or 4")
-    if image.dtype == np.float64:
-        image = image.astype(np.float32)
-    if image.dtype not in (np.uint8, np.uint16, np.float32):
-        raise UnreadableImageError(name, f"has pixels of type {image.dtype}; expected uint8, uint16 or float32")
-    return _swap_red_and_blue(image)
+    return turned(_swap_red_and_blue(image), head.orientation)
 
 
 def read_rgb(path: str | Path) -> np.ndarray:
@@ -226,17 +244,3 @@ def _swap_red_and_blue(image: np.ndarray) -> np.ndarray:
     """Convert BGR(A) to RGB(A) and back; grey is unchanged."""
     code = {1: None, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}[image.shape[2]]
     return np.ascontiguousarray(image) if code is None else cv2.cvtColor(np.ascontiguousarray(image), code)
-
-
-def _cannot_have_alpha(buffer: np.ndarray) -> bool:
-    """Whether it is a JPEG, or a PNG of colour type grey or RGB (which are opaque except with a rare tRNS chunk)."""
-    head = buffer[:26].tobytes()
-    if head.startswith(b"\xff\xd8"):
-        return True
-    return head.startswith(b"\x89PNG\r\n\x1a\n") and head[25:26] in (b"\x00", b"\x02")
-
-
-def _may_have_exif(buffer: np.ndarray) -> bool:
-    """Whether a PNG or WebP file seems to contain an EXIF chunk (a false alarm only costs a second decoding)."""
-    content = buffer.tobytes()
-    return b"eXIf" in content or b"EXIF" in content

@@ -14,7 +14,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
-from uir.core.images import IMAGE_EXTENSIONS, UnreadableImageError, list_images
+from uir.core.images import IMAGE_EXTENSIONS, UnreadableImageError, list_images, read_content
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -36,9 +36,9 @@ class SourceFile:
             UnreadableImageError: it cannot be read.
         """
         try:
-            return self.path.read_bytes()
-        except OSError as error:
-            raise UnreadableImageError(str(self.path), error.strerror or str(error)) from error
+            return read_content(self.path)
+        except FileNotFoundError as error:
+            raise UnreadableImageError(str(self.path), "there is no such file") from error
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,141 @@
+"""What the head of an image file says, judged before its pixels are decoded."""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass
+
+from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+
+MAX_PIXELS = 200_000_000  # more than any camera takes in one exposure; decoded, 600 MB with 8 bits per channel
+VARIABLE = "UIR_MAX_PIXELS"
+
+
+class UnreadableImageError(ValueError):
+    """The file is not an image, or it is damaged. `path` names it."""
+
+    def __init__(self, path: str, reason: str = "") -> None:
+        super().__init__(path, reason)  # both arguments, so that the error can be pickled in a loader's worker
+        self.path = path
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}" if self.reason else self.path
+
+
+@dataclass(frozen=True)
+class Head:
+    """What a file says of itself.
+
+    Attributes:
+        kind: PNG, JPEG, BMP, WEBP or TIFF.
+        orientation: of EXIF, 1 to 8; 1 is upright.
+    """
+
+    kind: str
+    orientation: int = 1
+
+
+# The classes themselves, because `PIL.Image.open` has a limit of its own, one for the whole process.
+_READERS = {
+    "PNG": PngImagePlugin.PngImageFile,
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+}
+_OTHERS = {
+    b"GIF8": "GIF",
+    b"\x00\x00\x00\x0cjP  ": "JPEG 2000",
+    b"8BPS": "Photoshop",
+    b"%PDF": "PDF",
+    b"v/1\x01": "EXR",
+}
+_ORIENTATION = 0x0112
+
+
+def kind_of(data: bytes) -> str | None:
+    """The kind of an image file by its first bytes; None for any other file."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if data.startswith(b"\xff\xd8"):
+        return "JPEG"
+    if data[:4] in (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"):
+        return "TIFF"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WEBP"
+    return "BMP" if data.startswith(b"BM") else None
+
+
+def read_head(data: bytes, name: str, max_pixels: int | None = None) -> Head:
+    """Judge a file by its head: kind, size, number of frames. Nothing is decoded.
+
+    A TIFF is only recognized; each of its pages has a head of its own (see `uir.core.tiff`).
+
+    Args:
+        data: the file's content.
+        name: the name for messages.
+        max_pixels: as for `check_size`.
+
+    Raises:
+        UnreadableImageError: it is of another kind, its head is damaged, it has too many pixels, or it is an animation.
+    """
+    kind = kind_of(data)
+    if kind == "TIFF":
+        return Head(kind)
+    if kind is None:
+        other = next((label for start, label in _OTHERS.items() if data.startswith(start)), None)
+        what = f"is a {other} file" if other else "cannot be decoded as an image; the file is damaged or is no image"
+        raise UnreadableImageError(name, f"{what}; PNG, JPEG, BMP, TIFF and WebP are read")
+    try:
+        image = _READERS[kind](io.BytesIO(data))
+        frames = getattr(image, "n_frames", 1) if kind in ("PNG", "WEBP") else 1  # a JPEG's others are previews
+        # Pillow decodes a PNG to look for EXIF behind its pixels; OpenCV turns JPEGs itself
+        has_exif = kind == "WEBP" or (kind == "PNG" and b"eXIf" in data)
+    except (SyntaxError, OSError, ValueError, EOFError, IndexError, KeyError, TypeError) as error:
+        raise UnreadableImageError(name, f"cannot be decoded as an image; its head is damaged ({error})") from error
+    check_size(image.width, image.height, name, max_pixels)
+    if frames > 1:
+        raise UnreadableImageError(name, f"is an animation of {frames} frames; only single images are read")
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1) if has_exif else 1
+    except Exception:  # damaged EXIF makes no image unreadable
+        orientation = 1
+    return Head(kind, orientation if orientation in range(1, 9) else 1)
+
+
+def check_size(width: int, height: int, name: str, max_pixels: int | None = None) -> None:
+    """Refuse a file whose head claims more pixels than the limit: a few kilobytes can claim gigabytes.
+
+    Args:
+        width, height: as the head gives them.
+        name: the name for messages.
+        max_pixels: the limit; default the environment variable UIR_MAX_PIXELS, else 200 million.
+
+    Raises:
+        UnreadableImageError: there are more, or none.
+        ValueError: the environment variable is no whole number above 0.
+    """
+    limit = pixel_limit() if max_pixels is None else max_pixels
+    if width < 1 or height < 1:
+        raise UnreadableImageError(name, f"has no pixels: {width}x{height}")
+    if width * height > limit:
+        raise UnreadableImageError(
+            name,
+            f"claims {width}x{height} = {width * height:,} pixels, more than the limit of {limit:,}; "
+            f"--max-pixels of `uir restore`, or the environment variable {VARIABLE}, raises it",
+        )
+
+
+def pixel_limit() -> int:
+    """The limit where none is given.
+
+    Raises:
+        ValueError: the environment variable is no whole number above 0.
+    """
+    text = os.environ.get(VARIABLE, "")
+    if not text:
+        return MAX_PIXELS
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"{VARIABLE}: expected a whole number above 0, got '{text}'")
+    return int(text)

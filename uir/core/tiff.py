@@ -1,0 +1,180 @@
+"""TIFF files: every page, as stored.
+
+Three libraries share the kinds. tifffile reads the structure of every file, and the pixels where they are plain or
+deflated; it knows no other compression by itself. Pillow reads what OpenCV changes: OpenCV multiplies colours of 8 bits
+by their alpha, and takes CMYK for RGBA. OpenCV reads the rest.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import cv2
+import numpy as np
+
+from uir.core.image_heads import UnreadableImageError, check_size
+
+_PLAIN = (1, 8, 32946)  # TIFF's numbers: not compressed, deflate, deflate of old files
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK = 0, 1, 2, 5
+_ALPHA_IN_COLOURS = 1  # of the tag ExtraSamples: colours are multiplied by alpha
+
+
+def tiff_pages(data: bytes, name: str, max_pixels: int | None = None) -> list[Callable[[], np.ndarray]]:
+    """Functions that decode the pages of a TIFF as arrays like those of `uir.core.images.read_image`.
+
+    The structure of all pages is judged first. Thumbnails and masks are no pages.
+
+    Args:
+        data: the file's content.
+        name: the name for messages.
+        max_pixels: of one page, as for `check_size`.
+
+    Raises:
+        UnreadableImageError: the file is damaged or cut short, a page is too large, or its kind is not read.
+    """
+    import tifffile  # takes 0.15 s to load, and only TIFFs need it
+
+    try:
+        with tifffile.TiffFile(io.BytesIO(data)) as file:
+            pages: dict[int, Any] = {index: file.pages[index] for index in range(len(file.pages))}
+            stack = (file.imagej_metadata or {}).get("images", 1)
+            is_cut = _next_page(data, file) != 0  # tifffile says nothing of a page beyond the end
+    except Exception as error:  # whatever a damaged structure makes a library raise
+        raise UnreadableImageError(name, f"cannot be decoded as an image; its head is damaged ({error})") from error
+    if is_cut:
+        raise UnreadableImageError(name, "is damaged or cut short: a page lies beyond its end")
+    pages = {index: page for index, page in pages.items() if not (page.is_reduced or page.is_mask)}
+    if not pages:
+        raise UnreadableImageError(name, "has no page that is an image")
+    if stack > len(pages):
+        raise UnreadableImageError(name, f"is a stack of {stack} images in one page; save them as pages")
+    for page in pages.values():
+        _check_page(page, name, len(data), max_pixels)
+    return [partial(_read_page, data, page, index, name) for index, page in pages.items()]
+
+
+def _next_page(data: bytes, file: Any) -> int:
+    """Where the file says that the page after the last one begins; 0 where there is none."""
+    endian: Any = "little" if file.byteorder == "<" else "big"
+    layout, offset = file.tiff, file.pages[-1].offset
+    tags = int.from_bytes(data[offset : offset + layout.tagnosize], endian)
+    place = offset + layout.tagnosize + tags * layout.tagsize
+    return int.from_bytes(data[place : place + layout.offsetsize], endian)
+
+
+def _check_page(page: Any, name: str, size: int, max_pixels: int | None) -> None:
+    check_size(page.imagewidth, page.imagelength, name, max_pixels)
+    if page.imagedepth != 1:
+        raise UnreadableImageError(name, f"has {page.imagedepth} layers in a page; expected 1")
+    channels = page.samplesperpixel
+    if channels > 4 or (page.photometric == _RGB and channels < 3):
+        raise UnreadableImageError(name, f"has {channels} channels; expected 1, 3 or 4")
+    parts = list(zip(page.dataoffsets, page.databytecounts, strict=False))
+    is_whole = len(parts) == math.prod(page.chunked) and all(
+        offset > 0 and count > 0 and offset + count <= size for offset, count in parts
+    )
+    if not is_whole:
+        raise UnreadableImageError(name, "is damaged or cut short: pixels lie beyond its end")
+
+
+def _read_page(data: bytes, page: Any, index: int, name: str) -> np.ndarray:
+    depth, photometric = page.bitspersample, int(page.photometric)
+    is_plain = int(page.compression) in _PLAIN and depth >= 8 and photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB)
+    needs_pillow = (
+        page.samplesperpixel in (2, 4) or photometric in (_WHITE_IS_ZERO, _CMYK) or int(page.planarconfig) == 2
+    )
+    tag = page.tags.get(274)
+    orientation = int(tag.value) if tag is not None else 1
+    if orientation != 1:  # Pillow turns some images and OpenCV flips some: none of them may
+        upright = (1).to_bytes(2, "little" if page.parent.byteorder == "<" else "big")
+        data = data[: tag.valueoffset] + upright + data[tag.valueoffset + 2 :]
+    try:
+        if is_plain:
+            pixels = _with_tifffile(page, name)
+        elif depth <= 8 and needs_pillow:
+            pixels = _with_pillow(data, index)
+        else:
+            pixels = _with_opencv(data, page, index, name)
+    except (UnreadableImageError, MemoryError):
+        raise
+    except Exception as error:  # each library has errors of its own
+        raise UnreadableImageError(name, f"cannot be decoded as an image ({error})") from error
+    return turned(pixels, orientation)
+
+
+def _with_tifffile(page: Any, name: str) -> np.ndarray:
+    if page.dtype not in (np.uint8, np.uint16, np.float16, np.float32, np.float64):
+        raise UnreadableImageError(name, f"has pixels of type {page.dtype}; expected uint8, uint16 or float32")
+    pixels = page.asarray()
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    elif int(page.planarconfig) == 2:
+        pixels = pixels.transpose(1, 2, 0)
+    is_whole = np.issubdtype(pixels.dtype, np.integer)
+    pixels = pixels.astype(pixels.dtype.newbyteorder("=") if is_whole else np.float32, copy=False)
+    white = np.iinfo(pixels.dtype).max if is_whole else 1
+    if int(page.photometric) == _WHITE_IS_ZERO:
+        pixels = np.concatenate([white - pixels[:, :, :1], pixels[:, :, 1:]], 2).astype(pixels.dtype)
+    if pixels.shape[2] == 2:
+        pixels = pixels[:, :, [0, 0, 0, 1]]
+    if pixels.shape[2] == 4 and tuple(page.extrasamples)[:1] == (_ALPHA_IN_COLOURS,):
+        alpha = pixels[:, :, 3:].astype(np.float64)
+        colours = np.divide(
+            pixels[:, :, :3] * float(white), alpha, out=np.zeros(pixels[:, :, :3].shape), where=alpha > 0
+        )
+        colours = np.minimum(colours.round() if is_whole else colours, white)
+        pixels = np.concatenate([colours.astype(pixels.dtype), pixels[:, :, 3:]], 2)
+    return pixels
+
+
+def _with_pillow(data: bytes, index: int) -> np.ndarray:
+    from PIL import TiffImagePlugin
+
+    image: Any = TiffImagePlugin.TiffImageFile(io.BytesIO(data))
+    image.seek(index)
+    kinds = {"1": "L", "P": "RGB", "LA": "RGBA", "La": "RGBA", "PA": "RGBA", "RGBa": "RGBA", "CMYK": "RGB"}
+    kinds["YCbCr"] = "RGB"
+    image.load()
+    if image.mode == "La":
+        image = image.convert("LA")
+    pixels = np.asarray(image.convert(kinds[image.mode]) if image.mode in kinds else image)
+    if pixels.dtype != np.uint8:
+        raise ValueError(f"pixels of mode {image.mode}")
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
+def _with_opencv(data: bytes, page: Any, index: int, name: str) -> np.ndarray:
+    buffer = np.frombuffer(data, np.uint8)
+    is_read, images = cv2.imdecodemulti(buffer, cv2.IMREAD_UNCHANGED, range=(index, index + 1))
+    if not is_read or not images:
+        raise UnreadableImageError(name, "cannot be decoded as an image; the file is damaged, or its kind is not read")
+    pixels = images[0][:, :, None] if images[0].ndim == 2 else images[0]
+    photometric, channels = int(page.photometric), page.samplesperpixel
+    expected = (page.imagelength, page.imagewidth)
+    if page.bitspersample > 8 or photometric in (_BLACK_IS_ZERO, _RGB):  # palettes and YCbCr become RGB of 8 bits
+        is_stored = pixels.shape == (*expected, channels) and photometric in (_BLACK_IS_ZERO, _RGB)
+    else:
+        is_stored = pixels.shape[:2] == expected
+    depth = np.uint8 if page.bitspersample <= 8 else page.dtype
+    if not is_stored or pixels.dtype != depth or pixels.dtype not in (np.uint8, np.uint16, np.float32, np.float64):
+        kind = f"{page.photometric.name}, {channels} x {page.bitspersample} bits, {page.compression.name}"
+        raise UnreadableImageError(name, f"is a TIFF of a kind that is not read ({kind})")
+    if pixels.dtype == np.float64:
+        pixels = pixels.astype(np.float32)
+    code = {3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}.get(pixels.shape[2])
+    return pixels if code is None else cv2.cvtColor(pixels, code)
+
+
+def turned(image: np.ndarray, orientation: int) -> np.ndarray:
+    """The upright image [H, W, C] of one with an EXIF orientation from 1 to 8; other numbers change nothing."""
+    if orientation in (5, 6, 7, 8):
+        image = image.transpose(1, 0, 2)
+    if orientation in (3, 4, 7, 8):
+        image = image[::-1]
+    if orientation in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    return np.ascontiguousarray(image)
