@@ -51,6 +51,7 @@ EXTRAS = {
         "types-PyYAML>=6.0",
         "scikit-image>=0.22",
         "jsonschema>=4.18",
+        "spandrel>=0.4.2",  # asks for torchvision: install the torch and torchvision of constraints.txt first
     ],
 }
 

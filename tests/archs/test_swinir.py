@@ -256,8 +256,3 @@ def test_a_value_for_every_place_needs_images_of_the_crops_size():
 def test_refuses_what_does_not_fit(options, message):
     with pytest.raises(ValueError, match=message):
         SwinIR(**{**SMALL, **options})
-
-
-def test_a_crop_size_that_is_no_multiple_of_the_window_cannot_be_published():
-    with pytest.raises(ValueError, match="18×18"):
-        SwinIR(**{**SMALL, "img_size": 18}).published_state_dict()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from arch_configs import ARCH_CONFIGS
 from torch import Tensor, nn
 
 from uir.config.options import load_options
@@ -180,3 +181,19 @@ def test_a_wrong_scale_is_explained(write_options: Write) -> None:
     model.feed_data(data)
     with pytest.raises(ValueError, match="does `scale` \\(2\\) fit the network"):
         model.optimize_parameters(1)
+
+
+def test_a_published_network_is_written_with_all_its_published_keys(write_options: Write, tmp_path: Path) -> None:
+    swinir = {"type": "SwinIR", **ARCH_CONFIGS["SwinIR"]}
+    file = write_options({"network_g": swinir, "train.ema_decay": 0.9})
+    model = model_of(file)
+    model.save(tmp_path, 1)
+    content = read_file(tmp_path / "net_g_1.pth")
+    for kind, network in (("params", model.bare["g"]), ("params_ema", model.ema["g"].module)):
+        torch.testing.assert_close(content[kind], network.published_state_dict())
+        assert any(key.endswith("attn_mask") for key in content[kind])
+    other = model_of(file)
+    for parameter in other.bare["g"].parameters():
+        parameter.data.zero_()
+    other.resume_training({**model.training_state(), "iter": 1}, tmp_path)
+    torch.testing.assert_close(other.bare["g"].state_dict(), model.bare["g"].state_dict())

@@ -1,8 +1,8 @@
 """Records of what every network gave when it agreed with its published original; they ship with the repository.
 
 Weights are not stored: they are drawn by name from a frozen generator (`fill`), whatever torch's version. A record
-holds the keys and shapes of the state dict, and each output, less its mean and over its spread, as a float16 and
-what is left of it.
+holds the keys and shapes of the weights as a file has them, and each output, less its mean and over its spread, as a
+float16 and what is left of it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 from small_networks import build_network, draw, kind_of, made_inputs
 from torch import Tensor, nn
 
+from uir.core.checkpoint import published_state
 from uir.layers.degradation_code import DegradationCode
 
 FOLDER = Path(__file__).parent / "records"
@@ -119,8 +120,8 @@ def run(network: nn.Module, inputs: Mapping[str, Any], within: Callable[[], Any]
 
 
 def keys_of(network: nn.Module) -> dict[str, list[int]]:
-    """The state dict's keys and shapes."""
-    return {key: list(value.shape) for key, value in network.state_dict().items()}
+    """Keys and shapes of the weights that are written to a file."""
+    return {key: list(value.shape) for key, value in published_state(network).items()}
 
 
 def packed(network: nn.Module, outputs: Mapping[str, Tensor], form: str) -> dict[str, np.ndarray]:
@@ -154,7 +155,7 @@ def read_record(name: str, folder: Path = FOLDER) -> dict[str, np.ndarray]:
 
 
 def key_problems(recorded: Mapping[str, np.ndarray], form: str, network: nn.Module) -> list[str]:
-    """What is wrong with the keys and shapes of a state dict."""
+    """What is wrong with the keys and shapes of a network's weights."""
     if f"{form}/keys" not in recorded:
         return [f"the form '{form}' has no record"]
     expected, got = json.loads(recorded[f"{form}/keys"].tobytes()), keys_of(network)
@@ -164,7 +165,7 @@ def key_problems(recorded: Mapping[str, np.ndarray], form: str, network: nn.Modu
     common = [key for key in expected if key in got]
     reshaped = [f"{key} {expected[key]} -> {got[key]}" for key in common if expected[key] != got[key]]
     return [
-        f"{form}: the state dict has {len(got)} keys, its record {len(expected)}; lost {lost[:5]}, new {new[:5]}, "
+        f"{form}: a file has {len(got)} keys, its record {len(expected)}; lost {lost[:5]}, new {new[:5]}, "
         f"of another shape {reshaped[:5]}; published checkpoints would not load"
     ]
 

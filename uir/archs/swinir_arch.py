@@ -123,8 +123,9 @@ class SwinIR(nn.Module):
     """SwinIR. Input [B, in_chans, H, W], output [B, in_chans, H·scale, W·scale]; any H, W (reflected to whole windows).
 
     Argument and parameter names are the authors', so their checkpoints load with `strict=True`, whatever their
-    `img_size` was: masks and indices follow from the sizes and are not stored as weights here (`published_state_dict`
-    gives them). DCPT's SwinIR is this class with `rel_pos_bias: false, attn_mask: false`; its checkpoints load too.
+    `img_size` was: masks and indices follow from the sizes and are no part of `state_dict()` here; files hold them
+    (`published_state_dict`). DCPT's SwinIR is this class with `rel_pos_bias: false, attn_mask: false`; its checkpoints
+    load too.
 
     Args:
         img_size: side, or height and width, of the training crops; it has an effect only for `ape` and if it is not
@@ -335,31 +336,33 @@ class SwinIR(nn.Module):
         return {rename(key): value for key, value in state.items() if not key.endswith(_DERIVED)}
 
     def published_state_dict(self) -> dict[str, Tensor]:
-        """The weights in the published code's form: the reverse of `convert_state_dict`.
+        """The weights in the published code's form: the reverse of `convert_state_dict`. Files are written in it.
 
         For DCPT's network (no tables, no masks) the keys are DCPT's. Otherwise they are the authors', with the buffers
-        of their code; the masks are those of `img_size`.
-
-        Raises:
-            ValueError: `img_size` is not a multiple of the window; the published network cannot be built like that.
+        of their code. The masks are those of `img_size`, or of the next multiple of the window, where the published
+        network can only be built with that. With tables and without masks nobody published a network; its weights have
+        no such buffers, so that no tool takes them for the authors'.
         """
         state = dict(self.state_dict())
-        if not self.rel_pos_bias and not self.attn_mask:
-            half = len(self.layers) // 2
-
-            def rename(match: re.Match[str]) -> str:
-                layer = int(match[1])
-                return f"encode_layers.{layer}." if layer < half else f"decode_layers{layer - half}."
-
-            return {re.sub(r"^layers\.(\d+)\.", rename, key): value for key, value in state.items()}
-        device = self.mean.device
-        index = relative_position_index(self.window, device)
-        mask = shifted_window_mask(*self.crop_size, self.window, self.shift, device)
+        if not self.attn_mask:
+            return state if self.rel_pos_bias else self._named_as_in_dcpt(state)
+        height, width = (-(-side // self.window) * self.window for side in self.crop_size)
+        index = relative_position_index(self.window, self.mean.device)
+        mask = shifted_window_mask(height, width, self.window, self.shift, self.mean.device)
         for name, module in self.named_modules():
             if isinstance(module, SwinTransformerBlock):
                 state |= {f"{name}.attn.relative_position_index": index.clone()} if self.rel_pos_bias else {}
-                state |= {f"{name}.attn_mask": mask.clone()} if self.attn_mask and self.shift and module.shifted else {}
+                state |= {f"{name}.attn_mask": mask.clone()} if self.shift and module.shifted else {}
         return state
+
+    def _named_as_in_dcpt(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        half = len(self.layers) // 2  # a single layer has no halves and keeps its name
+
+        def rename(match: re.Match[str]) -> str:
+            layer = int(match[1])
+            return f"encode_layers.{layer}." if layer < half else f"decode_layers{layer - half}."
+
+        return {re.sub(r"^layers\.(\d+)\.", rename, key) if half else key: value for key, value in state.items()}
 
     def check_arch(self, arch: Mapping[str, Any]) -> None:
         """Refuse weights of a SwinIR with masks in one without, and the reverse; the keys do not show the difference.

@@ -32,6 +32,16 @@ def digest(state: Mapping[str, Tensor]) -> str:
     return total.hexdigest()
 
 
+def published_state(network: nn.Module) -> StateDict:
+    """The weights of a network as they are written to a file.
+
+    These are all keys that the published class of the network has, so that other tools load the file strictly. A
+    network with `published_state_dict()` gives them by that; of all others they are the state dict.
+    """
+    publish = getattr(network, "published_state_dict", network.state_dict)
+    return dict(publish())
+
+
 def write_checkpoint(path: Path, params: Mapping[str, StateDict], card: Mapping[str, Any]) -> None:
     """Write a network file.
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from uir.config.schema import ClipOptions, Component, PathOptions, Precision, TrainOptions
-from uir.core.checkpoint import fit_state, load_weights, read_weights, write_checkpoint
+from uir.core.checkpoint import fit_state, load_weights, published_state, read_weights, write_checkpoint
 from uir.core.distributed import gathered, is_main
 from uir.degradations.targets import Targets
 from uir.inference.network_predictor import NetworkPredictor
@@ -371,9 +371,9 @@ class BaseModel(TrainingStep):
         if not is_main():
             return
         for role, network in self.bare.items():
-            params = {"params": network.state_dict()}
+            params = {"params": published_state(network)}
             if role in self.ema:
-                params["params_ema"] = self.ema[role].module.state_dict()
+                params["params_ema"] = published_state(self.ema[role].module)
             params |= self.weights_beside(role)
             write_checkpoint(models / f"net_{role}_{tag}.pth", params, self.card(role))
 
