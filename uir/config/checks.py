@@ -16,6 +16,7 @@ from uir.config.component_checks import ComponentChecker, recipe_problems
 from uir.config.problems import ADVICE, Problem, nearest, type_message
 from uir.config.schema import DatasetOptions, LoaderOptions, Options, Section, compose
 from uir.config.yaml_file import KeyPath, Mark, YamlError
+from uir.core.names import PLAIN_NAME, is_plain_name
 from uir.registry import MODEL_REGISTRY, UnknownNameError
 from uir.registry.components import signature_of
 from uir.registry.sources import ModelKeys, name_source
@@ -240,6 +241,8 @@ class _Checker(ComponentChecker):
             phase = str(key).split("_")[0]
             if phase not in PHASES:
                 self._say(path, f": a dataset's key starts with {', '.join(PHASES)}{nearest(phase, PHASES)}")
+            if not is_plain_name(str(key)):
+                self._say(path, f": a dataset's key should be {PLAIN_NAME}")
             stream = str(key).removeprefix("train_")
             if phase == "train" and key != "train" and stream not in streams:
                 known = ", ".join(f"train_{name}" for name in streams) or "no other than train"
