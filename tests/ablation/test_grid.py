@@ -143,6 +143,8 @@ def test_another_training_needs_the_test_again(finished: Run) -> None:
             {"exclude": [{"width": [["wide"]]}]},
             "ablation.yml:14: exclude.0.width: expected the name of a cell, got ['wide']",
         ),
+        ({"name": ".."}, "name: expected a name of letters, digits"),
+        ({"grid": {"width": {"..": None}}}, "grid.width...: a cell's name is also the name of a folder"),
         ({"exclude": [["wide"]]}, "exclude.0: expected {axis: value or [values]}, got ['wide']"),
         (
             {"grid": {"width": {16: {"path": 3}}}, "reference": None},
@@ -207,3 +209,14 @@ def test_jobs_share_the_cores_and_take_turns_on_the_gpus(monkeypatch: pytest.Mon
     assert "CUDA_VISIBLE_DEVICES" not in job_environment(0, 4, ["0"])
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert job_environment(0, 2)["OMP_NUM_THREADS"] == "3"
+
+
+def test_names_are_the_text_in_the_file(write_ablation: Write) -> None:
+    file = write_ablation({"name": "N", "grid": {"W": {"A": None, "B": None}}, "reference": "A", "exclude": []})
+    text = file.read_text().replace("name: N", "name: 001").replace("W:", "2024_05_01:")
+    text = text.replace("A:", "1e3:").replace("B:", "12_30:").replace("reference: A", "reference: 1e3")
+    file.write_text(text.replace("exclude: []", "exclude: [{2024_05_01: 12_30}]"))
+    ablation = read_ablation(file)
+    assert (ablation.name, ablation.reference) == ("001", {"2024_05_01": "1e3"})
+    assert names(file) == ["1e3"]
+    assert plan_runs(ablation, file.parents[1]).runs[0].options["train"]["name"] == "001_1e3_seed1"

@@ -57,6 +57,6 @@ def test_an_alias_is_a_value_of_its_own(tmp_path: Path) -> None:
 
 def test_an_impossible_date_names_the_file(tmp_path: Path) -> None:
     file = tmp_path / "a.yml"
-    file.write_text("name: 2024-99-99\n")
+    file.write_text("day: 2024-99-99\n")
     with pytest.raises(YamlError, match=r"a\.yml"):
         read_yaml(file)

@@ -13,10 +13,15 @@ from typing import Any
 
 from uir.config.options import OptionError
 from uir.config.problems import Problem, nearest
-from uir.config.yaml_file import KeyPath, Mark, YamlError, read_yaml
+from uir.config.yaml_file import KeyPath, Mark, Names, YamlError, read_yaml
+from uir.core.names import is_plain_name
 
 KEYS = ("name", "base", "grid", "seeds", "exclude", "metric", "reference", "test")
 OWN_KEYS = ("name", "manual_seed", "base")  # keys of an option file that the ablation sets
+_NAMES = Names(
+    values=(("name",), ("reference",), ("reference", "*"), ("exclude", "*", "*"), ("exclude", "*", "*", "*")),
+    keys=(("grid", "*"), ("grid", "*", "*"), ("reference", "*"), ("exclude", "*", "*")),
+)
 _NAME = re.compile(r"[\w.+][\w.+-]*")
 
 
@@ -85,7 +90,7 @@ def read_ablation(file: str | Path) -> Ablation:
 class _Reader:
     def __init__(self, file: Path) -> None:
         try:
-            raw, self.marks = read_yaml(file)
+            raw, self.marks = read_yaml(file, _NAMES)
         except YamlError as error:
             raise OptionError([str(error)]) from None
         if not isinstance(raw, dict):
@@ -100,7 +105,7 @@ class _Reader:
         for key in self.raw:
             if key not in KEYS:
                 self.say((key,), f"is not a key of an ablation file{nearest(str(key), KEYS)}")
-        name = self._get("name", _is_name, "a name of letters, digits and . + - _")
+        name = self._get("name", _is_name, "a name of letters, digits and . + - _ without a dot at its start or end")
         base = self._get("base", lambda value: isinstance(value, str), "the path of an option file")
         seeds = self._get("seeds", _are_seeds, "a list of different whole numbers from 0, such as [1, 2, 3]")
         metrics = self.raw.get("metric") or []
@@ -149,7 +154,11 @@ class _Reader:
             for name, overrides in values.items():
                 where = ("grid", str(axis), str(name))
                 if not _is_name(str(name)):
-                    self.say(where, ": a cell's name is also the name of a folder; use letters, digits and . + - _")
+                    self.say(
+                        where,
+                        ": a cell's name is also the name of a folder; use letters, digits and . + - _ without a dot "
+                        "at its start or end",
+                    )
                 if not isinstance(overrides or {}, dict):
                     self.say(where, f": expected overrides of the option file, got {overrides!r}")
                     continue
@@ -244,7 +253,7 @@ def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> None:
 
 
 def _is_name(value: Any) -> bool:
-    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None and is_plain_name(value)
 
 
 def _are_seeds(value: Any) -> bool:

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from uir.ablation.grid import Ablation, Cell
 from uir.config.options import OptionError, OptionFile, load_options, load_plugins_of, read_merged
 from uir.config.problems import Problem, nearest
+from uir.config.yaml_file import dump_yaml
 from uir.core.files import write_text
 from uir.metrics.building import build_metric
 from uir.registry import MODEL_REGISTRY
@@ -73,7 +72,7 @@ class Run:
     def begin(self) -> None:
         """Write the option files and note that the run has started; notes about other options are removed."""
         for step, options in self.options.items():
-            write_text(self.option_file(step), yaml.safe_dump(dict(options), sort_keys=False, allow_unicode=True))
+            write_text(self.option_file(step), dump_yaml(dict(options)))
         self._write(self._noted())
 
     def note_done(self, step: str, about: Mapping[str, Any]) -> None:
@@ -171,7 +170,7 @@ def _load(ablation: Ablation, cell: Cell, seed: int, place: Path, root: Path, sc
     name = f"{ablation.name}_{cell.name}_seed{seed}"
     content = {**overrides, "base": str(ablation.base), "name": name, "manual_seed": seed, "path": path}
     file = scratch / "cell.yml"
-    file.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    file.write_text(dump_yaml(content), encoding="utf-8")
     try:
         return load_options(file, force=cell.force, root=root)
     except OptionError as error:
@@ -221,7 +220,7 @@ def _load_test(
         "plugins": plugins,
     }  # fmt: skip
     file = scratch / "test.yml"
-    file.write_text(yaml.safe_dump(_plain(content), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    file.write_text(dump_yaml(_plain(content)), encoding="utf-8")
     try:
         return load_options(file, is_train=False, root=root)
     except OptionError as error:

@@ -29,6 +29,7 @@ from uir.config.spec import (
     section_keys,
 )  # fmt: skip
 from uir.config.yaml_file import KeyPath, Mark, YamlError
+from uir.core.names import PLAIN_NAME, is_plain_name
 from uir.registry import MODEL_REGISTRY, UnknownNameError
 
 
@@ -173,6 +174,8 @@ class _Checker(ComponentChecker):
                 self._say(("datasets", f"train_{name}"), f"is missing; {self.raw['model_type']} learns from it")
         for key, spec in datasets.items():
             path, phase = ("datasets", key), phase_of(key)
+            if not is_plain_name(str(key)):
+                self._say(path, f": a dataset's key should be {PLAIN_NAME}")
             stream = str(key).removeprefix("train_")
             if self.method is not None and phase == "train" and key != "train" and stream not in streams:
                 known = ", ".join(f"train_{name}" for name in streams) or "no other than train"

@@ -324,7 +324,7 @@ def _force(raw: dict[str, Any], marks: dict[KeyPath, Mark], text: str) -> None:
         if not isinstance(target, dict | list):
             raise OptionError([f"{mark}: {'.'.join(map(str, path))} is {target!r}, not a mapping"])
     try:
-        value = parse_yaml(value_text)
+        value = parse_yaml(value_text, (*path, keys[-1]))
     except Exception as error:
         raise OptionError([f"{mark}: the value is not YAML ({error})"]) from None
     if isinstance(target, list):
@@ -353,8 +353,8 @@ def load_plugins_of(raw: dict[str, Any], marks: Mapping[KeyPath, Mark], file: Pa
 
 
 def _debug(raw: dict[str, Any], marks: dict[KeyPath, Mark], is_train: bool) -> None:
-    if not str(raw.get("name", "")).startswith("debug"):
-        raw["name"] = f"debug_{raw.get('name')}"
+    if raw.get("name") is not None and not str(raw["name"]).startswith("debug"):
+        raw["name"] = f"debug_{raw['name']}"
     if not is_train:
         return
     mark = Mark(Path("--debug"), 0)

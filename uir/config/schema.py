@@ -11,11 +11,24 @@ import functools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
 
+from uir.core.names import PLAIN_NAME, is_plain_name
 from uir.core.precision import Precision
+
+
+def _plain(name: str) -> str:
+    if not is_plain_name(name):
+        raise ValueError(PLAIN_NAME)
+    return name
+
+
+PlainName = Annotated[str, AfterValidator(_plain)]
+"""Text that names a folder or is a part of a file name."""
+PlainEnding = Annotated[str, AfterValidator(lambda ending: ending and _plain(ending))]
+"""The same, or nothing."""
 
 
 class Section(BaseModel):
@@ -103,8 +116,12 @@ class PathOptions(Section):
     """Files to start from, and where the run goes. Relative paths start at the root of the project."""
 
     resume_state: Path | None = Field(None, description="A `.state` file to go on from.")
-    experiments_root: Path | None = Field(None, description="The folder of a training run; default experiments/<name>.")
-    results_root: Path | None = Field(None, description="The folder of a test run; default results/<name>.")
+    experiments_root: Path | None = Field(
+        None, description="The folder of all training runs; default experiments. The run goes to <name> below it."
+    )
+    results_root: Path | None = Field(
+        None, description="The folder of all test runs; default results. The run goes to <name> below it."
+    )
 
 
 class RecurringOptions(Section):
@@ -173,12 +190,12 @@ class ValOptions(Section):
 
     val_freq: int | None = Field(None, ge=1, description="Validate every so many iterations; default only at the end.")
     save_img: bool = Field(False, description="Write the restored images to the run's visualization folder.")
-    suffix: str | None = Field(None, description="Ending of the written images' names.")
+    suffix: PlainEnding | None = Field(None, description="Ending of the written images' names.")
     pbar: bool = Field(True, description="Show a progress bar.")
     metrics: dict[str, MetricOptions] = Field(
         default_factory=dict, description="Metrics by the name they are printed under."
     )
-    keep_best: str | None = Field(
+    keep_best: PlainName | None = Field(
         None,
         description="Metric, or measure of the method such as top1, whose best networks are kept; its mean over the "
         "validation sets counts.",
@@ -282,7 +299,9 @@ class TrainOptions(Section):
 class LoaderOptions(Section):
     """How a dataset is served; BasicSR's keys."""
 
-    name: str | None = Field(None, description="Name of the dataset in logs and tables; default its key in `datasets`.")
+    name: PlainName | None = Field(
+        None, description="Name of the dataset in logs and tables; default its key in `datasets`."
+    )
     batch_size_per_gpu: int | None = Field(None, ge=1, description="Batch size per process.")
     num_worker_per_gpu: int = Field(0, ge=0, description="Loader processes per training process.")
     use_shuffle: bool = Field(True, description="Shuffle again in every epoch.")
@@ -317,7 +336,7 @@ class Options(Section):
     Attributes beside the keys of the file are set by the loader: `file`, `root`, `is_train`.
     """
 
-    name: str = Field(description="Name of the run.")
+    name: PlainName = Field(description="Name of the run, and of its folder.")
     model_type: str = Field(description="The training method, a name of the model registry.")
     scale: int = Field(1, ge=1, description="Size of the clean image over that of the degraded one.")
     num_gpu: int | Literal["auto"] = Field("auto", description="GPUs to use; 0 is the CPU, `auto` all there are.")

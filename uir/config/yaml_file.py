@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -38,13 +39,60 @@ YamlLoader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+01234
 # The resolver above also matches plain whole numbers; PyYAML tries resolvers in order, so integers keep theirs.
 
 
-def parse_yaml(text: str) -> Any:
-    """The value that a piece of YAML stands for."""
-    return YamlLoader(text).get_single_data()
+class Names(NamedTuple):
+    """Where names stand in a file, as key paths in which `*` fits any key: as values, and as keys of a mapping.
+
+    A name is the text that was written, even where YAML would read a number, a date or a truth value: `001`, `1e3`.
+    """
+
+    values: tuple[KeyPath, ...]
+    keys: tuple[KeyPath, ...] = ()
 
 
-def read_yaml(path: Path) -> tuple[Any, dict[KeyPath, Mark]]:
-    """Read a file.
+OPTION_NAMES = Names(
+    (
+        ("name",),
+        ("datasets", "*", "name"),
+        ("train", "stages", "*", "name"),
+        ("val", "suffix"),
+        ("logger", "wandb", "*"),
+    )
+)
+
+
+def parse_yaml(text: str, path: KeyPath = ()) -> Any:
+    """The value that a piece of YAML stands for; `path` is its place in an option file."""
+    loader = YamlLoader(text)
+    try:
+        node = loader.get_single_node()
+        return None if node is None else loader.construct_document(_with_names(node, path, OPTION_NAMES))
+    finally:
+        loader.dispose()
+
+
+class YamlDumper(yaml.SafeDumper):
+    """Writes text in quotes where `YamlLoader` would read a number, and nothing as `~`."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """A value that stands at two places is written twice."""
+        return True
+
+
+YamlDumper.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789."))
+YamlDumper.add_representer(
+    str,
+    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if "\n" in text else None),
+)
+YamlDumper.add_representer(type(None), lambda dumper, _: dumper.represent_scalar("tag:yaml.org,2002:null", "~"))
+
+
+def dump_yaml(content: Any) -> str:
+    """Plain data as the text of a file, from which `read_yaml` reads the same data."""
+    return yaml.dump(content, Dumper=YamlDumper, sort_keys=False, allow_unicode=True)
+
+
+def read_yaml(path: Path, names: Names = OPTION_NAMES) -> tuple[Any, dict[KeyPath, Mark]]:
+    """Read a file, in which texts that are `names` are never read as numbers.
 
     Returns:
         The value, and the place of every key and list item below it by its path.
@@ -63,6 +111,7 @@ def read_yaml(path: Path) -> tuple[Any, dict[KeyPath, Mark]]:
         marks: dict[KeyPath, Mark] = {}
         if node is not None:
             _collect_marks(node, (), path, marks)
+            node = _with_names(node, (), names)
         return _unshared(loader.construct_document(node) if node is not None else None), marks
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
@@ -78,6 +127,44 @@ def _unshared(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _unshared(inner) for key, inner in value.items()}
     return [_unshared(item) for item in value] if isinstance(value, list) else value
+
+
+def _with_names(node: yaml.Node, path: KeyPath, names: Names) -> yaml.Node:
+    """The node with every name below its key path turned into text; `~` stays nothing."""
+    if isinstance(node, yaml.ScalarNode) and _fits(path, names.values):
+        return _text(node)
+    if not _fits(path, [pattern[: len(path)] for pattern in (*names.values, *names.keys)]):
+        return node  # no name stands below it
+    if isinstance(node, yaml.MappingNode):
+        node.value = [_pair_with_names(key, value, path, names) for key, value in node.value]
+    elif isinstance(node, yaml.SequenceNode):
+        node.value = [_with_names(item, (*path, index), names) for index, item in enumerate(node.value)]
+    return node
+
+
+def _pair_with_names(key: yaml.Node, value: yaml.Node, path: KeyPath, names: Names) -> tuple[yaml.Node, yaml.Node]:
+    """A key of the mapping at `path`, and its value; what `<<` merges stands at the mapping's own place."""
+    if key.tag == "tag:yaml.org,2002:merge":
+        if isinstance(value, yaml.SequenceNode):
+            value.value = [_with_names(item, path, names) for item in value.value]
+            return key, value
+        return key, _with_names(value, path, names)
+    here = (*path, str(key.value))
+    return _text(key) if _fits(here, names.keys) else key, _with_names(value, here, names)
+
+
+def _fits(path: KeyPath, patterns: Iterable[KeyPath]) -> bool:
+    return any(
+        len(path) == len(pattern) and all(wanted in ("*", part) for part, wanted in zip(path, pattern, strict=True))
+        for pattern in patterns
+    )
+
+
+def _text(node: yaml.Node) -> yaml.Node:
+    """A node of its own (another place may share the old one) that is read as text."""
+    if not isinstance(node, yaml.ScalarNode) or node.tag == "tag:yaml.org,2002:null":
+        return node
+    return yaml.ScalarNode("tag:yaml.org,2002:str", node.value, node.start_mark, node.end_mark, node.style)
 
 
 def _collect_marks(node: yaml.Node, key_path: KeyPath, file: Path, marks: dict[KeyPath, Mark]) -> None:

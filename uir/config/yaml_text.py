@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from uir.config.yaml_file import FLOAT, KeyPath, YamlLoader, parse_yaml
+from uir.config.yaml_file import KeyPath, YamlDumper, YamlLoader, parse_yaml
 
 _KEEPS_END = re.compile(r"[|>]\d*\+")  # a text whose blank lines at its end count
 _ANCHOR = re.compile(r"(^|[\s,\[{])[&*][^\s,\]}]+")
@@ -142,25 +142,11 @@ def same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and (one == other or (one != one and other != other))
 
 
-class _Dumper(yaml.SafeDumper):
-    """Writes text in quotes where uir would read a number, and nothing as `~`."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        """A value that stands at two places is written twice."""
-        return True
-
-
-_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789."))
-_Dumper.add_representer(
-    str,
-    lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if "\n" in text else None),
-)
-_Dumper.add_representer(type(None), lambda dumper, _: dumper.represent_scalar("tag:yaml.org,2002:null", "~"))
-
-
 def write_inline(value: Any) -> str:
     """A value on one line."""
-    text = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, width=10**9, sort_keys=False, allow_unicode=True)
+    text = yaml.dump(
+        value, Dumper=YamlDumper, default_flow_style=True, width=10**9, sort_keys=False, allow_unicode=True
+    )
     return text.removesuffix("\n").removesuffix("\n...")
 
 
@@ -177,5 +163,5 @@ def leaf_text(entry: Entry | None, value: Any) -> str:
 
 def block_lines(key: Any, value: Sequence[Any], indent: int) -> list[str]:
     """A list that holds mappings, on lines of its own."""
-    text = yaml.dump({key: value}, Dumper=_Dumper, default_flow_style=None, width=10**9, sort_keys=False)
+    text = yaml.dump({key: value}, Dumper=YamlDumper, default_flow_style=None, width=10**9, sort_keys=False)
     return [" " * indent + line for line in text.splitlines()]

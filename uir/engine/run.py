@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 
 from uir import __version__
 from uir.config.options import OptionFile
+from uir.config.yaml_file import dump_yaml
 from uir.core.distributed import gathered, is_main
 from uir.core.files import write_text
 from uir.engine.logs import start_logging
@@ -47,7 +47,7 @@ def open_run(loaded: OptionFile, device: torch.device, *, resuming: bool) -> Pat
     if is_main():
         if loaded.file.resolve().parent != folder.resolve():
             shutil.copyfile(loaded.file, folder / loaded.file.name)
-        write_text(folder / "options.yml", yaml.safe_dump(_plain(loaded.raw), sort_keys=False, allow_unicode=True))
+        write_text(folder / "options.yml", dump_yaml(_plain(loaded.raw)))
         write_text(folder / "run.json", json.dumps(describe_run(loaded, device), indent=2))
     logger.info(
         "uir %s, torch %s, %s; seed %d; run folder %s", __version__, torch.__version__, device, loaded.seed, folder
