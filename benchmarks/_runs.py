@@ -1,4 +1,4 @@
-"""Training runs in a folder, by ordinary option files and within a time: what measurements by training share."""
+"""Training runs in a folder, with ordinary option files and a time limit: the common part of two benchmarks."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from uir.core.progress import console
 
 
 class Runs:
-    """Runs of `uir train`. Those that are done are kept, and one that the time cut off goes on the next time.
+    """Runs of `uir train`. Complete runs are not repeated, and a run that the time limit stopped continues next time.
 
     Args:
-        folder: where option files, runs and logs go; the root of the files' paths.
+        folder: folder of option files, runs and logs; the root of the files' paths.
         minutes: time for training, from now on.
     """
 
@@ -29,20 +29,20 @@ class Runs:
         self.deadline = time.monotonic() + 60 * minutes
 
     def file_of(self, content: Mapping[str, Any]) -> Path:
-        """An option file in the folder, by its name; a run of other options is never mixed up with this one."""
+        """Write an option file to the folder, by its name; it never replaces a file with other options."""
         path = self.folder / "options" / f"{content['name']}.yml"
         text = yaml.safe_dump(dict(content), sort_keys=False)
         if path.exists() and path.read_text() != text:
-            sys.exit(f"{path} differs from what these arguments make of it; give another --folder")
+            sys.exit(f"{path}: the file is from a run with other arguments; give another --folder")
         write_text(path, text)
         return path
 
     def weights(self, run: str, role: str = "g") -> Path:
-        """The last weights of a run; they exist once it is done."""
+        """The last weights of a run; they exist after it is complete."""
         return self.folder / "experiments" / run / "models" / f"net_{role}_latest.pth"
 
     def train(self, file: Path) -> bool:
-        """Run `uir train` until it is done or the time is up; whether it is done."""
+        """Run `uir train` until it is complete or the time is over; gives whether it is complete."""
         done = self.folder / "done" / file.stem
         left = self.deadline - time.monotonic()
         if done.exists() or left <= 0:

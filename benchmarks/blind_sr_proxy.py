@@ -1,11 +1,12 @@
-"""Does a degradation code learn to tell kernel widths apart, and does it help? In small, x4, on one machine.
+"""Does a degradation code learn the width of the kernel, and does it help? A small experiment, x4, on one machine.
 
-Trains by ordinary option files, written below --folder and run by `uir train`: per seed an encoder (momentum contrast),
-and from it a small DASR with its images' own codes, with the code set to zero, and with codes shuffled in the batch.
-Photographs that were held out then tell (1) by nearest neighbours how well the code knows the width of the kernel,
-beside an untrained encoder and plain pixels, and the test sets (2) what the code is worth in Y-PSNR for each width.
+It trains with ordinary option files, which are written below --folder and run by `uir train`: for each seed an encoder
+(momentum contrast), and from it a small DASR with its images' own codes, with the code set to zero, and with codes
+shuffled in the batch. Then it measures (1) on other photographs, by nearest neighbours, how well the code shows the
+width of the kernel, compared with an untrained encoder and plain pixels, and (2) on the test sets, how much the code
+improves Y-PSNR for each width.
 
-Runs that are done are kept, and one that the time cut off goes on: start it again with the same arguments.
+Complete runs are not repeated, and a run that the time limit stopped continues: start it again with the same arguments.
 
     python benchmarks/blind_sr_proxy.py --photographs DIR --test Set5=DIR --test Set14=DIR --minutes 60
 """
@@ -66,7 +67,7 @@ class Proxy:
     # --- data ---
 
     def prepare(self) -> None:
-        """Part the photographs, and make the test sets: every width of every image, in one shuffled order."""
+        """Divide the photographs, and create the test sets: every width of every image, in one shuffled order."""
         for part in ("train", "probe"):
             (self.folder / "photographs" / part).mkdir(parents=True, exist_ok=True)
         files = list_images(Path(self.options.photographs))
@@ -79,7 +80,7 @@ class Proxy:
             self._mix(name, Path(images))
 
     def _mix(self, name: str, images: Path) -> None:
-        """Files of all widths side by side: the image restored before, whose code a shuffled one is, has any width."""
+        """Mix the files of all widths: a shuffled code is that of the image before, which may so have any width."""
         made, mixed = self.folder / "made" / name, self.folder / "test" / name
         if mixed.is_dir():
             return
@@ -96,7 +97,7 @@ class Proxy:
     # --- training ---
 
     def common(self, name: str, seed: int) -> dict[str, Any]:
-        """What all runs share."""
+        """The options of all runs."""
         data = {
             "type": "ContrastiveDataset", "dataroot_gt": "photographs/train", "gt_size": self.patch, "use_hflip": True,
             "use_rot": True, "degradation": {"type": "dasr_wang_iso", "scale": SCALE}, "batch_size_per_gpu":
@@ -109,7 +110,7 @@ class Proxy:
         }  # fmt: skip
 
     def encoder_file(self, seed: int) -> Path:
-        """Pre-training: the encoder alone, by momentum contrast."""
+        """Pre-training of only the encoder, by momentum contrast."""
         steps = self.options.encoder_iterations
         train = {
             "stages": [{"name": "pretrain", "iterations": steps, "train": ["network_e"]}],
@@ -122,7 +123,7 @@ class Proxy:
         return self.runs.file_of({**self.common(name, seed), "train": train})
 
     def joint_file(self, cell: str, seed: int) -> Path:
-        """The restorer with the pre-trained encoder; nothing but the code's use differs between the cells."""
+        """The restorer with the pre-trained encoder; the cells differ only in the use of the code."""
         steps = self.options.iterations
         train = {
             "total_iter": steps, "code": cell, "optim_e": {"type": "Adam", "lr": 1e-4},
@@ -137,7 +138,7 @@ class Proxy:
         return self.runs.file_of({**self.common(name, seed), "path": path, "train": train})
 
     def train_all(self) -> None:
-        """The encoders, then the restorers of those that are done, as far as the time reaches."""
+        """Train the encoders, then the restorers of complete encoders, until the time is over."""
         with ThreadPoolExecutor(self.options.jobs) as pool:
             seeds = range(self.options.seeds)
             encoders = pool.map(self.runs.train, [self.encoder_file(seed) for seed in seeds])
@@ -147,10 +148,13 @@ class Proxy:
     # --- measuring ---
 
     def probe(self) -> dict[str, Any]:
-        """Accuracy of the kernel's width by nearest neighbours, no photograph on both sides of a split; a picture."""
+        """Accuracy of the kernel's width by nearest neighbours, and a picture.
+
+        No photograph is on both sides of a split.
+        """
         patches = degraded_patches(self.folder / "photographs" / "probe", "dasr_widths", crop=self.patch)
-        found: dict[str, list[float]] = {}
-        self._probe(found, patches, {PIXELS: pixel_features(patches.images)})
+        accuracies: dict[str, list[float]] = {}
+        self._probe(accuracies, patches, {PIXELS: pixel_features(patches.images)})
         for seed in range(self.options.seeds):
             opt = self.encoder_file(seed)
             runs = {
@@ -163,27 +167,27 @@ class Proxy:
                     encoder = load_network(opt, file, "e", seed=seed)
                     codes = features_of(encoder, patches.images, device=pick_device(self.options.num_gpu))
                     levels = {f"{title}, {level}": codes[level] for level in ("vector", "projection")}
-                    self._probe(found, patches, levels)
+                    self._probe(accuracies, patches, levels)
                     if seed == 0:
                         drawn = {title: codes["vector"]}
                         write_embeddings(self.folder / f"tsne_{title}", drawn, patches, [title], {"widths": WIDTHS})
-        return found
+        return accuracies
 
-    def _probe(self, found: dict[str, list[float]], patches: DegradedPatches, levels: Mapping[str, Any]) -> None:
+    def _probe(self, accuracies: dict[str, list[float]], patches: DegradedPatches, levels: Mapping[str, Any]) -> None:
         for result in probe_features(levels, patches, "knn", k=5):
-            found.setdefault(result.level, []).append(result.mean)
+            accuracies.setdefault(result.level, []).append(result.mean)
 
     def restore(self) -> dict[str, Any]:
-        """Y-PSNR by cell, test set and width, a value a seed; `own, tested shuffled` has its codes swapped late."""
-        found: dict[str, dict[str, dict[int, float]]] = {}
+        """Y-PSNR by cell, test set and width, one value per seed; `own, tested shuffled` shuffles only in the test."""
+        by_cell: dict[str, dict[str, dict[int, float]]] = {}
         for seed in range(self.options.seeds):
             for cell in CELLS:
                 if self.runs.weights(f"{cell}_seed{seed}", "g").exists():
                     uses = {cell: cell, **({"own, tested shuffled": "shuffled"} if cell == "own" else {})}
                     for title, use in uses.items():
                         for place, value in self._psnr(cell, seed, use).items():
-                            found.setdefault(title, {}).setdefault(place, {})[seed] = value
-        return found
+                            by_cell.setdefault(title, {}).setdefault(place, {})[seed] = value
+        return by_cell
 
     def _psnr(self, cell: str, seed: int, use: str) -> dict[str, float]:
         cache = self.folder / "measured" / f"{cell}_seed{seed}_{use}.json"
@@ -203,16 +207,16 @@ class Proxy:
         return means
 
     def bicubic(self) -> dict[str, float]:
-        """Y-PSNR of plain enlargement, the anchor of the test sets."""
+        """Y-PSNR of bicubic enlargement, for comparison."""
         loaded = load_options(self._test_file("bicubic", {}), is_train=False, root=self.folder)
-        metric, found = build_metrics(loaded.options.val)["psnr"], {}
+        metric, means = build_metrics(loaded.options.val)["psnr"], {}
         for name, loader in evaluation_loaders(loaded).items():
             values: dict[str, list[float]] = {}
             for batch in loader:
                 width = next(width for width in WIDTHS if f"_{width}_" in Path(batch["lq_path"][0]).name)
                 values.setdefault(f"{name} {width}", []).append(metric(imresize(batch["lq"], SCALE), batch["gt"]))
-            found |= {place: interval(held).mean for place, held in sorted(values.items())}
-        return found
+            means |= {place: interval(psnrs).mean for place, psnrs in sorted(values.items())}
+        return means
 
     def _test_file(self, name: str, path: Mapping[str, str]) -> Path:
         sets = {
@@ -229,23 +233,23 @@ class Proxy:
         return self.runs.file_of(content)
 
 
-def probe_table(found: Mapping[str, list[float]]) -> Table:
-    """Accuracies, the mean over seeds and its interval."""
+def probe_table(accuracies: Mapping[str, list[float]]) -> Table:
+    """Accuracies: the mean over seeds and its interval."""
     table = Table("code", "seeds", "accuracy, %", title="Four kernel widths by nearest neighbours (chance 25 %)")
-    for level, values in found.items():
+    for level, values in accuracies.items():
         table.add_row(level, str(len(values)), _shown(interval([100 * value for value in values]), 1))
     return table
 
 
-def psnr_table(found: Mapping[str, Mapping[str, Mapping[int, float]]], bicubic: Mapping[str, float]) -> Table:
-    """Y-PSNR by width, and what is gained over the code of zeros, paired by seed."""
+def psnr_table(by_cell: Mapping[str, Mapping[str, Mapping[int, float]]], bicubic: Mapping[str, float]) -> Table:
+    """Y-PSNR by width, and the gain over the code of zeros, paired by seed."""
     table = Table(title="Y-PSNR in dB, border 4; ± 95 % of Student's t over seeds")
-    titles = [title for title in found if title != "zero"]
-    for column in ("test set, width", "bicubic", *found, *(f"{title} - zero" for title in titles)):
+    titles = [title for title in by_cell if title != "zero"]
+    for column in ("test set, width", "bicubic", *by_cell, *(f"{title} - zero" for title in titles)):
         table.add_column(column, justify="left" if column.startswith("test") else "right")
     for place, plain in bicubic.items():
-        cells = [_shown(interval(list(found[title][place].values()))) for title in found]
-        gains = [paired(found[title][place], found.get("zero", {}).get(place, {})) for title in titles]
+        cells = [_shown(interval(list(by_cell[title][place].values()))) for title in by_cell]
+        gains = [paired(by_cell[title][place], by_cell.get("zero", {}).get(place, {})) for title in titles]
         table.add_row(place, f"{plain:.2f}", *cells, *(_shown(gain) if gain else "" for gain in gains))
     return table
 
@@ -260,18 +264,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photographs", default="datasets/demo/train", help="clean photographs to learn from")
     parser.add_argument("--test", action="append", help="NAME=FOLDER of clean test images; may be repeated")
-    parser.add_argument("--folder", default="experiments/blind_sr_proxy", help="where everything goes")
+    parser.add_argument("--folder", default="experiments/blind_sr_proxy", help="folder for all output")
     parser.add_argument("--minutes", type=float, default=3, help="time for training; the rest is done next time")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--encoder-iterations", type=int, default=2000)
-    parser.add_argument("--iterations", type=int, default=4000, help="of the restorer")
+    parser.add_argument("--iterations", type=int, default=4000, help="iterations of the restorer")
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--patch", type=int, default=48, help="side of a patch in pixels of the degraded image")
-    parser.add_argument("--queue", type=int, default=2048, help="keys; a multiple of the batch")
+    parser.add_argument("--queue", type=int, default=2048, help="keys in the queue; a multiple of the batch")
     parser.add_argument("--momentum", type=float, default=0.99, help="of the momentum encoder; short runs need less")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1, help="runs at once; give each a thread by OMP_NUM_THREADS=1")
-    parser.add_argument("--probe-images", type=int, default=60, help="photographs held out for nearest neighbours")
+    parser.add_argument("--probe-images", type=int, default=60, help="photographs used only for nearest neighbours")
     parser.add_argument("--num-gpu", type=int, default=0, help="0 for the CPU")
     options = parser.parse_args()
     options.test = options.test or ["demo=datasets/demo/test"]

@@ -1,10 +1,10 @@
-"""How fast is uir's DASR on this CPU? Against a plain rendering of the published forward pass, in alternation.
+"""How fast is uir's DASR on this CPU? It runs alternately with a plain version of the published forward pass.
 
     python benchmarks/dasr.py [--rounds 5] [--threads 1 2] [--size 180 320] [--scale 4]
 
-Both hold the same weights and read the same code; their outputs are compared before the clock starts. Times are
-medians. On a busy machine only the ratio means anything; the load is printed for that. Memory is what one pass adds
-to the process at its peak, each in a process of its own.
+Both have the same weights and get the same code; their outputs are compared before the timing. Times are medians. On a
+busy machine only the ratio is useful, so the load is printed. Memory is the largest amount that one pass adds to the
+process; each network has its own process.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class _PlainGroup(nn.Module):
 
 
 class PlainDASR(nn.Module):
-    """DASR as the paper draws it, one operation after another; keys and arguments as `DASR`'s, images of 0 to 255."""
+    """DASR as in the paper, one operation after another; keys and arguments as in `DASR`, images from 0 to 255."""
 
     def __init__(
         self,
@@ -150,16 +150,16 @@ def peak_memory(which: int, scale: int, size: Sequence[int]) -> float:
 
 
 def peak_so_far() -> float:
-    """Mebibytes that this process has held at most (Linux; `getrusage` would include what its parent held)."""
+    """The largest memory of this process so far in MiB (Linux; `getrusage` would include the parent's memory)."""
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def memory_of_both(scale: int, size: Sequence[int]) -> list[float]:
-    """The peak of each network, in a process of its own.
+    """The peak of each network, in a separate process.
 
     Raises:
-        BrokenProcessPool: such a process was killed, as where memory runs out.
+        BrokenProcessPool: such a process was killed, for example because there was not enough memory.
     """
     peaks = []
     for which in (0, 1):
@@ -177,7 +177,7 @@ def main() -> None:
     parser.add_argument("--scale", type=int, default=4)
     parser.add_argument("--batch", type=int, default=1)
     options = parser.parse_args()
-    table = Table(title="DASR: plain rendering of the published forward pass, and uir's (median ms)")
+    table = Table(title="DASR: plain version of the published forward pass, and uir's (median ms)")
     for column in ("input", "scale", "threads", "load", "plain", "uir", "ratio", "max difference"):
         table.add_column(column, justify="right")
     plain, ours = make_pair(scale=options.scale)

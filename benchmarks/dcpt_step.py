@@ -1,8 +1,8 @@
-"""What a pre-training step of DCPT costs: uir's against the published arrangement, in alternation, on this machine.
+"""The time of a pre-training step of DCPT: uir's step and the published one run alternately on this machine.
 
 Published: two full forward passes with hooks on the decoder, and the published classifier. uir: the degraded batch
-stops behind the last feature. The same small NAFNet, weights and batches; gradients are compared before the clock
-starts. Ratios are medians of each round's.
+stops after the last feature. Both use the same small NAFNet, weights and batches; gradients are compared before the
+timing. Ratios are medians over the rounds.
 
     python benchmarks/dcpt_step.py [--rounds 9] [--threads 1 2] [--batch 4] [--size 64]
 """
@@ -34,7 +34,7 @@ CLASSES = 5
 
 
 def published(net: nn.Module) -> Forward:
-    """Two full forwards; hooks collect in both, and what they collected of the clean images is discarded."""
+    """Two full forward passes; hooks collect features in both, and those of the clean images are discarded."""
     caught: list[Tensor] = []
     for decoder in net.get_submodule("decoders").children():
         decoder.register_forward_hook(lambda _module, _args, output: caught.append(output))
@@ -51,7 +51,7 @@ def published(net: nn.Module) -> Forward:
 
 
 def joined(net: nn.Module) -> Forward:
-    """One forward over both batches, for comparison: what lies behind the last feature runs for both."""
+    """One forward pass over both batches, for comparison: the layers after the last feature run for both."""
     tapped = TappedRestorer(net)
 
     def run(gt: Tensor, lq: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -88,21 +88,21 @@ def arrangements() -> dict[str, Step]:
     points = TappedRestorer(copy.deepcopy(ours)).points
     head = PromptIR_NoImg_DC([point.channels for point in points], num_classes=CLASSES)
     light = FeatureClassifier(points, CLASSES, max_params=100_000)
-    found: dict[str, Step] = {}
+    steps: dict[str, Step] = {}
     for name, net, make, classifier in [
-        ("published, on a plain rendering of NAFNet", plain, published, head),
+        ("published, on a plain version of NAFNet", plain, published, head),
         ("published, on uir's NAFNet", ours, published, head),
         ("joined: one forward over both batches", ours, joined, head),
         ("uir (DCPTModel)", ours, PretrainingStep, head),
         ("uir, with FeatureClassifier", ours, PretrainingStep, light),
     ]:
-        held = copy.deepcopy(net)
-        found[name] = Step(make(held), held, copy.deepcopy(classifier))
-    return found
+        copied = copy.deepcopy(net)
+        steps[name] = Step(make(copied), copied, copy.deepcopy(classifier))
+    return steps
 
 
 def worst_difference(steps: list[Step], batch: tuple[Tensor, Tensor, Tensor]) -> float:
-    """Largest difference between gradients of the restorer, over the largest of the first step's."""
+    """Largest difference between gradients of the restorer, divided by the largest gradient of the first step."""
     for step in steps:
         step.backward(*batch)
     first = dict(steps[0].net.named_parameters())
@@ -149,12 +149,12 @@ def main() -> None:
         loads.append(f"{os.getloadavg()[0]:.1f}")
         base = next(iter(times.values()))
         for name, taken in times.items():
-            ratios = [mine / theirs for mine, theirs in zip(taken, base, strict=True)]
+            ratios = [of_step / of_first for of_step, of_first in zip(taken, base, strict=True)]
             cells[name] += [f"{statistics.median(taken):.1f}", f"{statistics.median(ratios):.2f}"]
     for name, row in cells.items():
         table.add_row(name, *row)
     console.print(table)
-    console.print(f"load {', '.join(loads)}; on a busy machine only the ratios mean anything")
+    console.print(f"load {', '.join(loads)}; on a busy machine only the ratios are useful")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""How fast does uir degrade? The Real-ESRGAN recipe against basicsr's own ops, in alternation; then each op.
+"""How fast does uir degrade? The Real-ESRGAN recipe alternately with basicsr's own ops, then each op.
 
     python benchmarks/degradations.py [--rounds 5] [--batch 6] [--threads 2] [--device cpu] [--ops]
 
-basicsr's side is its own functions composed as its RealESRGANModel composes them (kernels drawn beforehand, not
-counted); its `filter2D` is given contiguous images, which it needs on a current torch. uir's side counts everything:
-drawing, kernels, the records. *Workers* degrade image by image, one thread each, as in a DataLoader; *batch* is one
-process with all threads (a device: whole batches on it).
+basicsr's side uses its own functions in the order of its RealESRGANModel (the kernels exist before, and are not
+counted); its `filter2D` gets contiguous images, which it needs with a current torch. uir's side counts everything:
+random values, kernels, records. *Workers* degrade image by image, one thread each, as in a DataLoader; *batch* is one
+process with all threads (with a device: whole batches on it).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ PROBABILITIES = [0.45, 0.25, 0.12, 0.03, 0.12, 0.03]
 
 
 def patches(count: int) -> Tensor:
-    """[count, 3, 400, 400] cut from the demo photographs."""
+    """Patches [count, 3, 400, 400] from the demo photographs."""
     files = sorted(path for path in DEMO.rglob("*") if path.suffix in (".jpg", ".png"))
     cut = []
     for index in range(count):
@@ -160,7 +160,7 @@ def _degrade_in_worker(seed: int) -> int:
 
 
 def compare(args: argparse.Namespace, console: Console) -> None:
-    """Patches per second, in alternation."""
+    """Patches per second; the sides alternate."""
     device = torch.device(args.device)
     gt = patches(args.batch).to(device)
     published = Published(args.batch, device)
@@ -233,11 +233,11 @@ def each_op(args: argparse.Namespace, console: Console) -> None:
 
 
 def _peak(op: Callable[[Tensor, int], object], image: Tensor) -> float:
-    """MB by which a process of its own grows while it degrades (Linux: the high-water mark of its resident memory)."""
+    """MB by which a separate process grows while it degrades (Linux: the largest value of its resident memory)."""
     receiver, sender = get_context("fork").Pipe(duplex=False)
 
     def measure() -> None:
-        Path("/proc/self/clear_refs").write_text("5")  # the mark starts anew
+        Path("/proc/self/clear_refs").write_text("5")  # resets the mark
         before = _resident("VmHWM")
         op(image, 0)
         sender.send(_resident("VmHWM") - before)

@@ -1,10 +1,11 @@
-"""Do a restorer's features tell degradations apart before and after it learned to restore? Backbone by backbone.
+"""Do a restorer's features separate degradations, before and after it learned to restore? Backbone by backbone.
 
-Trains each backbone of options/ablation/dcpt_controls.yml to restore five degradations of some photographs, and asks
-the nearest neighbours of its features on the other photographs, every class made of the same ones and the splits by
-photograph: untrained (its own initialisation, and DCPT's kaiming_uniform) and trained. Plain pixels are the control.
+It trains each backbone of options/ablation/dcpt_controls.yml to restore five degradations of some photographs. Then it
+classifies the features of the other photographs by nearest neighbours: untrained (the backbone's own initialisation,
+and DCPT's kaiming_uniform) and trained. Every class uses the same photographs, and the splits are by photograph. Plain
+pixels are the control.
 
-Runs that are done are kept, and one that the time cut off goes on: start it again with the same arguments.
+Complete runs are not repeated, and a run that the time limit stopped continues: start it again with the same arguments.
 
     python benchmarks/knn_backbones.py --photographs DIR --minutes 60
 """
@@ -37,7 +38,7 @@ INITS: tuple[Initialisation, ...] = ("random", "kaiming", "trained")
 
 
 def part_photographs(folder: Path, photographs: Path, probed: int) -> None:
-    """Link the first photographs into `probe`, those that are probed, and all others where training looks for them."""
+    """Link the first photographs, which are probed, into `probe`, and all others into the folder for training."""
     for index, file in enumerate(list_images(photographs)):
         place = folder / ("probe" if index < probed else "datasets/clean") / file.name
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -46,10 +47,10 @@ def part_photographs(folder: Path, photographs: Path, probed: int) -> None:
 
 
 def training_file(runs: Runs, backbone: str, network: dict[str, Any], iterations: int, seed: int) -> Path:
-    """All-in-one restoring with the data and the optimizer of the controls."""
+    """All-in-one restoration with the data and the optimizer of the controls."""
     base = OPTIONS / "base" / "dcpt_controls.yml"
     data = read_yaml(base)[0]["datasets"]
-    tasks = {label: {"held_out": 1} for label in data["train"]["tasks"]}  # the probed ones are kept apart already
+    tasks = {label: {"held_out": 1} for label in data["train"]["tasks"]}  # the probed photographs are already separate
     content = {
         "name": backbone, "base": str(base), "manual_seed": seed, "network_g": network,
         "datasets": {"train": {"tasks": tasks}, **{name: None for name in data if name != "train"}},
@@ -69,13 +70,13 @@ def in_percent(level: LevelResult) -> dict[str, float]:
     return {"mean": 100 * level.mean, "deviation": 100 * (level.deviation or 0.0)}
 
 
-def table_of(found: dict[str, Any], pixels: dict[str, float]) -> Table:
+def table_of(by_backbone: dict[str, Any], pixels: dict[str, float]) -> Table:
     """Lines: backbone and weights, with the accuracy at each feature level."""
     title = (
         f"Five degradations by nearest neighbours, % (chance 20, pixels {shown(pixels)}); ± deviation over the splits"
     )
     table = Table("backbone", "weights", "by level, first to last", title=title)
-    for backbone, inits in found.items():
+    for backbone, inits in by_backbone.items():
         for init, levels in inits.items():
             table.add_row(backbone, init, "   ".join(f"{name} {shown(level)}" for name, level in levels.items()))
     return table
@@ -90,12 +91,14 @@ def main() -> None:
     """Train, probe, print the table and write results.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photographs", default="datasets/demo/train", help="clean photographs")
-    parser.add_argument("--probed", type=int, default=100, help="so many of them are probed and not trained on")
-    parser.add_argument("--folder", default="experiments/knn_backbones", help="where everything goes")
+    parser.add_argument("--probed", type=int, default=100, help="number of photographs for the probe, not for training")
+    parser.add_argument("--folder", default="experiments/knn_backbones", help="folder for all output")
     parser.add_argument("--minutes", type=float, default=3, help="time for training; the rest is done next time")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--iterations", type=int, default=1500)
-    parser.add_argument("--pool", choices=("mean", "flatten"), default="mean", help="of features; flatten is large")
+    parser.add_argument(
+        "--pool", choices=("mean", "flatten"), default="mean", help="pooling of features; flatten is large"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="runs at once")
     options = parser.parse_args()
     runs = Runs(Path(options.folder), options.minutes)
@@ -110,17 +113,17 @@ def main() -> None:
         list(pool.map(runs.train, files.values()))
     patches = degraded_patches(runs.folder / "probe", "dcpt_5d", max_images=options.probed)
     pixels = in_percent(probe_features({PIXELS: pixel_features(patches.images)}, patches, "knn", k=5)[0])
-    found: dict[str, Any] = {}
+    by_backbone: dict[str, Any] = {}
     for backbone, file in files.items():
         weights = runs.weights(file.stem)
         for init in INITS:
             if init != "trained" or weights.exists():
                 network = load_network(file, weights if init == "trained" else None, init=init, seed=options.seed)
-                found.setdefault(backbone, {})[init] = accuracies(network, options.pool, patches)
-                console.print(f"{backbone}, {init}: {found[backbone][init]}")
+                by_backbone.setdefault(backbone, {})[init] = accuracies(network, options.pool, patches)
+                console.print(f"{backbone}, {init}: {by_backbone[backbone][init]}")
     console.width = 160
-    console.print(table_of(found, pixels))
-    content = {"arguments": vars(options), "pixels": pixels, "knn": found}
+    console.print(table_of(by_backbone, pixels))
+    content = {"arguments": vars(options), "pixels": pixels, "knn": by_backbone}
     write_text(runs.folder / "results.json", json.dumps(content, indent=2) + "\n")
     console.print(f"written: {runs.folder / 'results.json'}")
 

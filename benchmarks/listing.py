@@ -1,11 +1,12 @@
-"""How long from the option file's folders to the first batch? uir against basicsr, on the same folders of tiny files.
+"""How long does it take from the option file's folders to the first batch? uir and basicsr, on the same tiny files.
 
     python benchmarks/listing.py [--pairs 1000 5000 20000 100000] [--cap 120] [--rounds 3]
 
-Listing is the making of the `PairedImageDataset`: both find the files and their partners. The first batch is what
-follows: the loader, 16 pairs cropped and flipped, no workers. Each measurement is a process of its own, imports not
-counted, the two sides in alternation; times are medians. basicsr looks each name up in a list, so its time grows with
-the square of the number of pairs: a process that takes longer than the cap is ended, and the table then says `>`.
+Listing is the construction of the `PairedImageDataset`: both find the files and their partners. Then the time of the
+first batch is measured: the loader, and 16 pairs cropped and flipped, without workers. Each measurement has its own
+process, imports are not counted, the two sides alternate, and times are medians. basicsr searches each name in a list,
+so its time grows with the square of the number of pairs: a process that takes longer than the cap is ended, and the
+table then shows `>`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-LINKS = 30_000  # of one file: ext4 allows 65000
+LINKS = 30_000  # hard links to one file; ext4 allows 65000
 BATCH, PATCH = 16, 16
 
 
@@ -42,7 +43,7 @@ def make_pairs(folder: Path, count: int) -> None:
 
 
 def measure_uir(folder: Path) -> tuple[float, float]:
-    """Seconds for listing, and from there to the first batch."""
+    """Seconds for listing, and seconds from then to the first batch."""
     from uir.data.loading import build_train_loader
     from uir.data.paired_image_dataset import PairedImageDataset
 
@@ -85,7 +86,7 @@ def _checked(batch: dict, seconds: float) -> float:
 
 
 def run_apart(side: str, folder: Path, cap: float) -> tuple[float, float] | None:
-    """One measurement in a process of its own; None where it took longer than `cap` seconds."""
+    """One measurement in a separate process; None if it took longer than `cap` seconds."""
     command = [sys.executable, __file__, "--side", side, "--folder", str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
     try:
@@ -104,13 +105,13 @@ def compare(count: int, rounds: int, cap: float) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="listing_") as name:
         make_pairs(Path(name), count)
         for number in range(rounds):
-            for side, found in taken.items():
-                slow = bool(found) and sum(found[0]) > 20  # a long one is not repeated
-                if number and (slow or not found):
+            for side, times in taken.items():
+                slow = bool(times) and sum(times[0]) > 20  # a long measurement is not repeated
+                if number and (slow or not times):
                     continue
                 result = run_apart(side, Path(name), cap)
                 if result:
-                    found.append(result)
+                    times.append(result)
     ours = [statistics.median(column) for column in zip(*taken["uir"], strict=True)]
     row = [f"{count}", f"{ours[0]:.3f}", f"{ours[1]:.3f}"]
     if not taken["basicsr"]:

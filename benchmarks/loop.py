@@ -1,6 +1,7 @@
-"""What the training loop costs: uir's against basicsr's own, on the same YAML, in alternating processes.
+"""The time of the training loop: uir's and basicsr's own, on the same YAML, in alternating processes.
 
-Seconds an iteration *outside* the network's forward and backward pass: loading, feeding, optimizer, averages, logging.
+It is the time per iteration *outside* the network's forward and backward pass: loading, feeding, optimizer, averages
+and logging.
 
     python benchmarks/loop.py [--rounds 5] [--iterations 200]
 """
@@ -53,7 +54,7 @@ def options(folder: Path, workers: int, iterations: int) -> dict[str, Any]:
 
 
 def make_pairs(folder: Path) -> None:
-    """Pairs of 192×192 and 48×48 out of the demo's photographs."""
+    """Pairs of 192×192 and 48×48 from the demo's photographs."""
     import cv2
 
     for index, path in enumerate(sorted((ROOT / "datasets" / "demo" / "train").iterdir())):
@@ -66,7 +67,7 @@ def make_pairs(folder: Path) -> None:
 
 
 class Stopwatch:
-    """Time in the network's forward pass, in backward, and in all."""
+    """Measures the time in the network's forward and backward pass, and the total time."""
 
     def __init__(self) -> None:
         self.inside, self.began, self.steps, self.start = 0.0, 0.0, 0, 0.0
@@ -100,7 +101,7 @@ class Stopwatch:
         self.inside += time.perf_counter() - self.began
 
     def result(self) -> dict[str, float]:
-        """Milliseconds an iteration."""
+        """Milliseconds per iteration."""
         count = self.steps - WARM_UP
         whole = (time.perf_counter() - self.start) / count * 1e3
         inside = self.inside / count * 1e3
@@ -177,13 +178,13 @@ def main() -> None:
         for workers in (0, 1):
             file = folder / f"loop{workers}.yml"
             file.write_text(yaml.safe_dump(options(folder, workers, arguments.iterations), sort_keys=False))
-            found: dict[str, list[dict[str, float]]] = {"basicsr": [], "uir": []}
+            times: dict[str, list[dict[str, float]]] = {"basicsr": [], "uir": []}
             for _ in range(arguments.rounds):
-                for side in found:
-                    found[side].append(measure(side, folder, file))
+                for side in times:
+                    times[side].append(measure(side, folder, file))
             middle = {
                 side: {key: statistics.median(row[key] for row in rows) for key in rows[0]}
-                for side, rows in found.items()
+                for side, rows in times.items()
             }
             theirs, ours = middle["basicsr"], middle["uir"]
             table.add_row(

@@ -1,9 +1,9 @@
-"""How fast is uir's NAFNet on this CPU? Against a plain rendering of the published forward pass, in alternation.
+"""How fast is uir's NAFNet on this CPU? It runs alternately with a plain version of the published forward pass.
 
     python benchmarks/nafnet.py [--rounds 7] [--threads 1 2] [--deep]
 
-Both networks hold the same weights, and their outputs are compared before the clock starts. Times are medians. On a
-busy machine only the ratio means anything; the load is printed for that.
+Both networks have the same weights, and their outputs are compared before the timing. Times are medians. On a busy
+machine only the ratio is useful, so the load is printed.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class _PlainBlock(nn.Module):
 
 
 class PlainNAFNet(nn.Module):
-    """NAFNet as the paper draws it, one operation after another; keys and arguments as `NAFNet`'s."""
+    """NAFNet as in the paper, one operation after another; keys and arguments as in `NAFNet`."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class PlainNAFNet(nn.Module):
 
 
 def make_pair(**arguments: Any) -> tuple[nn.Module, nn.Module]:
-    """The plain network and uir's, with the same weights, none of their branches switched off."""
+    """The plain network and uir's, with the same weights; all their branches are active."""
     torch.manual_seed(0)
     plain, ours = PlainNAFNet(**arguments), NAFNet(**arguments)
     with torch.no_grad():

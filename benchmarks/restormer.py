@@ -1,9 +1,9 @@
-"""How fast is uir's Restormer on this CPU? Against a plain rendering of the published forward pass, in alternation.
+"""How fast is uir's Restormer on this CPU? It runs alternately with a plain version of the published forward pass.
 
     python benchmarks/restormer.py [--rounds 5] [--threads 1 2] [--full]
 
-Both networks hold the same weights, and their outputs are compared before the clock starts. Times are medians. On a
-busy machine only the ratio means anything; the load is printed for that.
+Both networks have the same weights, and their outputs are compared before the timing. Times are medians. On a busy
+machine only the ratio is useful, so the load is printed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FULL = {"dim": 48, "num_blocks": [4, 6, 6, 8], "num_refinement_blocks": 4}
 
 
 class _PlainNorm(nn.Module):
-    """Over tokens: an image is laid out as [B, H·W, C], normed, and laid back."""
+    """Normalises tokens: an image is reshaped to [B, H·W, C], normalised, and reshaped back."""
 
     def __init__(self, channels: int, kind: str) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ def _resample(channels_in: int, channels_out: int, shuffle: nn.Module) -> nn.Mod
 
 
 class PlainRestormer(nn.Module):
-    """Restormer as the paper draws it, one operation after another; keys and arguments as `Restormer`'s."""
+    """Restormer as in the paper, one operation after another; keys and arguments as in `Restormer`."""
 
     def __init__(
         self,

@@ -1,10 +1,10 @@
-"""How fast is uir's SwinIR on this CPU? Against a plain rendering of the published forward pass, in alternation.
+"""How fast is uir's SwinIR on this CPU? It runs alternately with a plain version of the published forward pass.
 
     python benchmarks/swinir.py [--rounds 5] [--threads 1 2] [--deep]
 
-Both networks hold the same weights, and their outputs are compared before the clock starts. Times are medians. On a
-busy machine only the ratio means anything; the load is printed for that. The plain network keeps its masks; the
-published one makes them again in every block where an image is not of the training crops' size.
+Both networks have the same weights, and their outputs are compared before the timing. Times are medians. On a busy
+machine only the ratio is useful, so the load is printed. The plain network stores its masks; the
+published one computes them again in every block if an image does not have the size of the training crops.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class _PlainGroup(nn.Module):
 
 
 class PlainSwinIR(nn.Module):
-    """SwinIR (pixelshuffledirect) as the paper draws it, one operation after another; keys as `SwinIR`'s."""
+    """SwinIR (pixelshuffledirect) as in the paper, one operation after another; keys as in `SwinIR`."""
 
     def __init__(
         self,

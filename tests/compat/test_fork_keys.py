@@ -169,7 +169,7 @@ def dotted(paths: Any) -> list[str]:
 REFUSED = [
     ("train__mixing_augs", {"mixup": True}, "train.mixing_augs: uir mixes no images; train without mixup"),
     ("train__mixup", True, "train.mixup: uir mixes no images"),
-    ("datasets__train__gt_sizes", [32, 48], "datasets.train.gt_sizes: patch and batch sizes change with train.stages"),
+    ("datasets__train__gt_sizes", [32, 48], "datasets.train.gt_sizes: patch and batch sizes change only with"),
     ("val__rgb2bgr", False, "val.rgb2bgr: uir saves images with their colours"),
     ("val__grids", True, "val.grids: uir tests whole images; `uir restore --tile`"),
     ("val__crop_size_h", 64, "val.crop_size_h: uir tests whole images"),

@@ -1,4 +1,4 @@
-"""A plug-in as a user writes it: short clips [B, T, 3, H, W], and a restorer that goes through them frame by frame."""
+"""An example of a user's plug-in: short clips [B, T, 3, H, W], and a restorer that processes them frame by frame."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from uir.registry.components import DatasetSpec, build
 
 @DATASET_REGISTRY.register()
 class PannedClipDataset(Dataset[dict[str, Any]]):
-    """Clips made of another data set's images: a window that moves to the right by a pixel a frame."""
+    """Clips from another data set's images: a window moves to the right by one pixel per frame."""
 
     def __init__(
         self, dataset: DatasetSpec, frames: int = 3, size: int = 12, phase: str = "train", scale: int = 1
@@ -62,7 +62,7 @@ class RecurrentRestorer(nn.Module):
 
 @PREDICTORS.register()
 class ClipPredictor(Predictor):
-    """A photograph is a clip of one frame."""
+    """Restores a photograph as a clip of one frame."""
 
     def run(self, lq: Tensor, conditions: Mapping[str, Any], place: Place) -> Tensor:
         restored: Tensor = self.network(lq if lq.ndim == 5 else lq[:, None])
@@ -71,6 +71,6 @@ class ClipPredictor(Predictor):
 
 @MODEL_REGISTRY.register()
 class ClipModel(SRModel):
-    """Trained on clips; losses and metrics see all frames."""
+    """Trains on clips; losses and metrics use all frames."""
 
     predictor_type: ClassVar[type[Predictor]] = ClipPredictor

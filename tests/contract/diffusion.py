@@ -1,6 +1,6 @@
-"""A plug-in as a user writes it: a diffusion restorer, conditioned on the degraded image.
+"""An example of a user's plug-in: a diffusion restorer, conditioned on the degraded image.
 
-It learns to predict the noise that was added to the clean image, and restores by a few deterministic (DDIM) steps.
+It learns to predict the noise that was added to the clean image, and restores with a few deterministic (DDIM) steps.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from uir.registry import ARCH_REGISTRY, MODEL_REGISTRY, PREDICTORS
 
 
 def kept_signal(timestep: Tensor) -> Tensor:
-    """How much of the clean image is left at a time in [0, 1]: the cosine schedule, [B, 1, 1, 1]."""
+    """The part of the clean image that is left at a time in [0, 1]: the cosine schedule, [B, 1, 1, 1]."""
     return torch.cos(timestep * 1.5).square()[:, None, None, None]
 
 
 @ARCH_REGISTRY.register()
 class SmallDenoiser(nn.Module):
-    """The noise in a noisy clean image [B, 3, H, W], given the degraded image and the time [B] in [0, 1]."""
+    """Predicts the noise in a noisy image [B, 3, H, W] from this image, the degraded one and the time [B] in [0, 1]."""
 
     def __init__(self, width: int = 8) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class SmallDenoiser(nn.Module):
 
 @PREDICTORS.register()
 class SmallSampler(Predictor):
-    """DDIM steps from noise that follows from the control `seed` and the image's name."""
+    """Takes DDIM steps from noise that depends on the control `seed` and the image's name."""
 
     supplies: ClassVar[tuple[str, ...]] = ("noisy", "timestep")
     controls: ClassVar[tuple[Control, ...]] = (
@@ -65,7 +65,7 @@ class SmallSampler(Predictor):
 
 @MODEL_REGISTRY.register()
 class SmallDiffusionModel(BaseModel):
-    """Learns to predict noise; the option file names the loss `noise_opt`, whose inputs are this method's own."""
+    """Learns to predict noise; the option file names the loss `noise_opt`, and this method chooses its inputs."""
 
     loss_slots: ClassVar[tuple[str, ...]] = ("noise_opt",)
     predictor_type: ClassVar[type[Predictor]] = SmallSampler

@@ -1,7 +1,7 @@
-"""A plug-in as a user writes it: convolutions whose weights are mixed from experts by a code, image by image.
+"""An example of a user's plug-in: convolutions with weights that a code mixes from experts, image by image.
 
-The mixed weights travel as arguments (`torch.func.functional_call`), never as attributes of a module. A second loss
-teaches the code how noisy the image is, from the records of the degradations.
+The mixed weights are passed as arguments (`torch.func.functional_call`), never as attributes of a module. A second
+loss teaches the code the noise level of the image, from the records of the degradations.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from uir.registry import ARCH_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY, PREDICTOR
 
 @ARCH_REGISTRY.register()
 class ExpertGate(nn.Module):
-    """Shares of the experts [B, experts] of an image [B, 3, H, W]; the first number before the softmax is read as how
-    noisy the image is."""
+    """Shares of the experts [B, experts], before the softmax, from an image [B, 3, H, W]; the first number is also the
+    image's noise level."""
 
     def __init__(self, experts: int = 3) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class MixedExperts(nn.Module):
 
 @LOSS_REGISTRY.register()
 class SeverityLoss(nn.Module):
-    """How far a prediction [B] is from the severity that the record tells; images without a known one do not count."""
+    """Squared difference of a prediction [B] and the record's severity; images without a known one do not count."""
 
     inputs: ClassVar[tuple[str, ...]] = ("gate", "record.how_noisy")
 
@@ -73,7 +73,7 @@ class SeverityLoss(nn.Module):
 
 @PREDICTORS.register()
 class ExpertsPredictor(Predictor):
-    """One mixture for the whole image, tiled or not."""
+    """Uses one mixture for the whole image, with tiles or without."""
 
     roles: ClassVar[tuple[str, ...]] = ("g", "e")
     supplies: ClassVar[tuple[str, ...]] = ("shares",)
@@ -89,7 +89,7 @@ class ExpertsPredictor(Predictor):
 
 @MODEL_REGISTRY.register()
 class ExpertsModel(BaseModel):
-    """Gate and experts, trained together."""
+    """Trains gate and experts together."""
 
     network_roles: ClassVar[Mapping[str, Role]] = {"g": Role(averaged=True), "e": Role(averaged=True)}
     loss_slots: ClassVar[tuple[str, ...]] = ("pixel_opt", "severity_opt")

@@ -1,4 +1,4 @@
-"""A plug-in as a user writes it: a metric of a whole set of images, and an observer that writes a file."""
+"""An example of a user's plug-in: a metric of a whole set of images, and an observer that writes a file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from uir.registry import METRIC_REGISTRY, OBSERVERS
 
 @METRIC_REGISTRY.register()
 class SmallFrechet:
-    """Fréchet distance of the features of a fixed random convolution: restored images against clean ones."""
+    """Fréchet distance between restored and clean images, by the features of a fixed random convolution."""
 
     better = "lower"
 
@@ -25,7 +25,7 @@ class SmallFrechet:
         self.kernels = torch.randn(channels, 3, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
     def update(self, restored: Tensor, gt: Tensor) -> tuple[Tensor, Tensor]:
-        """The features of both images, one row for each place of a grid [N, channels]."""
+        """The features of both images, one row for each position of a grid [N, channels]."""
         return self._features(restored), self._features(gt)
 
     def compute(self, contributions: Sequence[tuple[Tensor, Tensor]]) -> float:

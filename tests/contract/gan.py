@@ -1,6 +1,7 @@
-"""A plug-in as a user writes it: a restorer trained against a relativistic judge and a judge of patches.
+"""An example of a user's plug-in: a restorer trained with a relativistic discriminator and a discriminator of patches.
 
-The judges take two steps for one of the restorer, have rates and clipping of their own, and are no part of a test.
+The discriminators ("judges") take two steps for each step of the restorer, have their own rates and clipping, and are
+not used in a test.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ JUDGE = Role(required_in=frozenset({"train"}))
 
 @ARCH_REGISTRY.register()
 class SmallJudge(nn.Module):
-    """How real an image looks: one logit an image, or with `patches` one for each place. Input [B, 3, H, W]."""
+    """Logits for "real": one for each image, or with `patches` one for each position. Input [B, 3, H, W]."""
 
     def __init__(self, width: int = 4, patches: bool = False) -> None:
         super().__init__()
@@ -36,13 +37,13 @@ class SmallJudge(nn.Module):
 
 @MODEL_REGISTRY.register()
 class TwoJudgesModel(BaseModel):
-    """A relativistic average GAN (`network_d`) and a hinge GAN of patches (`network_p`) beside the pixel loss."""
+    """A relativistic average GAN (`network_d`) and a hinge GAN of patches (`network_p`), plus the pixel loss."""
 
     network_roles: ClassVar[Mapping[str, Role]] = {"g": Role(averaged=True), "d": JUDGE, "p": JUDGE}
     loss_slots: ClassVar[tuple[str, ...]] = ("pixel_opt",)
 
     def objectives(self) -> Iterator[Objective]:
-        if self.current_iter % 2 == 0:  # the judges take two steps for one of the restorer
+        if self.current_iter % 2 == 0:  # the judges take two steps for each step of the restorer
             yield Objective(self.restorer_losses, ("g",))
         yield Objective(self.judge_losses, ("d", "p"))
 

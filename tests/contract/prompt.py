@@ -1,4 +1,4 @@
-"""A plug-in as a user writes it: a restorer that is told in words what to do; the words are in the batch."""
+"""An example of a user's plug-in: a restorer that gets its task as a text; the text is in the batch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WORDS = ("remove", "sharpen", "the", "noise", "blur", "image")
 
 @DATASET_REGISTRY.register()
 class PromptDataset(Dataset[dict[str, Any]]):
-    """Another data set whose samples come with a sentence that goes with their label."""
+    """Adds to each sample of another data set the sentence for its label."""
 
     gives: ClassVar[tuple[str, ...]] = ("prompt",)
 
@@ -64,10 +64,10 @@ class PromptedRestorer(nn.Module):
 
 @PREDICTORS.register()
 class PromptPredictor(Predictor):
-    """The prompt is the user's, else that of the batch."""
+    """Uses the user's prompt, else that of the batch."""
 
     supplies: ClassVar[tuple[str, ...]] = ("prompt",)
-    controls: ClassVar[tuple[Control, ...]] = (Control("prompt", "text", "What to do, in words."),)
+    controls: ClassVar[tuple[Control, ...]] = (Control("prompt", "text", "The task, as a text."),)
 
     def conditions(self, whole: Any) -> Mapping[str, Any]:
         prompt = whole.value("prompt")
@@ -76,6 +76,6 @@ class PromptPredictor(Predictor):
 
 @MODEL_REGISTRY.register()
 class PromptModel(SRModel):
-    """Trained with the prompts of the batch."""
+    """Trains with the prompts of the batch."""
 
     predictor_type: ClassVar[type[Predictor]] = PromptPredictor

@@ -1,4 +1,4 @@
-"""A plug-in as a user writes it: a restorer that takes its colours from a reference image of the batch."""
+"""An example of a user's plug-in: a restorer that takes its colours from a reference image of the batch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from uir.registry.components import DatasetSpec, build
 
 @DATASET_REGISTRY.register()
 class ReferenceDataset(Dataset[dict[str, Any]]):
-    """Another data set whose samples come with the clean image of the next sample as `reference`."""
+    """Adds to each sample of another data set the clean image of the next sample, as `reference`."""
 
     gives: ClassVar[tuple[str, ...]] = ("reference",)
 
@@ -37,7 +37,7 @@ class ReferenceDataset(Dataset[dict[str, Any]]):
 
 @ARCH_REGISTRY.register()
 class ReferenceRestorer(nn.Module):
-    """Steered by the mean features of a reference [B, 3, h, w] of any size. Input [B, 3, H, W]."""
+    """Multiplies its features by the mean features of a reference [B, 3, h, w] of any size. Input [B, 3, H, W]."""
 
     def __init__(self, width: int = 8) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class ReferenceRestorer(nn.Module):
 
 @PREDICTORS.register()
 class ReferencePredictor(Predictor):
-    """The reference is the user's image, else that of the batch."""
+    """Uses the user's image as the reference, else that of the batch."""
 
     supplies: ClassVar[tuple[str, ...]] = ("reference",)
     controls: ClassVar[tuple[Control, ...]] = (Control("reference", "image", "An image to take the colours from."),)
@@ -59,6 +59,6 @@ class ReferencePredictor(Predictor):
 
 @MODEL_REGISTRY.register()
 class ReferenceModel(SRModel):
-    """Trained with the references of the batch."""
+    """Trains with the references of the batch."""
 
     predictor_type: ClassVar[type[Predictor]] = ReferencePredictor

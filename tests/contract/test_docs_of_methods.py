@@ -1,4 +1,4 @@
-"""The page on training methods names what is there."""
+"""The page on training methods lists every example, and names only files that exist."""
 
 from __future__ import annotations
 

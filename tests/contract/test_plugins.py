@@ -1,4 +1,4 @@
-"""Methods that uir does not know, each one file of a user's: trained, resumed exactly, tested, used on a photograph."""
+"""Methods in a user's file, unknown to uir: they are trained, resumed exactly, tested, and used on a photograph."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PHOTOGRAPH = next((PROJECT / "datasets/demo/test").rglob("*.png"))
 
 
 def options(folder: Path, plugin: str, name: str, *force: str, is_train: bool = True) -> Any:
-    """The option file of a plug-in, as a run of its own in a folder."""
+    """The option file of a plug-in, for a separate run in a folder."""
     place = f"path:{'experiments' if is_train else 'results'}_root={folder / name}"
     return load_options(HERE / f"{plugin}.yml", is_train=is_train, force=[f"name={name}", place, *force], root=PROJECT)
 
@@ -42,14 +42,14 @@ LOGGED = {
 }
 """The plug-ins, and the losses that each of them logs."""
 ONLY_TRAINED = {"gan": ["network_d=~", "network_p=~"], "unpaired": ["network_d=~"]}
-"""What a test goes without."""
+"""Networks that a test does not use."""
 SET = {"diffusion": ["steps=4"], "prompt": ["prompt=remove the noise"], "reference": [f"reference={PHOTOGRAPH}"]}
 """The controls that a user must or may set."""
 
 
 @pytest.fixture(scope="module", params=LOGGED)
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """A plug-in, and the folder of a whole run of it."""
+    """A plug-in, and the folder of a complete run of it."""
     folder = tmp_path_factory.mktemp(request.param)
     torch.manual_seed(0)
     return request.param, train(options(folder, request.param, "whole"))
@@ -63,10 +63,10 @@ def test_it_trains_every_network(trained: tuple[str, Path]) -> None:
     _, folder = trained
     before, after = networks(folder, MIDDLE), networks(folder, LAST)
     assert before
-    for name, held in after.items():
+    for name, groups in after.items():
         old = before[name.replace(str(LAST), str(MIDDLE))]["params"]
-        assert all(value.isfinite().all() for value in held["params"].values())
-        assert any(not torch.equal(value, old[key]) for key, value in held["params"].items()), name
+        assert all(value.isfinite().all() for value in groups["params"].values())
+        assert any(not torch.equal(value, old[key]) for key, value in groups["params"].items()), name
 
 
 def test_it_goes_on_exactly(trained: tuple[str, Path], tmp_path: Path) -> None:
@@ -76,23 +76,23 @@ def test_it_goes_on_exactly(trained: tuple[str, Path], tmp_path: Path) -> None:
     for file in [*parts.glob(f"models/net_*_{LAST}.pth"), *parts.glob(f"training_states/{LAST}.state")]:
         file.unlink()
     train(options(tmp_path, plugin, "parts"), auto_resume=True)
-    for name, held in networks(folder, LAST).items():
+    for name, groups in networks(folder, LAST).items():
         again = read_file(parts / "models" / name)
-        for kind in {"params", "params_ema"} & set(held):
-            torch.testing.assert_close(again[kind], held[kind], rtol=0, atol=0)
+        for kind in {"params", "params_ema"} & set(groups):
+            torch.testing.assert_close(again[kind], groups[kind], rtol=0, atol=0)
 
 
 def test_it_is_tested_without_what_only_training_needs(trained: tuple[str, Path], tmp_path: Path) -> None:
     plugin, folder = trained
     roles = [file.name.split("_")[1] for file in (folder / "models").glob("net_*_latest.pth")]
-    given = [role for role in roles if role in "ge"]
-    weights = [f"path:pretrain_network_{role}={folder / 'models' / f'net_{role}_latest.pth'}" for role in given]
-    averages = [f"path:param_key_{role}=params_ema" for role in given]
+    restoring = [role for role in roles if role in "ge"]
+    weights = [f"path:pretrain_network_{role}={folder / 'models' / f'net_{role}_latest.pth'}" for role in restoring]
+    averages = [f"path:param_key_{role}=params_ema" for role in restoring]
     loaded = options(tmp_path, plugin, "tested", *weights, *averages, *ONLY_TRAINED.get(plugin, []), is_train=False)
-    found = run_test(loaded, quiet=True)
+    evaluations = run_test(loaded, quiet=True)
     validated = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     last = next(row for row in reversed(validated) if "metrics" in row)
-    assert found[0].results == pytest.approx(last["metrics"], abs=1e-9)
+    assert evaluations[0].results == pytest.approx(last["metrics"], abs=1e-9)
 
 
 def test_it_restores_a_photograph_of_odd_size(trained: tuple[str, Path], tmp_path: Path) -> None:

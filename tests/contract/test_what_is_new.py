@@ -1,4 +1,4 @@
-"""What the plug-ins show beside running: controls, seeds, streams and metrics of a set do what they say."""
+"""Further tests with the plug-ins: controls, seeds, streams and metrics of a set work as documented."""
 
 from __future__ import annotations
 

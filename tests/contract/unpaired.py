@@ -1,7 +1,7 @@
-"""A plug-in as a user writes it: pairs teach the pixels, and real images without a pair teach what looks real.
+"""An example of a user's plug-in: pairs train the pixels, and real images without a pair train a realistic look.
 
-The second training set is a stream of its own. A critic tells what is restored of it from the clean images of the
-first.
+The second training set is a separate stream. A critic learns the difference between its restored images and the clean
+images of the first set.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from uir.registry import ARCH_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY
 
 @ARCH_REGISTRY.register()
 class SmallCritic(nn.Module):
-    """One logit an image. Input [B, 3, H, W]."""
+    """One logit for each image. Input [B, 3, H, W]."""
 
     def __init__(self, width: int = 4) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class SmallCritic(nn.Module):
 
 @LOSS_REGISTRY.register()
 class FoolLoss(nn.Module):
-    """The restorer's: what it restores of unpaired images should look real."""
+    """The restorer's loss: restored images of the unpaired set should look real."""
 
     inputs: ClassVar[tuple[str, ...]] = ("fake_logits",)
 
@@ -47,7 +47,7 @@ class FoolLoss(nn.Module):
 
 @LOSS_REGISTRY.register()
 class CriticLoss(nn.Module):
-    """The critic's: tell the two apart."""
+    """The critic's loss: separate real images from restored ones."""
 
     inputs: ClassVar[tuple[str, ...]] = ("real_logits", "fake_logits")
 
@@ -57,7 +57,7 @@ class CriticLoss(nn.Module):
 
 @MODEL_REGISTRY.register()
 class UnpairedModel(BaseModel):
-    """Two streams, two networks, two objectives; every value is computed by name."""
+    """Two streams, two networks and two objectives; every value has a name."""
 
     network_roles: ClassVar[Mapping[str, Role]] = {
         "g": Role(averaged=True),

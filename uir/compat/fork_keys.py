@@ -210,7 +210,7 @@ def _progressive(editor: _Editor, path: KeyPath, value: Any) -> None:
             editor.drop((*section, "iters"), "the sizes are the same all along")
         return
     sentence = (
-        "patch and batch sizes change with train.stages alone, and there learning rates start again in each stage; "
+        "patch and batch sizes change only with train.stages, and there learning rates start again in each stage; "
         "write stages, or set gt_size and batch_size_per_gpu to one pair of sizes"
     )
     for name in [name for name in ("gt_sizes", "mini_batch_sizes", "iters") if name in held]:
@@ -241,7 +241,7 @@ def _pad_multiple(network: Mapping[str, Any]) -> int:
         with torch.device("meta"):
             return int(getattr(build(ARCH_REGISTRY, network), "pad_multiple", 1))
     except (ValueError, TypeError, RuntimeError, UnknownNameError):
-        return 1  # the checker says what is wrong here too
+        return 1  # the checker reports this too
 
 
 def _use_image(editor: _Editor, path: KeyPath, value: Any) -> None:

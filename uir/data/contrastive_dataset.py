@@ -70,8 +70,7 @@ class ContrastiveDataset(_TwoCrops):
     `target` are not available.
 
     Raises:
-        ValueError: as in `DegradedImageDataset`; in training also without `gt_size`, or with an argument not available.
-            available.
+        ValueError: as in `DegradedImageDataset`; in training also without `gt_size`, or with one of these arguments.
     """
 
     gives: ClassVar[tuple[str, ...]] = ("lq_key",)
@@ -102,9 +101,8 @@ class RankingDataset(_TwoCrops):
         factors: `Op.parameter` as in the records, of ops that the degradation always applies:
             `[AnisotropicGaussianBlur.sigma_x_px, GaussianNoise.sigma_255]`.
 
-    ValueError: as in `DegradedImageDataset`; in training also without `gt_size` or factors, or for a fixed factor.
-        ValueError: as in `DegradedImageDataset`; in training also without `gt_size` or factors, or a factor is
-            constant.
+    Raises:
+        ValueError: as in `DegradedImageDataset`; in training also without `gt_size` or factors, or for a fixed factor.
     """
 
     gives: ClassVar[tuple[str, ...]] = ("renditions", "orders")

@@ -122,7 +122,7 @@ class BaseModel(TrainingStep):
             self.start_training()
             self._predictor = None  # the next one uses the averages
 
-    # --- what a method may write ---
+    # --- methods that a subclass may define ---
 
     @classmethod
     def problems_of(cls, raw: Mapping[str, Any]) -> Iterable[tuple[tuple[str, ...], str]]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Objective:
-    """Losses whose sum is minimised over some of the networks, while the others are frozen.
+    """Losses; their sum is minimised over some of the networks, while the others are frozen.
 
     Attributes:
         losses: computes the losses, by log name (`l_pix`); called after the other networks are frozen.
