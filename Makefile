@@ -11,11 +11,12 @@ EXTRAS := dev,analysis,lmdb,tb,timm
 # A loader worker and two threads share two cores: a waiting thread must not keep a core busy.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help install demo test lint bench
+.PHONY: help install demo test quick lint bench
 
 help:
 	@echo "make demo     train a small network on real photographs, test it, restore one (under 4 minutes on 2 cores)"
 	@echo "make test     run the tests, in JOBS=2 processes"
+	@echo "make quick    run the tests that are not marked thorough or slow (under a minute on 2 cores)"
 	@echo "make lint     ruff: rules and formatting"
 	@echo "make bench    run the scripts in benchmarks/"
 	@echo "make install  install everything into $(VENV) (the other targets do this first)"
@@ -27,6 +28,9 @@ demo: install
 
 test: install
 	$(PY) -m pytest -n $(JOBS)
+
+quick: install
+	$(PY) -m pytest -n $(JOBS) -m "not thorough and not slow" --durations=5
 
 lint: install
 	$(PY) -m ruff check .

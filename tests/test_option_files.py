@@ -62,6 +62,7 @@ def test_a_test_takes_the_network_that_its_training_leaves(file: Path) -> None:
     assert mine == theirs or {**mine, "train_size": None} == {**theirs, **local}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "file",
     [pytest.param(f, marks=[] if f.stem in QUICK else pytest.mark.slow) for f in PROXIES],

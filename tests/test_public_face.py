@@ -28,6 +28,7 @@ def test_no_registered_name_disappears(kind: str) -> None:
     assert sorted(set(PINNED[kind]) - own) == []
 
 
+@pytest.mark.thorough
 def test_importing_it_loads_no_torch_until_a_name_is_used() -> None:
     code = "import uir, sys; dir(uir); early = 'torch' in sys.modules; uir.replay; print(early, 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)

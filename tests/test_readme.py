@@ -35,6 +35,7 @@ def rows_of(option_file: str, folder: Path, *more: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.thorough
 def test_own_backbone_loss_and_degradation_train(tmp_path: Path) -> None:
     rows = rows_of("my_run.yml", tmp_path)
     assert len(rows) == 20

@@ -19,6 +19,8 @@ from uir.ablation.runner import _locked, job_environment, train_runs
 from uir.ablation.runs import Plan, plan_runs
 from uir.cli import main
 
+pytestmark = pytest.mark.thorough
+
 Write = Callable[..., Path]
 JOBS = 2
 

@@ -109,6 +109,7 @@ def built(stage: Stage) -> Any:
     return build_model(stage.file, torch.device("cpu"), dataset=build_dataset(stage.file, "train"))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", METHODS)
 def test_every_stage_makes_a_step(plan: Plan, method: str, tmp_path: Path) -> None:
     run = next(run for run in plan.runs if run.cell == f"{method}-nafnet")

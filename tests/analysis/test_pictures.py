@@ -53,6 +53,7 @@ def test_too_few_samples_are_told():
         embed(CLUSTERS[:3])
 
 
+@pytest.mark.thorough
 def test_classes_that_differ_by_a_number_get_a_scale_of_colours(tmp_path):
     points = np.array([[0.0, 0], [1, 1], [2, 0]])
     scale = scatter_picture(tmp_path / "scale.png", points, [0, 1, 2], ["width_0.2", "width_1.8", "width_3.6"], "")

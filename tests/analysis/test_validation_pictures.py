@@ -58,6 +58,7 @@ def shades(sheet, row):
     return [round(float(sheet[middle, column, 0]), 1) for column in (-818, -492, -166)]
 
 
+@pytest.mark.thorough
 def test_a_training_writes_all_pictures_under_its_iterations(options, pair_folders):
     pytest.importorskip("sklearn")
     probe = {"images": str(pair_folders / "gt"), "crop": 32, "iterations": 250, "every": 2}

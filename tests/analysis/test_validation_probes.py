@@ -48,6 +48,7 @@ def test_accuracies_are_logged_like_metrics(options, pair_folders):
     assert "Validation probe_knn\n\t # decoders.0: 0." in next(folder.glob("train_small_*.log")).read_text()
 
 
+@pytest.mark.thorough
 def test_features_are_drawn_level_by_level(options, pair_folders):
     own = {"images": str(pair_folders / "gt"), "crop": 32, "iterations": 250, "every": 2}
     folder = train(load_options(options({"val.probes": {"tsne": own | {"levels": ["pixels", "decoders.0"]}}})))
@@ -73,6 +74,7 @@ def test_probes_share_the_patches_that_they_agree_in(options, pair_folders):
     assert found.sources["tsne"].patches is found.sources["knn"].patches
 
 
+@pytest.mark.thorough
 def test_probing_changes_nothing_in_the_training(options, pair_folders):
     drawn = {"images": str(pair_folders / "gt"), "crop": 32, "iterations": 250, "levels": ["decoders.0"], "every": 2}
     plain = train(load_options(options({"name": "plain", "val.probes": None})))
@@ -82,6 +84,7 @@ def test_probing_changes_nothing_in_the_training(options, pair_folders):
         assert all(torch.equal(value, other[key][name]) for name, value in one[key].items())
 
 
+@pytest.mark.thorough
 def test_a_resumed_run_probes_alike(options):
     file = options()
     whole = probed(train(load_options(file, force=["name=whole"])))

@@ -44,6 +44,7 @@ def test_both_networks_give_the_same_large_image(benchmark, scale):
     torch.testing.assert_close(restored, expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_a_measurement_that_fails_in_its_process_is_told(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")  # where the process finds the module, too
     module = importlib.import_module("dasr")

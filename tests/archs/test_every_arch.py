@@ -112,6 +112,7 @@ def test_feature_points_are_as_declared(network):
         assert feature.shape == as_declared, point.name
 
 
+@pytest.mark.thorough
 @torch.no_grad()
 def test_compiles_whole():
     if not any(shutil.which(compiler) for compiler in (os.environ.get("CXX", "g++"), "clang++")):

@@ -36,6 +36,7 @@ def randomized(network: nn.Module) -> nn.Module:
     return network.double()
 
 
+@pytest.mark.thorough
 @needs_basicsr
 @pytest.mark.parametrize(
     "options",

@@ -35,6 +35,7 @@ def photos(photographs, tmp_path_factory):
     return folder
 
 
+@pytest.mark.thorough
 def test_knn_prints_json_and_writes_tables_and_pictures(opt, photos, tmp_path, capsys):
     out = tmp_path / "out"
     call("knn", "-opt", opt, "--images", photos, "--crop", 32, "--k", 3, "--init", "random", "-o", out, "--json")
@@ -55,6 +56,7 @@ def test_the_same_command_gives_the_same_numbers(opt, photos, capsys):
     assert one == other
 
 
+@pytest.mark.thorough
 def test_probe_looks_into_an_encoder_and_prints_a_table(opt, photos, capsys):
     call(
         "probe", "-opt", opt, "--network", "e", "--images", photos, "--recipe", "gaussian8", "--crop", 32, "--splits", 1
@@ -64,6 +66,7 @@ def test_probe_looks_into_an_encoder_and_prints_a_table(opt, photos, capsys):
     assert "accuracy %" in printed
 
 
+@pytest.mark.thorough
 def test_tsne_draws_the_last_level_or_the_named_ones(opt, photos, tmp_path, capsys):
     some = ("-opt", opt, "--images", photos, "--crop", 32, "--max_images", 3, "--iterations", 250, "-o", tmp_path)
     call("tsne", *some)

@@ -56,6 +56,7 @@ def test_train_then_restore_a_folder(write_options: Write, pair_folders: Path, t
     assert cv2.imread(str(written[0])).shape == (64, 72, 3)
 
 
+@pytest.mark.thorough
 def test_python_m_uir_train_works(write_options: Write) -> None:
     command = [sys.executable, "-m", "uir.train", "-opt", str(write_options()), "--force_yml", "train:total_iter=1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
@@ -63,6 +64,7 @@ def test_python_m_uir_train_works(write_options: Write) -> None:
     assert "End of training" in done.stderr
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not basicsr_names(), reason="basicsr is not installed")
 def test_train_pipeline_of_a_script_finds_what_the_script_registered(write_options: Write, tmp_path: Path) -> None:
     """BasicSR's habit: a script imports its own modules, then calls train_pipeline(root_path)."""
@@ -189,12 +191,14 @@ def test_a_damaged_image_in_a_loader_s_process_is_the_user_s_mistake(
     assert "Traceback" not in error
 
 
+@pytest.mark.thorough
 def test_json_of_a_test_is_all_that_standard_output_holds(write_options: Write) -> None:
     command = [sys.executable, "-m", "uir", "test", "-opt", str(write_options()), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert json.loads(done.stdout)[0]["images"] == 6
 
 
+@pytest.mark.thorough
 def test_restoring_with_an_option_file_imports_its_plugins(
     write_options: Write, pair_folders: Path, tmp_path: Path
 ) -> None:

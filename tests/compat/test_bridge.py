@@ -32,6 +32,7 @@ def fresh_names():
     basicsr_names.cache_clear()
 
 
+@pytest.mark.thorough
 @needs_basicsr
 def test_names_in_the_source_are_the_registered_ones() -> None:
     registered = json.loads(
@@ -91,6 +92,7 @@ def test_a_missing_basicsr_says_how_to_install_it(monkeypatch: pytest.MonkeyPatc
         bridge.load_basicsr()
 
 
+@pytest.mark.thorough
 def test_a_broken_basicsr_names_the_cause(tmp_path: Path) -> None:
     (tmp_path / "basicsr").mkdir()
     (tmp_path / "basicsr" / "__init__.py").write_text("raise RuntimeError('its cause')")
@@ -112,6 +114,7 @@ def test_an_unloaded_registry_is_empty() -> None:
     )
 
 
+@pytest.mark.thorough
 @needs_basicsr
 def test_a_basicsr_network_runs_and_its_import_leaves_the_global_random_state() -> None:
     shape = run(
@@ -128,6 +131,7 @@ def test_a_basicsr_network_runs_and_its_import_leaves_the_global_random_state() 
     assert shape == "(1, 3, 12, 10)"
 
 
+@pytest.mark.thorough
 @needs_basicsr
 def test_uir_archs_and_losses_are_lent_under_free_names_once() -> None:
     held = run(
@@ -151,6 +155,7 @@ def test_uir_archs_and_losses_are_lent_under_free_names_once() -> None:
     assert held == "held"
 
 
+@pytest.mark.thorough
 @needs_basicsr
 def test_basicsr_log_lines_come_out_once_where_uir_lines_do(tmp_path: Path) -> None:
     lines = run(
@@ -171,6 +176,7 @@ def test_basicsr_log_lines_come_out_once_where_uir_lines_do(tmp_path: Path) -> N
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.thorough
 @needs_basicsr
 def test_a_plugin_in_basicsr_registry_is_found_and_a_name_with_its_suffix_stays_basicsr(tmp_path: Path) -> None:
     (tmp_path / "their_habit.py").write_text(

@@ -79,6 +79,7 @@ def test_the_published_pretraining_of_each_backbone_is_understood(write: Callabl
     assert train_options.taps is None  # all the feature points
 
 
+@pytest.mark.thorough
 def test_a_published_pretraining_runs_and_resumes(
     write: Callable[[Form], Path], small: Form, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -111,6 +112,7 @@ def test_a_published_fine_tuning_and_its_test_are_understood(write: Callable[[Fo
     assert load_options(write(final_test()), is_train=False).raw["network_g"]["type"] == "NAFNet"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("index", "label"), [(0, "rain"), (1, "noise"), (4, "blur")])
 def test_a_published_transfer_is_understood(write: Callable[[Form], Path], index: int, label: str) -> None:
     form = transfer(index)

@@ -36,6 +36,7 @@ def test_importing_loads_no_torch(module: str) -> None:
     assert heavy == "[]"
 
 
+@pytest.mark.thorough
 def test_torchvision_imports_after_prepare_and_a_second_call_is_harmless() -> None:
     pytest.importorskip("PIL")
     run(
@@ -51,6 +52,7 @@ def test_torchvision_imports_after_prepare_and_a_second_call_is_harmless() -> No
     )
 
 
+@pytest.mark.thorough
 def test_torchvision_imports_after_a_first_attempt_without_prepare() -> None:
     run(
         "try:\n    import torchvision\nexcept Exception:\n    pass\n"
@@ -59,6 +61,7 @@ def test_torchvision_imports_after_a_first_attempt_without_prepare() -> None:
     )
 
 
+@pytest.mark.thorough
 def test_timm_builds_and_runs_a_classifier_after_prepare() -> None:
     if not _installed("timm"):
         pytest.skip("timm is not installed")
@@ -70,6 +73,7 @@ def test_timm_builds_and_runs_a_classifier_after_prepare() -> None:
     assert shape == "(1, 5)"
 
 
+@pytest.mark.thorough
 def test_a_whole_torchvision_is_left_alone(tmp_path: Path) -> None:
     run(
         "import torch\n"
@@ -84,6 +88,7 @@ def test_a_whole_torchvision_is_left_alone(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.thorough
 def test_only_missing_operators_are_declared(tmp_path: Path) -> None:
     run(
         "import torch\n"

@@ -14,7 +14,10 @@ from uir.compat import basicsr_names, load_basicsr
 from uir.config.options import load_options
 from uir.engine.train_loop import train
 
-pytestmark = pytest.mark.skipif(not basicsr_names(), reason="basicsr is not installed")
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.skipif(not basicsr_names(), reason="basicsr is not installed"),
+]
 
 HEAD = """
 # general settings

@@ -21,7 +21,10 @@ from uir.core.checkpoint import read_weights
 from uir.data.stream import BatchStream
 from uir.engine.train_loop import train
 
-pytestmark = pytest.mark.skipif(not basicsr_names(), reason="basicsr is not installed")
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.skipif(not basicsr_names(), reason="basicsr is not installed"),
+]
 
 # basicsr's own training, with its batches, losses and metrics written down.
 THEIRS = """
@@ -109,7 +112,7 @@ def options(pairs: Path, network: Mapping[str, Any]) -> dict[str, Any]:
 def run_theirs(folder: Path, file: Path) -> dict[str, Any]:
     script = folder / "theirs.py"
     script.write_text(THEIRS)
-    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, str(script), str(folder), "-opt", str(file)],
         capture_output=True, text=True, cwd=folder, env=environment, timeout=300,

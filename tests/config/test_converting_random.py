@@ -86,6 +86,7 @@ def translation(draw: random.Random, raw: dict[str, Any], marks: Any, acts: list
     return found
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("acts", [["rename", "wrap"], ["rename", "wrap", "change", "drop"]])
 def test_random_files_read_as_they_should(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, acts: list[str]) -> None:
     monkeypatch.setattr(converting, "load_options", lambda *_, **__: None)  # they are no option files

@@ -18,6 +18,8 @@ from uir.core.checkpoint import read_file
 from uir.engine.testing import test as run_test
 from uir.engine.train_loop import train
 
+pytestmark = pytest.mark.thorough
+
 HERE = Path(__file__).resolve().parent
 PROJECT = HERE.parents[1]
 LAST, MIDDLE = 6, 3

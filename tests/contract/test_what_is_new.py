@@ -51,6 +51,7 @@ def test_a_sample_follows_from_seed_and_image_not_from_the_batch(diffusion: Path
     assert not torch.allclose(alone, another)
 
 
+@pytest.mark.thorough
 def test_two_processes_sample_what_one_does(diffusion: Path, tmp_path: Path) -> None:
     force = [f"path:pretrain_network_g={diffusion}", "num_gpu=0"]
     results = []
@@ -142,6 +143,7 @@ def test_a_stream_beside_is_read_with_a_seed_of_its_own() -> None:
     assert stream.sampler.seed != stream.beside["unpaired"].sampler.seed
 
 
+@pytest.mark.thorough
 def test_a_run_stops_and_goes_on_in_the_middle_of_both_streams(tmp_path: Path) -> None:
     force = [f"path:experiments_root={tmp_path / 'run'}", "train:total_iter=3", "val=~"]
     folder = train(load_options(HERE / "unpaired.yml", is_train=True, force=force, root=PROJECT))
@@ -174,6 +176,7 @@ def test_the_frechet_distance_of_two_bells_has_a_closed_form() -> None:
     assert frechet.compute(rows) == pytest.approx(1 + 2 * (s**0.5 - t**0.5) ** 2)
 
 
+@pytest.mark.thorough
 def test_an_observer_of_a_user_writes_its_file(tmp_path: Path) -> None:
     force = [f"path:experiments_root={tmp_path / 'run'}", "train:total_iter=3"]
     folder = train(load_options(HERE / "frechet.yml", is_train=True, force=force, root=PROJECT))

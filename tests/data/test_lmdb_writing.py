@@ -172,6 +172,7 @@ lmdb_writing.write_lmdb(Path(sys.argv[1]), Path(sys.argv[2]), workers=1, commit_
 """
 
 
+@pytest.mark.thorough
 def test_a_killed_store_is_continued(tmp_path, monkeypatch):
     names = [f"{number:02d}.png" for number in range(12)]
     folder, store = write_folder(tmp_path / "gt", names), tmp_path / "x.lmdb"

@@ -259,6 +259,7 @@ def test_a_basicsr_dataset_is_loaded_alike_in_every_layout(roots, basicsr):
     assert_equal_batches(alone, helped)
 
 
+@pytest.mark.thorough
 def test_workers_left_behind_do_not_keep_a_program_from_ending(roots):
     program = """
 import sys

@@ -29,7 +29,7 @@ FAMILIES = {
     "occlusion", "sharpening", "quantisation", "geometry",
 }  # fmt: skip
 
-pytestmark = pytest.mark.filterwarnings("error")
+pytestmark = [pytest.mark.thorough, pytest.mark.filterwarnings("error")]
 
 
 def photograph(*leading: int, seed: int = 0) -> torch.Tensor:

@@ -8,6 +8,8 @@ from uir.degradations.blur_degradation import AnisotropicGaussianBlur, Isotropic
 from uir.degradations.kernel_pca import decode_kernels, draw_kernels, encode_kernels, pca_matrix
 from uir.degradations.noise_degradation import GaussianNoise
 
+pytestmark = pytest.mark.thorough
+
 ISOTROPIC = draw_kernels(IsotropicGaussianBlur(sigma=[0.2, 4.0], kernel_size=15), 200, 0)
 TURNED = draw_kernels(AnisotropicGaussianBlur(sigma_x=[0.7, 5.0], kernel_size=11), 400, 0)
 

@@ -172,6 +172,7 @@ def test_expansion_is_within_1e5_of_poisson_in_total_variation(rate):
     assert np.abs(probabilities - stats.poisson.pmf(counts, rate)).sum() / 2 < 1e-5
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("level", "photons"), [(1, 40.0), (30, 20.0), (200, 64.0), (255, TABLE_ALONE_TO), (3, 3000.0)])
 def test_tabulated_counts_are_the_exact_quantiles(level, photons):
     z = torch.linspace(-5.5, 5.5, 200_001)
@@ -182,6 +183,7 @@ def test_tabulated_counts_are_the_exact_quantiles(level, photons):
     assert wrong.mean() < 5e-5  # beside a threshold, float32 may choose the other side
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("level", "photons"), [(255, 300.0), (128, 1000.0), (255, 10_000.0)])
 def test_expanded_counts_are_those_of_the_float64_law(level, photons):
     z = torch.linspace(-5.5, 5.5, 200_001)

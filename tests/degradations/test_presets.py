@@ -120,6 +120,7 @@ def test_manet(scale, low, high):
     assert set(values(drawn, "SFold", "scale")) == {scale}
 
 
+@pytest.mark.thorough
 def test_realesrgan():
     drawn = steps_of(preset("realesrgan"), 600, (400, 400))
     for stage, sigma, noise, poisson in (("first", 3, 30, 3), ("second", 1.5, 25, 2.5)):
@@ -144,6 +145,7 @@ def test_realesrgan():
     assert {steps[-1]["op"] for steps in drawn} == {"Quantise"}
 
 
+@pytest.mark.thorough
 def test_dasr_liang_levels():
     recipe = preset("dasr_liang")
     drawn = steps_of(recipe, 600)

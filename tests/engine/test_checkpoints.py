@@ -152,6 +152,7 @@ def uninterrupted(write_options: Write, changes: dict[str, Any]) -> Path:
     return file.parents[1] / "experiments" / "whole"
 
 
+@pytest.mark.thorough
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(write_options: Write, pair_folders: Path) -> None:
     changes = demanding(pair_folders)
     whole = uninterrupted(write_options, changes)
@@ -170,6 +171,7 @@ def test_ten_kills_at_random_moments(write_options: Write, pair_folders: Path) -
         same(whole, everything(parts, 20))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_says_how_to_go_on(
     write_options: Write, pair_folders: Path, number: signal.Signals, code: int
@@ -191,6 +193,7 @@ def test_a_signal_saves_and_says_how_to_go_on(
     assert read_file(state)["iter"] == int(state.stem)
 
 
+@pytest.mark.thorough
 def test_a_signal_to_the_whole_group_leaves_the_workers_to_the_main_process(
     write_options: Write, pair_folders: Path
 ) -> None:

@@ -99,6 +99,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.thorough
 def test_weights_and_averages_agree_after_twenty_steps(two_runs: tuple[Path, Path]) -> None:
     one, two = (read_file(folder / "models" / "net_g_20.pth") for folder in two_runs)
     for kind in ("params", "params_ema"):
@@ -106,29 +107,34 @@ def test_weights_and_averages_agree_after_twenty_steps(two_runs: tuple[Path, Pat
             torch.testing.assert_close(value, two[kind][key], atol=1e-5, rtol=0)
 
 
+@pytest.mark.thorough
 def test_losses_are_the_mean_over_the_processes(two_runs: tuple[Path, Path]) -> None:
     one, two = ([row["l_pix"] for row in rows(folder) if "l_pix" in row] for folder in two_runs)
     assert len(one) == len(two) == 20
     assert one == pytest.approx(two, abs=1e-5)
 
 
+@pytest.mark.thorough
 def test_a_sharded_validation_counts_every_image_once(two_runs: tuple[Path, Path]) -> None:
     one, two = ([row["metrics"]["psnr"] for row in rows(folder) if "metrics" in row] for folder in two_runs)
     assert one == pytest.approx(two, abs=1e-3)
 
 
+@pytest.mark.thorough
 def test_the_sheet_of_a_sharded_validation_has_the_same_rows(two_runs: tuple[Path, Path]) -> None:
     one, two = (read_rgb(folder / "visualization" / "sheet_20.png") for folder in two_runs)
     assert one.shape == two.shape
     assert abs(one - two).max() < 0.02
 
 
+@pytest.mark.thorough
 def test_one_process_writes(two_runs: tuple[Path, Path]) -> None:
     names = [sorted(p.name for p in (folder / "models").iterdir()) for folder in two_runs]
     assert names[0] == names[1] == ["net_g_10.pth", "net_g_20.pth", "net_g_latest.pth"]
     assert len(list(two_runs[1].glob("*.log"))) == 1
 
 
+@pytest.mark.thorough
 def test_a_resumed_run_of_two_processes_equals_an_uninterrupted_one(two_runs: tuple[Path, Path]) -> None:
     file = two_runs[1].parents[1] / "options" / "run.yml"
     force = ["--force_yml", "datasets:train:dataset_enlarge_ratio=4", "name=parts"]
@@ -138,6 +144,7 @@ def test_a_resumed_run_of_two_processes_equals_an_uninterrupted_one(two_runs: tu
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
+@pytest.mark.thorough
 def test_a_drawn_seed_is_the_same_in_all_processes(write_options: Write) -> None:
     """Else their shares of the data would overlap."""
     file = write_options({**CHANGES, "manual_seed": None, "plugins": ["./plain.py", "./telling.py"]})
@@ -155,6 +162,7 @@ def test_a_drawn_seed_is_the_same_in_all_processes(write_options: Write) -> None
     assert seeds["0"] == seeds["1"]
 
 
+@pytest.mark.thorough
 def test_a_rank_that_fails_ends_the_job_and_is_named(write_options: Write) -> None:
     file = write_options({**CHANGES, "plugins": ["./plain.py", "./failing.py"], "train.broken_opt": {"type": "Broken"}})
     (file.parent / "failing.py").write_text(

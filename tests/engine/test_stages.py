@@ -77,6 +77,7 @@ def test_learning_rates_count_from_the_stage_s_start(write_options: Write) -> No
     assert rates == pytest.approx([1e-3] * 3 + [1e-3] * 4 + [5e-4] * 2)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("stop", [2, 4, 6])
 def test_a_staged_run_is_resumed_in_the_stage_where_it_was(write_options: Write, stop: int) -> None:
     whole = train(load_options(write_options({**CHANGES, "name": "whole"})))

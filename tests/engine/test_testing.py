@@ -38,6 +38,7 @@ def test_file(
 test_file.__test__ = False  # type: ignore[attr-defined]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("name", "expected"), [("Rain100L", 25.52), ("LOL_eval15", 7.77), ("GoPro_subset", 22.49)])
 def test_an_identity_network_gives_the_known_figures(shared: Path, tmp_path: Path, name: str, expected: float) -> None:
     roots = {f"dataroot_{kind}": str(shared / "data" / "test" / name / kind) for kind in ("lq", "gt")}

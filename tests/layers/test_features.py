@@ -63,6 +63,7 @@ def test_returns_the_output_and_the_features_coarse_to_fine():
     assert torch.equal(restored, net(image()))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("stop_at_last", [False, True])
 @pytest.mark.parametrize("wrap", [wrapped, compiled])
 @pytest.mark.usefixtures("process_group")
@@ -78,6 +79,7 @@ def test_wrapped_networks_give_the_same(wrap, stop_at_last):
             torch.testing.assert_close(wrapped_restored, restored)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("wrap", [nn.Identity(), wrapped, compiled])
 @pytest.mark.usefixtures("process_group")
 def test_gradients_through_the_tap_are_those_of_the_network(wrap):

@@ -57,6 +57,7 @@ def test_every_layer_equals_torchvision(tmp_path, pair, vgg_type):
             torch.testing.assert_close(ours[name], feature.clone(), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.thorough
 @needs_torchvision
 @pytest.mark.skipif(find_spec("basicsr") is None, reason="basicsr is not installed")
 @pytest.mark.filterwarnings("ignore:The parameter 'pretrained'", "ignore:Arguments other than a weight enum")

@@ -154,6 +154,7 @@ def test_the_momentum_encoder_teaches_the_restorer(write_options: Write, pair_fo
     assert list(model.net_e.left_out) == ["projection"]
 
 
+@pytest.mark.thorough
 def test_the_code_may_be_zero_or_another_image_s(write_options: Write, pair_folders: Path) -> None:
     model, batch = model_and_batch(write_options(changes(pair_folders)))
     lq = batch["lq"]

@@ -23,6 +23,7 @@ PUBLISHED = {
 RUNS = PUBLISHED | {"crl_sr_x4_multimodal"}  # whose weights and schedule are not known
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("file", PROXIES, ids=lambda file: file.stem)
 def test_every_proxy_makes_a_step_of_each_stage(file: Path) -> None:
     scale = read_merged(file)[0]["scale"]

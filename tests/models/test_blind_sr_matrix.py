@@ -16,6 +16,8 @@ from uir.data.building import training_stream
 from uir.engine.train_loop import train
 from uir.models.building import build_model
 
+pytestmark = pytest.mark.thorough
+
 Write = Callable[..., Path]
 WIDTHS = [4, 6, 8]
 ENCODERS: dict[str, dict[str, Any]] = {

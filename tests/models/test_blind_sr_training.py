@@ -19,6 +19,8 @@ from uir.core.checkpoint import read_file
 from uir.engine.testing import test as run_test
 from uir.engine.train_loop import train
 
+pytestmark = pytest.mark.thorough
+
 Write = Callable[..., Path]
 VAL = {"val_freq": 2, "metrics": {"psnr": {"type": "calculate_psnr", "crop_border": 2, "test_y_channel": True}}}
 

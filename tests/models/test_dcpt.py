@@ -70,6 +70,7 @@ def test_a_step_has_the_gradients_of_the_published_arrangement(
         torch.testing.assert_close(found[name], grad, atol=1e-6, rtol=1e-4)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("model_type", METHODS)
 def test_a_compiled_step_is_the_same(
     make: Callable[..., Any], model_type: str, monkeypatch: pytest.MonkeyPatch

@@ -19,6 +19,8 @@ from uir.config.options import load_options
 from uir.core.checkpoint import read_file
 from uir.engine.train_loop import train
 
+pytestmark = pytest.mark.thorough
+
 Write = Callable[..., Path]
 BACKBONES: dict[str, dict[str, Any]] = {
     "SwinIR": {

@@ -23,6 +23,8 @@ from uir.core.checkpoint import read_file
 from uir.engine.testing import test as run_test
 from uir.engine.train_loop import train
 
+pytestmark = pytest.mark.thorough
+
 Write = Callable[..., Path]
 
 # One of each method; what a stage's method does not take is deleted in it (`~`).

@@ -80,6 +80,7 @@ def rooted(section: Any, pairs: Path, odd: Path) -> Any:
     return section.replace(str(pairs), str(odd)) if isinstance(section, str) else section
 
 
+@pytest.mark.thorough
 def test_trains_and_a_resumed_run_equals_an_uninterrupted_one(write_options: Write, options: dict[str, Any]) -> None:
     file = write_options(without_validation(options))
     whole = train(load_options(file, force=["name=whole"]))

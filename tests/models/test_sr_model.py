@@ -142,6 +142,7 @@ def test_channels_last_changes_nothing_but_the_layout(write_options: Write) -> N
     assert other.log_dict["l_pix"] == pytest.approx(plain.log_dict["l_pix"], rel=1e-5)
 
 
+@pytest.mark.thorough
 def test_compiled_and_plain_give_the_same_losses(write_options: Write) -> None:
     plain, compiled = model_of(write_options()), model_of(write_options({"compile": True}))
     for iteration in (1, 2):

@@ -18,6 +18,8 @@ from fixtures import DEFAULT_FOLDER, FOLDER, Fixture, find_fixtures, find_key_ma
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+pytestmark = pytest.mark.thorough
+
 COVERED = [
     line
     for line in (Path(__file__).parent / "covered.txt").read_text().splitlines()

@@ -21,6 +21,8 @@ from uir.config.yaml_file import parse_yaml, read_yaml
 from uir.registry import REGISTRIES, UnknownNameError
 from uir.registry.plugins import load_plugin
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).resolve().parents[3]
 OPTION_FILES = sorted(file for kind in ("train", "test") for file in (ROOT / "options" / kind).rglob("*.yml"))
 needs_basicsr = pytest.mark.skipif(not basicsr_names(), reason="basicsr is not installed")
