@@ -90,7 +90,7 @@ def test_keys_without_an_equivalent_are_listed(old: Path, capsys: pytest.Capture
     assert "# was: ensemble: true (uir restores an image once" in new.read_text()
 
 
-@pytest.mark.parametrize(("name", "said"), [("x.toml", "TOML as neosr's"), ("x.json", "JSON as KAIR's")])
+@pytest.mark.parametrize(("name", "said"), [("x.toml", "TOML files (neosr)"), ("x.json", "JSON files (KAIR)")])
 def test_other_forms_than_yaml_are_refused(old: Path, name: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     file = old.rename(old.with_name(name))
     assert call("convert", file, "-o", file.with_name("new.yml")) == 2
