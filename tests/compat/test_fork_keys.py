@@ -169,7 +169,7 @@ def dotted(paths: Any) -> list[str]:
 REFUSED = [
     ("train__mixing_augs", {"mixup": True}, "train.mixing_augs: uir mixes no images; train without mixup"),
     ("train__mixup", True, "train.mixup: uir mixes no images"),
-    ("datasets__train__gt_sizes", [32, 48], "datasets.train.gt_sizes: patch and batch sizes change with train.stages"),
+    ("datasets__train__gt_sizes", [32, 48], "datasets.train.gt_sizes: patch and batch sizes change only with"),
     ("val__rgb2bgr", False, "val.rgb2bgr: uir saves images with their colours"),
     ("val__grids", True, "val.grids: uir tests whole images; `uir restore --tile`"),
     ("val__crop_size_h", 64, "val.crop_size_h: uir tests whole images"),
@@ -182,8 +182,8 @@ REFUSED = [
     ("path__ignore_resume_networks", "network_g", "path.ignore_resume_networks: uir resumes all networks"),
     ("train__losses", [{"type": "l1loss"}], "train.losses: each loss is a key of its own here"),
     ("train__use_grad_clip", "some", "train.use_grad_clip: expected true or false, got 'some'"),
-    ("train__grad_clip", 1.0, "train.use_grad_clip: says other than grad_clip beside it"),
-    ("datasets__train__use_hflip", False, "datasets.train.geometric_augs: says other than use_hflip beside it"),
+    ("train__grad_clip", 1.0, "train.use_grad_clip: contradicts grad_clip in the same section"),
+    ("datasets__train__use_hflip", False, "datasets.train.geometric_augs: contradicts use_hflip in the same section"),
 ]  # fmt: skip
 
 
