@@ -221,6 +221,6 @@ def test_basicsr_s_models_draw_a_radar_chart_and_refuse_what_they_cannot_show(op
     with pytest.raises(OptionError) as error:
         load_options(options({**changes, "val.probes": probes}))
     for key in ("val.sheet", "val.probes"):
-        assert f"{key} cannot be honoured for basicsr:SRModel" in str(error.value)
+        assert f"{key} cannot be used with basicsr:SRModel" in str(error.value)
     folder = train(load_options(options({**changes, "val.sheet": None})))
     assert written(folder) == ["radar_1.png", "radar_2.png"]

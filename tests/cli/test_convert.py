@@ -32,7 +32,7 @@ def test_a_file_is_written_and_passes_the_check(old: Path, capsys: pytest.Captur
     assert call("convert", old, "-o", new) == 0
     assert capsys.readouterr().out.endswith("keys replaced\n")
     assert call("check", "-opt", new) == 0
-    assert capsys.readouterr().out == f"{new}: fine\n"
+    assert capsys.readouterr().out == f"{new}: valid\n"
 
 
 def test_help_has_an_example_and_states_the_rule(capsys: pytest.CaptureFixture[str]) -> None:
@@ -90,7 +90,7 @@ def test_keys_without_an_equivalent_are_listed(old: Path, capsys: pytest.Capture
     assert "# was: ensemble: true (uir restores an image once" in new.read_text()
 
 
-@pytest.mark.parametrize(("name", "said"), [("x.toml", "TOML as neosr's"), ("x.json", "JSON as KAIR's")])
+@pytest.mark.parametrize(("name", "said"), [("x.toml", "TOML files (neosr)"), ("x.json", "JSON files (KAIR)")])
 def test_other_forms_than_yaml_are_refused(old: Path, name: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     file = old.rename(old.with_name(name))
     assert call("convert", file, "-o", file.with_name("new.yml")) == 2

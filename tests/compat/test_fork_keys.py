@@ -182,8 +182,8 @@ REFUSED = [
     ("path__ignore_resume_networks", "network_g", "path.ignore_resume_networks: uir resumes all networks"),
     ("train__losses", [{"type": "l1loss"}], "train.losses: each loss is a key of its own here"),
     ("train__use_grad_clip", "some", "train.use_grad_clip: expected true or false, got 'some'"),
-    ("train__grad_clip", 1.0, "train.use_grad_clip: says other than grad_clip beside it"),
-    ("datasets__train__use_hflip", False, "datasets.train.geometric_augs: says other than use_hflip beside it"),
+    ("train__grad_clip", 1.0, "train.use_grad_clip: contradicts grad_clip in the same section"),
+    ("datasets__train__use_hflip", False, "datasets.train.geometric_augs: contradicts use_hflip in the same section"),
 ]  # fmt: skip
 
 

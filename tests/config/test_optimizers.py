@@ -63,5 +63,5 @@ def test_the_schema_for_editors_takes_them_too() -> None:
 def test_observers_are_refused_for_a_model_that_validates_itself(write_options) -> None:
     pytest.importorskip("basicsr")
     observers = {"mine": {"type": "PictureObserver", "pictures": None}}
-    with pytest.raises(OptionError, match=r"val.observers cannot be honoured for basicsr:SRModel"):
+    with pytest.raises(OptionError, match=r"val.observers cannot be used with basicsr:SRModel"):
         load_options(write_options({"model_type": "basicsr:SRModel", "val.observers": observers}))

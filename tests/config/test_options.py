@@ -70,7 +70,7 @@ def test_what_has_a_sensible_default_may_be_left_out(write_options: Write, key: 
     assert load_options(write_options({key: None})).options.name == "small"
 
 
-def test_grad_clip_is_honoured_at_both_places(write_options: Write) -> None:
+def test_grad_clip_works_at_both_places(write_options: Write) -> None:
     assert load_options(write_options({"grad_clip": 0.01})).options.grad_clip == 0.01
     train = load_options(write_options({"train.grad_clip": {"max_norm": 1.0}})).options.train
     assert train is not None
@@ -102,7 +102,7 @@ def test_a_model_in_basicsr_manner_refuses_what_it_cannot_honour(write_options: 
     changes = {"model_type": "basicsr:SRModel", "precision": "bf16", "train.accumulate": 2, "train.grad_clip": 0.1}
     text = problems_of(write_options(changes))
     for key in ("precision", "train.accumulate", "train.grad_clip"):
-        assert f"{key} cannot be honoured for basicsr:SRModel" in text
+        assert f"{key} cannot be used with basicsr:SRModel" in text
 
 
 def test_a_class_that_is_no_training_method_is_named(write_options: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +111,7 @@ def test_a_class_that_is_no_training_method_is_named(write_options: Write, monke
     (file.parent / "no_method.py").write_text(
         "from uir.registry import MODEL_REGISTRY\n@MODEL_REGISTRY.register()\nclass NoMethod:\n    pass\n"
     )
-    assert "model_type: NoMethod is no training method" in problems_of(file)
+    assert "model_type: NoMethod is not a training method" in problems_of(file)
 
 
 @pytest.mark.parametrize("value", ["4", "1e1", '"4"'])
@@ -124,7 +124,7 @@ def test_a_number_written_oddly_reaches_the_constructor_as_a_number(write_option
 @pytest.mark.skipif(not basicsr_names(), reason="basicsr is not installed")
 def test_a_model_of_basicsr_s_needs_a_scheduler(write_options: Write) -> None:
     text = problems_of(write_options({"model_type": "basicsr:SRModel", "train.scheduler": None}))
-    assert "train lacks scheduler, which basicsr:SRModel cannot do without" in text
+    assert "train lacks scheduler, which basicsr:SRModel needs" in text
 
 
 # --- overrides ---

@@ -127,7 +127,7 @@ def test_a_method_that_lacks_a_stream_and_one_that_reads_none_are_refused() -> N
     for force, message in (
         (["datasets:train_unpaired=~"], "datasets.train_unpaired is missing; UnpairedModel learns from it"),
         (["model_type=SRModel", "network_d=~", "train:optim_d=~", "train:critic_opt=~", "train:fool_opt=~"],
-         "datasets.train_unpaired: SRModel reads no other than train; remove it"),
+         "datasets.train_unpaired: SRModel reads only train; remove it"),
     ):  # fmt: skip
         with pytest.raises(OptionError, match=message):
             load_options(HERE / "unpaired.yml", is_train=True, force=force, root=PROJECT)

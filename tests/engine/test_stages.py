@@ -152,7 +152,7 @@ def test_only_the_named_networks_are_trained(write_options: Write) -> None:
         ([{"name": "a", "iterations": 1}] * 2, "two stages are called 'a'"),
         (
             [{"name": "a", "iterations": 1, "losses": ["pixle_opt"]}],
-            "expected a list of losses out of pixel_opt, fft_opt",
+            "expected a list of losses from pixel_opt, fft_opt",
         ),
         ([{"name": "a", "iterations": 1, "optm_g": {"lr": 1}}], "optm_g is not an option"),
         ([{"name": "a", "iterations": 1, "optim_g": {"lrr": 1}}], "train.optim_g.lrr is not an argument of Adam"),
@@ -180,7 +180,7 @@ def test_a_mistake_in_a_stage_points_to_its_own_line(write_options: Write) -> No
 
 
 def test_total_iter_beside_stages_is_an_error(write_options: Write) -> None:
-    with pytest.raises(OptionError, match=r"train\.total_iter stands beside `stages`"):
+    with pytest.raises(OptionError, match=r"train\.total_iter and `stages` exclude each other"):
         load_options(write_options({**CHANGES, "train.total_iter": 9}))
 
 

@@ -1,8 +1,8 @@
 """The option keys of BasicSR's forks (Restormer, NAFNet, X-Restormer, HAT, DAT, ...), as uir's own keys.
 
-One table: a key, where it stands, and what becomes of it. A key is replaced only where uir has the very same thing;
-where it has not, the key is refused with a sentence that says what would be right. A file whose training method a
-plugin brings is left alone: its keys are the plugin's.
+One table has each key, its place, and its treatment. A key is replaced only if uir has exactly the same thing;
+otherwise it is refused with a sentence that says what would be right. A file whose training method comes from a plugin
+is not changed: its keys are the plugin's.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from uir.registry.components import build
 
 MODELS = ("ImageCleanModel", "ImageRestorationModel")  # of Restormer and of NAFNet, and of their forks
 CLIP = 0.01  # the norm that `use_grad_clip` stands for
-PADDED = ("Restormer", "RestormerDCPT", "NAFNet", "NAFNetLocal", "PromptIR")  # whose `window_size` is padding alone
+PADDED = ("Restormer", "RestormerDCPT", "NAFNet", "NAFNetLocal", "PromptIR")  # their `window_size` is only padding
 
 
 class _Editor:
-    """A file in translation, and what was done to it."""
+    """A file during its translation, and a record of its changes."""
 
     def __init__(self, raw: dict[str, Any]) -> None:
         self.raw = raw
@@ -33,29 +33,29 @@ class _Editor:
         self.is_forks = raw.get("model_type") in MODELS
 
     def at(self, path: KeyPath) -> Any:
-        """The mapping at a path; an empty one where there is none."""
+        """The mapping at a path; an empty one if there is none."""
         value: Any = self.raw
         for key in path:
             value = value.get(key) if isinstance(value, dict) else None
         return value if isinstance(value, dict) else {}
 
     def drop(self, path: KeyPath, why: str) -> None:
-        """Take a key away that means nothing more."""
+        """Remove a key that has no effect."""
         del self.at(path[:-1])[path[-1]]
         self.reasons[path] = why
         self.notes.append(f"{_dotted(path)} is left out ({why})")
 
     def refuse(self, path: KeyPath, sentence: str) -> None:
-        """Take a key away that uir has nothing for."""
+        """Remove a key that has no equivalent in uir."""
         del self.at(path[:-1])[path[-1]]
         self.refused[path] = sentence
 
     def replace(self, path: KeyPath, keys: Mapping[str, Any]) -> None:
-        """Put other keys of the same section in the place of one."""
+        """Replace a key by other keys of the same section."""
         section = self.at(path[:-1])
         taken = [key for key in keys if key != path[-1] and key in section and section[key] != keys[key]]
         if taken:
-            self.refuse(path, f"says other than {taken[0]} beside it; keep {taken[0]} alone")
+            self.refuse(path, f"contradicts {taken[0]} in the same section; keep only {taken[0]}")
             return
         old = section[path[-1]]
         items = [(key, value) for key, value in section.items() if key == path[-1] or key not in keys]
@@ -63,19 +63,19 @@ class _Editor:
         for key, value in items:
             section.update(keys if key == path[-1] else {key: value})
         self.moved |= {(*path[:-1], key): path for key in keys if key != path[-1]}
-        given = ", ".join(_shown(value) if key == path[-1] else f"{key} {_shown(value)}" for key, value in keys.items())
-        self.notes.append(f"{_dotted(path)} {_shown(old)} is {given}")
+        new = ", ".join(_shown(value) if key == path[-1] else f"{key} {_shown(value)}" for key, value in keys.items())
+        self.notes.append(f"{_dotted(path)} {_shown(old)} is {new}")
 
 
 Act = Callable[[_Editor, KeyPath, Any], None]
 
 
 def translate(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark]) -> Translation | None:
-    """A merged option mapping in uir's form; None where it has no key of a fork.
+    """A merged option mapping in uir's form; None if it has no key of a fork.
 
     Args:
         raw: the mapping; it is not changed.
-        marks: where its keys were written.
+        marks: the places where its keys were written.
     """
     if _is_plugins(raw.get("model_type")):
         return None
@@ -98,7 +98,7 @@ def translate(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark]) -> Translat
 
 
 def _is_plugins(model_type: Any) -> bool:
-    """Whether a plugin brings a training method."""
+    """Whether a training method comes from a plugin."""
     if not isinstance(model_type, str):
         return False
     try:
@@ -108,15 +108,15 @@ def _is_plugins(model_type: Any) -> bool:
 
 
 def _rows(raw: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Act]]:
-    """The rows of the table that may concern a file, by the key's path."""
+    """The rows of the table that may apply to a file, by the key's path."""
     yield from (((*section, key), act) for section, rows in _TABLE.items() for key, act in rows.items())
     datasets = raw.get("datasets")
-    for name, held in list(datasets.items()) if isinstance(datasets, Mapping) else ():
-        if isinstance(held, Mapping):
+    for name, dataset in list(datasets.items()) if isinstance(datasets, Mapping) else ():
+        if isinstance(dataset, Mapping):
             yield from ((("datasets", name, key), act) for key, act in _DATASET.items())
 
 
-# --- what becomes of a key ---
+# --- the treatment of a key ---
 
 
 def _dead(editor: _Editor, path: KeyPath, value: Any) -> None:
@@ -124,7 +124,7 @@ def _dead(editor: _Editor, path: KeyPath, value: Any) -> None:
 
 
 def _neutral(*neutral: Any, why: str, sentence: str) -> Act:
-    """A key that says nothing at some values and is refused at others."""
+    """A key that has no effect at some values and is refused at others."""
 
     def act(editor: _Editor, path: KeyPath, value: Any) -> None:
         if any(type(value) is type(known) and value == known for known in (*neutral, None)):
@@ -172,7 +172,7 @@ def _schedule(editor: _Editor, path: KeyPath, value: Any) -> None:
 
 
 def _flip(editor: _Editor, path: KeyPath, value: Any) -> None:
-    if editor.is_forks:  # elsewhere it is a slip of the pen
+    if editor.is_forks:  # in other files it is a typing mistake
         editor.replace(path, {"use_hflip": value})
 
 
@@ -199,27 +199,27 @@ def _dataset(editor: _Editor, path: KeyPath, value: Any) -> None:
 def _progressive(editor: _Editor, path: KeyPath, value: Any) -> None:
     """`gt_sizes`, with `mini_batch_sizes` and `iters`: a patch size and a batch size for each part of the training."""
     section, names = path[:-1], ("gt_sizes", "mini_batch_sizes")
-    held = editor.at(section)
-    lists = [held.get(name) for name in names]
-    constant = all(isinstance(found, list) and len(set(map(str, found))) == 1 for found in lists)
+    dataset = editor.at(section)
+    lists = [dataset.get(name) for name in names]
+    constant = all(isinstance(sizes, list) and len(set(map(str, sizes))) == 1 for sizes in lists)
     if constant:
         for name, plain in zip(names, ("gt_size", "batch_size_per_gpu"), strict=True):
-            held[plain] = held[name][0]
-            editor.drop((*section, name), f"it is the same all along, so it is {plain}")
-        if "iters" in held:
-            editor.drop((*section, "iters"), "the sizes are the same all along")
+            dataset[plain] = dataset[name][0]
+            editor.drop((*section, name), f"it never changes, so it is {plain}")
+        if "iters" in dataset:
+            editor.drop((*section, "iters"), "the sizes never change")
         return
     sentence = (
         "patch and batch sizes change only with train.stages, and there learning rates start again in each stage; "
         "write stages, or set gt_size and batch_size_per_gpu to one pair of sizes"
     )
-    for name in [name for name in ("gt_sizes", "mini_batch_sizes", "iters") if name in held]:
+    for name in [name for name in ("gt_sizes", "mini_batch_sizes", "iters") if name in dataset]:
         editor.refuse((*section, name), sentence)
         sentence = "it goes with gt_sizes"
 
 
 def _padding(editor: _Editor, path: KeyPath, value: Any) -> None:
-    """Images are padded to a multiple of this: uir's networks say themselves of what."""
+    """A key for padding images to a multiple: uir's networks declare this multiple themselves."""
     network = editor.at(("network_g",))
     own = _pad_multiple(network)
     if not value or (isinstance(value, int) and own % value == 0):
@@ -236,7 +236,7 @@ def _pad_multiple(network: Mapping[str, Any]) -> int:
     import torch
 
     if not isinstance(network.get("type"), str):
-        return 1  # the checker says what is wrong with it
+        return 1  # the checker reports what is wrong with it
     try:
         with torch.device("meta"):
             return int(getattr(build(ARCH_REGISTRY, network), "pad_multiple", 1))
@@ -245,8 +245,8 @@ def _pad_multiple(network: Mapping[str, Any]) -> int:
 
 
 def _use_image(editor: _Editor, path: KeyPath, value: Any) -> None:
-    """False: metrics of the network's floats, neither clipped nor rounded."""
-    editor.drop(path, "metrics round and clip, or not, as their arguments say")
+    """False stands for metrics of the network's own floats, neither clipped nor rounded."""
+    editor.drop(path, "the arguments of the metrics decide whether they round and clip")
     if value is not False:
         return
     for name, spec in editor.at(("val", "metrics")).items():
@@ -260,7 +260,7 @@ def _use_image(editor: _Editor, path: KeyPath, value: Any) -> None:
             editor.replace((*here, "test_y_channel"), {"color_space": color})
         editor.replace((*here, "type"), {"type": kind})
         spec |= {"rounding": "none", "clip": False}
-        editor.notes.append(f"{name} is of the network's floats, neither clipped nor rounded")
+        editor.notes.append(f"{name} measures the network's own floats, neither clipped nor rounded")
 
 
 _TILES = "uir tests whole images; `uir restore --tile` restores large ones in tiles"
@@ -279,17 +279,17 @@ _TABLE: dict[KeyPath, dict[str, Act]] = {
         "suffix": _dead,
         "tile": _neutral(False, why="whole images are tested", sentence=_TILES),
         "ensemble": _neutral(
-            False, why="images are restored once", sentence="uir restores an image once, not as eight turned copies"
+            False, why="images are restored once", sentence="uir restores an image once, not eight rotated copies"
         ),
         "eval_lpips": _neutral(
             False,
-            why="val.metrics says what is measured",
-            sentence="uir has no LPIPS of its own; a metric of yours goes into val.metrics",
+            why="val.metrics lists the metrics",
+            sentence="uir has no LPIPS of its own; add your own metric to val.metrics",
         ),
         "layer_decay": _neutral(
             1,
             1.0,
-            why="all layers learn alike",
+            why="all layers have the same learning rate",
             sentence="uir has one learning rate for all layers of a network; leave it out",
         ),
         "use_amp": _no_amp,
@@ -298,7 +298,7 @@ _TABLE: dict[KeyPath, dict[str, Act]] = {
     ("path",): {
         "ignore_resume_networks": _neutral(
             why="all networks are resumed",
-            sentence="uir resumes all networks of a run; start from single ones with path.pretrain_network_g and so on",
+            sentence="uir resumes all networks of a run; to start from some, use path.pretrain_network_g and so on",
         ),
     },
     ("train",): {
@@ -310,7 +310,7 @@ _TABLE: dict[KeyPath, dict[str, Act]] = {
         "accum_iter": _ACCUMULATE,
         "artifacts_opt": _dead,
         "losses": _neutral(
-            why="there is none",
+            why="there are none",
             sentence="each loss is a key of its own here: pixel_opt: {type: L1Loss, loss_weight: 1}",
         ),
     },

@@ -1,1 +1,1 @@
-"""Option files: reading, inheriting, overriding, stages, checking, and the schema that all of it reads."""
+"""Option files: reading, inheriting, overriding, stages, checking, and the schema that all of this uses."""

@@ -1,4 +1,4 @@
-"""Checking an option file before anything is built: every mistake, with its place and the nearest valid name."""
+"""Checks an option file before anything is built; reports every mistake with its place and the nearest valid name."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ from uir.registry import MODEL_REGISTRY, UnknownNameError
 
 @dataclass
 class Checked:
-    """What checking found.
+    """The result of a check.
 
     Attributes:
-        options: the typed file; None where there are problems.
+        options: the typed file; None if there are problems.
         problems: all mistakes, in the order of the file.
         unchecked: keys that belong to a plugin which does not declare its keys.
     """
@@ -49,7 +49,7 @@ class Checked:
 
 
 def check(raw: dict[str, Any], marks: Mapping[KeyPath, Mark], root: Path, is_train: bool) -> Checked:
-    """Check a merged option mapping. Relative file names in it are made absolute in place, from `root`."""
+    """Check a merged option mapping. Its relative file names are made absolute in `raw` itself, from `root`."""
     return _Checker(raw, marks, root, is_train).run()
 
 
@@ -67,7 +67,7 @@ class _Checker(ComponentChecker):
         datasets = self.raw.get("datasets")
         if isinstance(datasets, dict):
             for key in [key for key, spec in datasets.items() if spec is None]:
-                del datasets[key]  # `~` takes a section out
+                del datasets[key]  # `~` removes a section
         self._keys(file, self.raw, ())
         self._datasets()
         self._rules()
@@ -86,19 +86,19 @@ class _Checker(ComponentChecker):
         return (str(mark.file), mark.line) if mark else ("", 0)
 
     def _report_types(self, error: ValidationError) -> None:
-        said: set[KeyPath] = {path for path, _ in self.problems}
+        reported: set[KeyPath] = {path for path, _ in self.problems}
         for item in error.errors(include_url=False):
             path = self._written(item["loc"])
-            if path in said or (item["type"] == "missing" and path[:-1] in said):
+            if path in reported or (item["type"] == "missing" and path[:-1] in reported):
                 continue
-            said.add(path)
+            reported.add(path)
             if item["type"] == "missing":
                 self._say(path, "is missing; it is required")
             else:
                 self._say(path, type_message(item["type"], item["msg"], item["input"]))
 
     def _written(self, loc: tuple[int | str, ...]) -> KeyPath:
-        """The part of a validator's location that is in the file (unions add their own parts)."""
+        """The part of a validator's location that is in the file; pydantic adds parts of its own for unions."""
         value: Any = self.raw
         path: list[str | int] = []
         for index, part in enumerate(loc):
@@ -112,7 +112,7 @@ class _Checker(ComponentChecker):
     # --- keys ---
 
     def _method(self) -> Method | None:
-        """The training method; None where it cannot be told."""
+        """The training method; None if it is not known."""
         name = self.raw.get("model_type")
         if not isinstance(name, str):
             return None
@@ -125,13 +125,13 @@ class _Checker(ComponentChecker):
             return method_of(name, self.is_train)
         self._say(
             ("model_type",),
-            f": {name} is no training method; its constructor takes `opt` first, as BasicSR's do, or it derives "
-            "from uir.models.base_model.BaseModel",
+            f": {name} is not a training method; the first parameter of its constructor must be `opt`, as in BasicSR, "
+            "or it must derive from uir.models.base_model.BaseModel",
         )
         return None
 
     def _keys(self, keys: Keys, value: Mapping[str, Any], path: KeyPath) -> None:
-        """Unknown keys of a section, and what its known ones hold."""
+        """Check a section: report its unknown keys, and check the values of its known keys."""
         for name, inner in value.items():
             key, here = keys.keys.get(name), (*path, name)
             named = says_its_name(name, ".".join(map(str, path)))
@@ -146,7 +146,7 @@ class _Checker(ComponentChecker):
                 self._descend(node, inner, here)
 
     def _descend(self, node: Node, value: Any, path: KeyPath) -> None:
-        """What a section holds; a value of another form is left to the validator."""
+        """Check a value by its node; the validator reports a value of another form."""
         if isinstance(node, Place):
             self._component(node, value, path)
         elif isinstance(node, Keys) and isinstance(value, Mapping):
@@ -166,7 +166,7 @@ class _Checker(ComponentChecker):
         datasets = self.raw.get("datasets")
         if not isinstance(datasets, dict):
             if datasets is None:
-                self._say(("datasets",), "is missing; it says what to train or test on")
+                self._say(("datasets",), "is missing; it names the images to train or test on")
             return
         streams = tuple(getattr(self.method.target, "streams", ())) if self.method else ()
         for name in streams if self.is_train else ():
@@ -178,7 +178,7 @@ class _Checker(ComponentChecker):
                 self._say(path, f": a dataset's key should be {PLAIN_NAME}")
             stream = str(key).removeprefix("train_")
             if self.method is not None and phase == "train" and key != "train" and stream not in streams:
-                known = ", ".join(f"train_{name}" for name in streams) or "no other than train"
+                known = ", ".join(f"train_{name}" for name in streams) or "only train"
                 self._say(path, f": {self.raw['model_type']} reads {known}{nearest(stream, streams)}; remove it")
             if phase not in DATASET_PHASES:
                 names = ", ".join(DATASET_PHASES)
@@ -197,8 +197,8 @@ class _Checker(ComponentChecker):
                 self._say(("datasets",), "lacks `train`, the dataset to train on")
         if isinstance(train, Mapping) and self.is_train and method is not None and not method.is_foreign:
             self._parameter_groups(train)
-            given = [key for key, value in self.raw.items() if value is not None]
-            for optimizer, network in method.required_optimizers(given, True).items():
+            keys = [key for key, value in self.raw.items() if value is not None]
+            for optimizer, network in method.required_optimizers(keys, True).items():
                 if train.get(optimizer) is None:
                     self._say(("train",), f"lacks {optimizer}, the optimizer of {network}")
             for path, message in model.problems_of(self.raw):
@@ -218,7 +218,7 @@ class _Checker(ComponentChecker):
         self._paths()
 
     def _paths(self) -> None:
-        """Files that the section `path` names, from the root."""
+        """Make the file names in the section `path` absolute; they start at the root."""
         section: Any = self.raw.get("path")
         known = (self.method.section("path") if self.method else section_keys(PathOptions)).keys
         for key, value in section.items() if isinstance(section, Mapping) else ():
@@ -232,7 +232,7 @@ class _Checker(ComponentChecker):
             self._say(path, f": no metric of val.metrics is called '{name}'{nearest(str(name), names)}")
 
     def _recipes(self, probes: Any) -> None:
-        """The recipe files of probes."""
+        """Check the recipe files of probes."""
         for kind, probe in probes.items() if isinstance(probes, Mapping) else ():
             recipe = probe.get("recipe") if isinstance(probe, Mapping) else None
             if isinstance(recipe, str) and recipe.endswith((".yml", ".yaml")):
@@ -246,13 +246,13 @@ class _Checker(ComponentChecker):
         datasets = self.raw.get("datasets")
         sets = [str(key) for key in datasets or () if phase_of(key) != "train"]
         if len(sets) < 3:
-            held = ", ".join(sets) or "none"
-            self._say(("val", "radar"), f": a radar chart needs at least 3 validation sets; the file has {held}")
+            names = ", ".join(sets) or "none"
+            self._say(("val", "radar"), f": a radar chart needs at least 3 validation sets; the file has {names}")
 
     def _refuse_for_foreign(self, method: Method, train: Mapping[str, Any]) -> None:
         name = self.raw["model_type"]
         val = self.raw.get("val") or {}
-        why = f"cannot be honoured for {name}, which does its whole step itself; uir:SRModel can"
+        why = f"cannot be used with {name}, which does its whole step itself; uir:SRModel supports it"
         for path, value, neutral in (
             (("precision",), self.raw.get("precision"), "fp32"),
             (("compile",), self.raw.get("compile"), False),
@@ -269,14 +269,14 @@ class _Checker(ComponentChecker):
                 self._say(path, why)
 
     def _parameter_groups(self, train: Mapping[str, Any]) -> None:
-        """Keys of parameter groups are the optimizer's."""
+        """Check the keys of parameter groups: each must be an argument of the optimizer."""
         for name, spec in train.items():
             groups = spec.get("groups") if str(name).startswith("optim_") and isinstance(spec, Mapping) else None
             place = PLACES["optimizers"]
             try:
                 target = place.get(str(spec.get("type"))) if isinstance(groups, list) else None
             except UnknownNameError:
-                continue  # an error already
+                continue  # this is reported already
             for index, group in enumerate(groups if target is not None and isinstance(groups, list) else ()):
                 path, known = ("train", name, "groups", index), class_keys(place, target).keys
                 for key in [key for key in group if key != "parameters"] if isinstance(group, dict) else ():
@@ -288,12 +288,12 @@ class _Checker(ComponentChecker):
     def _refuse_for_basicsr(self, train: Mapping[str, Any]) -> None:
         for key, spec in train.items():
             if str(key).startswith("optim_") and isinstance(spec, Mapping) and spec.get("groups"):
-                self._say(("train", key, "groups"), ": basicsr's own models know no groups; uir:SRModel does")
+                self._say(("train", key, "groups"), ": basicsr's own models have no groups; uir:SRModel has them")
             other = (
                 str(key).startswith("optim_") and isinstance(spec, Mapping) and spec.get("type") not in (None, "Adam")
             )
             if other:
-                message = f": basicsr's own models know only Adam, not {spec['type']}; uir:SRModel knows all"
+                message = f": basicsr's own models support only Adam, not {spec['type']}; uir:SRModel supports all"
                 self._say(("train", key, "type"), message)
         if self.is_train and train.get("scheduler") is None:
-            self._say(("train",), f"lacks scheduler, which {self.raw['model_type']} cannot do without")
+            self._say(("train",), f"lacks scheduler, which {self.raw['model_type']} needs")

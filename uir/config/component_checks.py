@@ -1,4 +1,4 @@
-"""Checking `{type: Name, argument: value, ...}` in a file against the class it names, before it is built."""
+"""Checks `{type: Name, argument: value, ...}` in a file against the class that it names, before it is built."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from uir.config.yaml_file import KeyPath, Mark, read_yaml
 from uir.registry import TABLES, UnknownNameError, nearest_names
 from uir.registry.components import build
 
-# Keys that name files in dictionary classes; elsewhere an argument annotated with `Path` says so itself.
+# Keys that name files in dictionary classes; in other classes the annotation `Path` marks such an argument.
 PATH_KEYS = ("dataroot_gt", "dataroot_lq", "dataroot_flow", "dataroot", "meta_info_file", "meta_info")
 
 
 def recipe_problems(file: Path, root: Path) -> list[Problem]:
-    """The mistakes of a recipe file: a degradation, or several by their labels, perhaps as `subsets`.
+    """The mistakes of a recipe file: one degradation, or several by label, at the top level or below `subsets`.
 
     Raises:
-        YamlError: it cannot be read.
+        YamlError: the file cannot be read.
     """
     content, marks = read_yaml(file)
     checker = ComponentChecker(marks, root)
@@ -51,16 +51,16 @@ def recipe_problems(file: Path, root: Path) -> list[Problem]:
 
 
 class ComponentChecker:
-    """Gathers the mistakes of components.
+    """Collects the mistakes of components.
 
     Args:
-        marks: where the file's keys were written.
-        root: the folder that relative file names start from; they are made absolute in place.
+        marks: the places where the file's keys were written.
+        root: the folder that relative file names start from; they are made absolute in the mapping itself.
 
     Attributes:
-        problems: the mistakes found, each with its key path.
+        problems: the mistakes, each with its key path.
         unchecked: keys that belong to a plugin which does not declare its keys.
-        absent: key paths that name a file which is not there.
+        absent: key paths that name a file which does not exist.
     """
 
     def __init__(self, marks: Mapping[KeyPath, Mark], root: Path) -> None:
@@ -73,10 +73,10 @@ class ComponentChecker:
         self.problems.append((path, Problem.at(path, self.marks, message)))
 
     def _component(self, place: Place, spec: Any, path: KeyPath, supplied: Iterable[str] = ()) -> None:
-        """Check `{type: Name, ...}` against the arguments of the class it names, mappings inside it included.
+        """Check `{type: Name, ...}` and the mappings inside it against the arguments of the class that it names.
 
         Args:
-            supplied: arguments that the class gets from elsewhere, beside those of the place.
+            supplied: arguments that the class gets from elsewhere, besides those of the place.
         """
         before = len(self.problems)
         target = self._named(place, spec, path)
@@ -84,25 +84,25 @@ class ComponentChecker:
             return
         origin = TABLES[place.table].origin_of(target) if place.table else "plugin"
         arguments, own = class_keys(place, target, origin), place.own.keys
-        given = [key for key in spec if key not in ("type", *own)]
+        arguments_in_file = [key for key in spec if key not in ("type", *own)]
         known = {*arguments.keys, *own}
-        for key in given:
+        for key in arguments_in_file:
             if key in known:
                 continue
             if arguments.is_open:
                 self._open_key(path, key, known)
             else:
                 self._say((*path, key), f"is not an argument of {spec['type']}{nearest(str(key), known)}")
-        present = {*given, *supplied, *place.supplied, *own}
+        present = {*arguments_in_file, *supplied, *place.supplied, *own}
         missing = [name for name, key in arguments.keys.items() if key.is_required and name not in present]
         if missing:
             self._say(path, f"({spec['type']}) lacks {', '.join(missing)}")
-        self._arguments(place, arguments, spec, path, {*given, *supplied, *place.supplied})
+        self._arguments(place, arguments, spec, path, {*arguments_in_file, *supplied, *place.supplied})
         if place.kind == "degradations" and len(self.problems) == before:
             self._try_building(spec, path)
 
     def _try_building(self, spec: Mapping[str, Any], path: KeyPath) -> None:
-        """Let a degradation say itself what is wrong with its values; not where a file that it reads is not there."""
+        """Build a degradation, so that it checks its own values; not if a file that it reads does not exist."""
         if any(place[: len(path)] == path for place in self.absent):
             return
         try:
@@ -115,7 +115,7 @@ class ComponentChecker:
                 self._say(path, f": {error}" if path else str(error))
 
     def _arguments(self, place: Place, arguments: Keys, spec: Any, path: KeyPath, supplied: set[str]) -> None:
-        """Types of the arguments, files among them, and components within."""
+        """Check the types of the arguments and the components in them, and make file names absolute."""
         for key, value in list(spec.items()):
             argument = arguments.keys.get(key)
             if key in PATH_KEYS or (argument and names_a_file(argument.annotation)):
@@ -128,7 +128,7 @@ class ComponentChecker:
                 spec[key] = self._typed(argument.annotation, value, (*path, key))
 
     def _within(self, node: Node, value: Any, path: KeyPath, supplied: set[str]) -> None:
-        """The components that an argument holds, one or a list or a mapping of them."""
+        """Check the components in an argument: one, a list or a mapping of them."""
         if isinstance(node, Place):
             self._component(node, value, path, supplied)
         elif isinstance(node, ListOf) and isinstance(value, list):
@@ -139,11 +139,11 @@ class ComponentChecker:
                 self._within(node.item, item, (*path, name), supplied)
         elif isinstance(node, Either):
             self._within(arm_for(node, value), value, path, supplied)
-        elif isinstance(node, ListOf | MappingOf):  # one in place of several
+        elif isinstance(node, ListOf | MappingOf):  # one instead of several
             self._within(node.item, value, path, supplied)
 
     def _absolute(self, value: Any, path: KeyPath) -> Any:
-        """A file name, or a list of them, from the root; other values as they are."""
+        """A file name, or a list of them, made absolute from the root; other values are not changed."""
         if isinstance(value, list):
             return [self._absolute(item, path) for item in value]
         if not isinstance(value, str):
@@ -182,7 +182,7 @@ class ComponentChecker:
             return None
 
     def _open_key(self, path: KeyPath, key: str, known: Iterable[str]) -> None:
-        """A key that a plugin may understand: only one that looks like a slip of the pen is an error."""
+        """Handle a key that a plugin may read: it is an error only if it looks like a typing mistake."""
         near = nearest_names(str(key), known, count=1)
         if near and similar(str(key), near[0]):
             self._say((*path, key), f"is not an option; did you mean '{near[0]}'?")

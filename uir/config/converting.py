@@ -1,8 +1,8 @@
-"""Option files of another toolbox's dialect, written anew in uir's own keys, with the user's comments.
+"""Writes an option file of another toolbox's dialect in uir's own keys, with the user's comments.
 
-What is written comes from `translate`, which also reads such a file where it is used directly. This module only lays
-the result out: keys in their order, the lines of the user's file where nothing changed, and a comment on every key that
-was replaced.
+The content comes from `translate`, which is also used when such a file is read directly. This module only writes the
+result as text: the keys keep their order, unchanged lines stay as the user wrote them, and every replaced key gets a
+comment.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from uir.config.yaml_text import Entry, SourceText, block_lines, chunk, leaf_tex
 from uir.core.files import replacing
 from uir.registry.plugins import is_file_plugin, load_plugin
 
-# What other toolboxes write instead of YAML. Their sections are others too.
+# Formats that other toolboxes use instead of YAML. Their sections differ too.
 _OTHER_FORMS = {
-    ".toml": "TOML as neosr's is not read, an option file is YAML",
-    ".json": "JSON as KAIR's is not read, an option file is YAML",
+    ".toml": "uir cannot read TOML files (neosr); an option file is YAML",
+    ".json": "uir cannot read JSON files (KAIR); an option file is YAML",
 }
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What was written.
+    """The result of a conversion.
 
     Attributes:
         text: the new file.
-        replaced: how many keys of the old file carry a comment that says what became of them.
-        refused: the keys that uir has nothing for, each with its place and a sentence; they are comments there.
-        problems: why the new file cannot be used as it is; empty where it can.
-        notes: what else the user should know.
+        replaced: the number of keys of the old file that got a comment on their replacement.
+        refused: the keys without an equivalent in uir, each with its place and a sentence; they are comments in `text`.
+        problems: the reasons why the new file cannot be used yet; empty if it can.
+        notes: more sentences for the user.
     """
 
     text: str
@@ -49,23 +49,23 @@ class Conversion:
 
 
 def convert(old: Path, new: Path, plugins: tuple[str, ...] = (), root: Path | None = None) -> Conversion:
-    """Write an option file anew in uir's keys; a file that it inherits from (`base`) is written into it.
+    """Write an option file in uir's keys; the keys of the file that it inherits from (`base`) are included.
 
     Args:
         old: the file to read.
-        new: the file to write; what stands there is replaced.
-        plugins: plugins beside those the file names.
-        root: where relative paths start.
+        new: the file to write; an existing file is replaced.
+        plugins: plugins besides those that the file names.
+        root: the folder that relative paths start from.
 
     Raises:
-        OptionError: `old` cannot be read, or a key of its dialect cannot be understood.
+        OptionError: `old` cannot be read, or a key of its dialect has no valid meaning.
         ValueError: `new` is one of the files that are read.
     """
     if old.suffix.lower() in _OTHER_FORMS:
-        raise ValueError(f"{old}: {_OTHER_FORMS[old.suffix.lower()]}; write the file anew after one in options/train")
+        raise ValueError(f"{old}: {_OTHER_FORMS[old.suffix.lower()]}; write a new file like those in options/train")
     raw, marks = read_merged(old)
     if new.resolve() in _read_files(old):
-        raise ValueError(f"{new}: is read for the conversion; give another name to write to")
+        raise ValueError(f"{new}: is read for the conversion; give another name for the new file")
     for spec in plugins:
         load_plugin(spec, named_in="--plugin")
     load_plugins_of(deepcopy(raw), marks, old)
@@ -78,7 +78,7 @@ def convert(old: Path, new: Path, plugins: tuple[str, ...] = (), root: Path | No
     writer = _Writer(raw, marks, translation, content, old)
     text = writer.text()
     if not same(parse_yaml(text), content):
-        raise AssertionError(f"what was written for {old} does not read as it should")
+        raise AssertionError(f"the text written for {old} does not have the expected content when it is read")
     is_train = "train" in content
     with replacing(new) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -88,7 +88,7 @@ def convert(old: Path, new: Path, plugins: tuple[str, ...] = (), root: Path | No
 
 
 def _read_files(file: Path) -> set[Path]:
-    """An option file and those it inherits from."""
+    """An option file and the files that it inherits from."""
     files: set[Path] = set()
     while file.resolve() not in files:
         files.add(file.resolve())
@@ -99,7 +99,7 @@ def _read_files(file: Path) -> set[Path]:
 
 
 def _place_plugins(content: dict[str, Any], marks: Mapping[KeyPath, Mark], old: Path, new: Path) -> None:
-    """Plugins that are files are named from where the new file lies."""
+    """Make the paths of plugin files relative to the folder of the new file."""
     plugins = content.get("plugins")
     for index, spec in enumerate(plugins if isinstance(plugins, list) else []):
         mark = marks.get(("plugins", index))
@@ -120,17 +120,17 @@ def _problems(temporary: Path, new: Path, is_train: bool, root: Path | None) -> 
 def _moved_root(old: Path, new: Path, root: Path | None) -> Iterator[str]:
     before, after = find_root(old), find_root(new)
     if root is None and before != after:
-        yield f"{new}: its relative paths start at {after}, those of {old} at {before}"
+        yield f"{new}: its relative paths start at {after}, but those of {old} start at {before}"
 
 
 class _Writer:
-    """Lays out a translated mapping as text.
+    """Writes a translated mapping as text.
 
     Args:
-        raw: the user's mapping, with what it inherits.
-        marks: where its keys were written.
-        translation: what it is in uir's form.
-        content: the mapping to write, which is that form but for the names of plugins.
+        raw: the user's mapping, with the keys that it inherits.
+        marks: the places where its keys were written.
+        translation: the mapping in uir's form.
+        content: the mapping to write; it differs from `translation.raw` only in the paths of plugins.
         file: the user's file.
     """
 
@@ -145,7 +145,7 @@ class _Writer:
             written = self._written(path, value)
             if written is not None:
                 self.places.setdefault(written, []).append(path)
-        self.told: set[KeyPath] = set()
+        self.written_keys: set[KeyPath] = set()
         self.lines: list[str] = []
         self.replaced = 0
 
@@ -161,7 +161,7 @@ class _Writer:
             head += main.above(inherits)
         while self.lines and not self.lines[0]:
             del self.lines[0]
-        rest = [line for source in [*self.sources.values()][::-1] for line in source.rest]  # this file's own at the end
+        rest = [line for source in [*self.sources.values()][::-1] for line in source.rest]  # this file's come last
         lines = [*head, "", *self.lines, *rest]
         return "\n".join(lines).rstrip("\n") + "\n"
 
@@ -176,7 +176,7 @@ class _Writer:
     # --- where a key comes from ---
 
     def _written(self, path: KeyPath, value: Any) -> KeyPath | None:
-        """The path of a new key in the user's file; None for one that was added."""
+        """The path of a new key in the user's file; None if the key was added."""
         written = self.translation.written(path)
         if written == path and not isinstance(value, Mapping) and not same(self._old(path), value):
             for new, old in self.translation.moved.items():
@@ -207,10 +207,10 @@ class _Writer:
     # --- lines ---
 
     def _mapping(self, path: KeyPath, value: Mapping[str, Any], indent: int) -> None:
-        """The entries of a mapping; a key that is gone has its comment before the user's next one that is left."""
+        """Write the entries of a mapping; the comment on a removed key comes before the next key that is kept."""
         written = self._written(path, value) if path else ()
-        held = self._old(written) if written is not None else None
-        keys = list(held) if isinstance(held, Mapping) else []
+        old = self._old(written) if written is not None else None
+        keys = list(old) if isinstance(old, Mapping) else []
         for key, inner in value.items():
             source = self._written((*path, key), inner)
             if source is not None and source[:-1] == written:
@@ -229,7 +229,7 @@ class _Writer:
             lines = chunk(source, entry, path[-1], value, indent)
             if lines is not None:
                 self._add_chunk(lines, comment, entry, indent)
-                self.told |= {place for place, _ in _walk(self._old(written), written)}
+                self.written_keys |= {place for place, _ in _walk(self._old(written), written)}
                 return
         tail = "".join(f"  {text}" for text in (comment, entry.tail if entry is not None else "") if text)
         start = f"{' ' * indent}{write_inline(path[-1])}:"
@@ -251,14 +251,14 @@ class _Writer:
         self.lines += lines
 
     def _above(self, written: KeyPath | None, source: SourceText, entry: Entry, indent: int) -> None:
-        """The comments above an entry of the user's, once."""
-        if written is None or written in self.told:
+        """Write the comments above an entry of the user's file, once only."""
+        if written is None or written in self.written_keys:
             return
-        self.told.add(written)
+        self.written_keys.add(written)
         self.lines += [_shifted(line, entry.column, indent) for line in source.above(entry)]
 
     def _comment(self, path: KeyPath, value: Any, written: KeyPath | None) -> str:
-        """What is said of a key that is not as it was."""
+        """The comment on a key that has changed; empty if it has not."""
         if written is None:
             return "# added" if len(path) == 1 or self._written(path[:-1], {}) is not None else ""
         beside = written[:-1] == (self._written(path[:-1], {}) if len(path) > 1 else ())
@@ -276,13 +276,13 @@ class _Writer:
         return f" ({self.reasons[written]})" if written in self.reasons else ""
 
     def _gone(self, written: KeyPath, indent: int, inside: bool = False) -> None:
-        """A comment in the place of a key that the new file does not have."""
-        if written in self.told or written in self.places:
+        """Write a comment in the place of a key that the new file does not have."""
+        if written in self.written_keys or written in self.places:
             return
         source, entry = self._entry(written)
         if source is not None and entry is not None and not inside:
             self._above(written, source, entry, indent)
-        self.told.add(written)
+        self.written_keys.add(written)
         value = self._old(written)
         below = [place for place, _ in _walk(value, written) if place in self.places]
         name = _dotted(written) if inside else str(written[-1])
@@ -316,7 +316,7 @@ def _walk(value: Any, path: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
 
 
 def _as_text(path: KeyPath) -> KeyPath:
-    """A path as the marks of a file have it, where a key is text."""
+    """A path in the form of a file's marks, in which every key is text."""
     return tuple(str(key) for key in path)
 
 
@@ -325,6 +325,6 @@ def _dotted(path: KeyPath) -> str:
 
 
 def _shifted(line: str, column: int, indent: int) -> str:
-    """A line of comment, moved as its key was."""
+    """A comment line, moved sideways together with its key."""
     text = line.lstrip()
     return " " * max(len(line) - len(text) + indent - column, 0) + text if text else ""

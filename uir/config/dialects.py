@@ -1,8 +1,8 @@
-"""Option files in another toolbox's dialect: recognised at one place, read in uir's own form.
+"""Reads option files in another toolbox's dialect: one function recognises them and gives uir's own form.
 
-A dialect is a function that is registered from outside (`register_dialect`); it takes the merged mapping and where its
-keys were written, and gives a `Translation`, or None where the file is not its own. Loading a file and `uir convert`
-both read it through `translate`.
+A dialect is a function that is registered from outside (`register_dialect`). It takes the merged mapping and the places
+of its keys, and returns a `Translation`, or None if the file is not in its dialect. Loading a file and `uir convert`
+both use `translate`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ logger = logging.getLogger("uir")
 
 
 class DialectError(ValueError):
-    """A mistake in a file of a dialect; `path` says where."""
+    """A mistake in a file of a dialect; `path` is its place."""
 
     def __init__(self, path: KeyPath, message: str) -> None:
         super().__init__(message)
@@ -35,13 +35,13 @@ class Translation:
 
     Attributes:
         raw: the mapping.
-        marks: where each of its keys was written.
-        moved: where a key of `raw` stands in the user's file, for those that stand elsewhere.
-        notes: what was translated, in words.
-        reasons: why a key of the user's file is not in `raw`, or is there in another form.
-        refused: keys of the user's file that uir has nothing for, each with a sentence on what would be right; they are
-            not in `raw`.
-        dialect: whose files are written so; empty where the file is in uir's form.
+        marks: the places where its keys were written.
+        moved: for each key of `raw` that has another path in the user's file, that path.
+        notes: sentences on what was translated.
+        reasons: why a key of the user's file is not in `raw`, or has another form there.
+        refused: keys of the user's file without an equivalent in uir, each with a sentence on what would be right; they
+            are not in `raw`.
+        dialect: the toolbox whose dialect it is (`DCPT's`); empty if the file is in uir's form.
     """
 
     raw: dict[str, Any]
@@ -53,14 +53,14 @@ class Translation:
     dialect: str = ""
 
     def written(self, path: KeyPath) -> KeyPath:
-        """Where a key of `raw` stands in the user's file."""
+        """The path of a key of `raw` in the user's file."""
         for length in range(len(path), 0, -1):
             if path[:length] in self.moved:
                 return (*self.moved[path[:length]], *path[length:])
         return path
 
     def as_written(self, problem: Problem | str) -> Problem | str:
-        """The same mistake, told with the keys of the user's file."""
+        """The same mistake, with the key names of the user's file."""
         if isinstance(problem, str):
             return problem
         for new in sorted(self.moved, key=len, reverse=True):
@@ -71,7 +71,7 @@ class Translation:
         return problem
 
     def then(self, following: Translation) -> Translation:
-        """Both translations as one, `following` being made of the result of this one."""
+        """Both translations as one; `following` was made from the result of this one."""
         moved = self.moved | {new: self.written(old) for new, old in following.moved.items()}
         return Translation(
             following.raw,
@@ -89,21 +89,21 @@ _dialects: list[Dialect] = []
 
 
 def register_dialect(dialect: Dialect) -> None:
-    """Let files of a dialect be read; one after another, in the order of their registration."""
+    """Add a dialect; a file passes through all dialects in the order of their registration."""
     if dialect not in _dialects:
         _dialects.append(dialect)
 
 
 def translate(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark], quiet: bool = False) -> Translation:
-    """A merged option mapping in uir's form; one that is in no dialect comes back as it is.
+    """A merged option mapping in uir's form; a mapping that is in no dialect is not changed.
 
     Args:
         raw: the mapping; it is not changed.
-        marks: where its keys were written.
-        quiet: do not log what was translated.
+        marks: the places where its keys were written.
+        quiet: do not log the notes.
 
     Raises:
-        DialectError: a key of a dialect cannot be understood.
+        DialectError: a key of a dialect has no valid meaning.
     """
     result = Translation(dict(raw), dict(marks))
     for dialect in _dialects:
@@ -111,12 +111,12 @@ def translate(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark], quiet: bool
         if translation is not None:
             result = result.then(translation)
     if result.notes and not quiet:
-        logger.warning("The option file is in %s dialect and is read so: %s", result.dialect, "; ".join(result.notes))
+        logger.warning("The option file is in %s dialect; it is read as: %s", result.dialect, "; ".join(result.notes))
     return result
 
 
 def laid_marks(marks: Mapping[KeyPath, Mark], moved: Mapping[KeyPath, KeyPath]) -> dict[KeyPath, Mark]:
-    """The marks of the user's file, those of the keys that moved at their new place too."""
+    """The marks of the user's file, and the same marks under the new paths of the keys that moved."""
     laid = dict(marks)
     for new, old in sorted(moved.items(), key=lambda item: len(item[0])):
         laid |= {(*new, *path[len(old) :]): mark for path, mark in marks.items() if path[: len(old)] == old}

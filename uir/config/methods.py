@@ -1,4 +1,4 @@
-"""Training methods, and the tree of the files that each of them reads."""
+"""Training methods, and the tree of the option files that each of them reads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from uir.registry.components import signature_of
 from uir.registry.sources import ModelKeys, name_source
 
 METHOD_SECTIONS = ("path", "train", "val")
-"""The sections that a training method may add keys to, beside the file itself."""
+"""The sections that a training method may add keys to, besides the top level of the file."""
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,15 @@ class Method:
     """A training method.
 
     Attributes:
-        label: its name, with the forced origin where another method has the plain name.
-        forms: how `model_type` may name it.
+        label: its name, with the origin in front (`basicsr:`) if another method has the plain name.
+        forms: the names that `model_type` may use for it.
         summary: first line of its docstring.
-        target: its class; None for one of basicsr, which is not imported to be described.
-        schema: the typed file.
-        file: the tree of the file.
-        roles: its networks; empty for a model in BasicSR's manner.
-        extra: keys by section ("" is the file itself) that it declares beside those of the schema.
-        is_foreign: whether it is a model in BasicSR's manner, which does its whole step itself.
+        target: its class; None for a method of basicsr, because basicsr is not imported for a description.
+        schema: the typed sections of its files.
+        file: the tree of its files.
+        roles: its networks; empty for a model written like BasicSR's.
+        extra: keys by section ("" is the top level) that it declares besides those of the schema.
+        is_foreign: whether it is a model written like BasicSR's, which does its whole step itself.
     """
 
     label: str
@@ -48,22 +48,22 @@ class Method:
         """The keys of a section of the file."""
         return keys_within(self.file.keys[name].node)
 
-    def required_optimizers(self, given: Iterable[str], is_train: bool | None) -> dict[str, str]:
+    def required_optimizers(self, networks: Iterable[str], is_train: bool | None) -> dict[str, str]:
         """The optimizers that a training file needs, each with its network.
 
         Args:
-            given: the networks of the file.
+            networks: the networks of the file, as keys (`network_g`).
             is_train: as in `Role.is_required`.
         """
         return {
             f"optim_{role}": f"network_{role}"
             for role, network in self.roles.items()
-            if network.trained and (network.is_required(is_train) or f"network_{role}" in given)
+            if network.trained and (network.is_required(is_train) or f"network_{role}" in networks)
         }
 
 
 def is_training_method(target: Any) -> bool:
-    """Whether a registered model can be run: in BasicSR's manner, or derived from uir's base class."""
+    """Whether a registered model can be run: it is written like BasicSR's, or derives from uir's base class."""
     return signature_of(target).takes_opt or hasattr(target, "network_roles")
 
 
@@ -71,11 +71,11 @@ def method_of(name: str, is_train: bool | None = None) -> Method:
     """A training method by its name.
 
     Args:
-        name: as `model_type` gives it.
-        is_train: for files of training or of testing; None for files that may be either.
+        name: a value of `model_type`.
+        is_train: whether its files are for training or for testing; None if they may be either.
 
     Raises:
-        UnknownNameError: there is none of this name.
+        UnknownNameError: no training method has this name.
     """
     target = MODEL_REGISTRY.get(name)
     return _method(name, (name,), target, is_train)
@@ -89,10 +89,10 @@ def train_keys_of(model_type: Any) -> Keys:
 
 
 def training_methods(model_type: str | None = None) -> list[Method]:
-    """All training methods, or the one that `model_type` names. basicsr's are described without importing it.
+    """All training methods, or those that `model_type` names. basicsr's are described without importing it.
 
     Raises:
-        UnknownNameError: there is none of this name.
+        UnknownNameError: no training method has this name.
     """
     methods = []
     for entry in MODEL_REGISTRY.entries():
@@ -111,7 +111,7 @@ def training_methods(model_type: str | None = None) -> list[Method]:
 
 
 def forms_of(entry: Entry) -> dict[Origin, list[str]]:
-    """How a registered name can be written in a file, for each origin that holds it."""
+    """The ways to write a registered name in a file, for each origin that has it."""
     origins: tuple[Any, ...] = (entry.origin, *entry.shadows)
     forms: dict[Origin, list[str]] = {origin: [] for origin in origins}
     forms[entry.origin].append(entry.name)
@@ -122,12 +122,12 @@ def forms_of(entry: Entry) -> dict[Origin, list[str]]:
 
 
 def file_of_unknown_method(is_open: bool) -> Keys:
-    """The tree of a file whose training method is not known; `is_open` where it has a name that nobody knows."""
+    """The tree of a file whose training method is not known; `is_open` if the file names one that does not exist."""
     return _file(Options, {}, {}, is_open, False)
 
 
 def keys_within(node: Node) -> Keys:
-    """The mapping with known keys that a node is, or allows beside null."""
+    """The mapping with known keys that a node is, or that it allows besides null."""
     return next(part for part in parts_of(node) if isinstance(part, Keys))
 
 
@@ -154,7 +154,7 @@ def _foreign(
     is_open: bool,
     declared: Iterable[str],
 ) -> Method:
-    """A model in BasicSR's manner; keys that it declares itself are written `train.key`."""
+    """A model written like BasicSR's; the keys that it declares itself have the form `train.key`."""
     row = row or ModelKeys()
     extra = {"": set(row.root), "train": set(row.train), "val": set(row.val)}
     for key in declared:
@@ -167,7 +167,7 @@ def _foreign(
 
 
 def _row_of(target: Any) -> ModelKeys | None:
-    """The table's row for a basicsr model, or a plugin's model that derives from one; None where it has none."""
+    """The table's row for a basicsr model, or for a plugin's model that derives from one; None if there is no row."""
     for cls in inspect.getmro(target) if inspect.isclass(target) else ():
         if cls.__module__.startswith("basicsr.") and cls.__name__ in name_source().model_keys:
             return name_source().model_keys[cls.__name__]
@@ -181,7 +181,7 @@ def _file(
     is_open: bool,
     has_open_losses: bool,
 ) -> Keys:
-    """The tree of a file: the sections of its schema, each with the keys that the method adds."""
+    """The tree of a file: the sections of its schema, each with the keys that the training method adds."""
     whole = _widened(section_keys(schema), extra.get("", ()), "", is_open)
     for role, network in roles.items():
         key = whole.keys[f"network_{role}"]
@@ -196,11 +196,11 @@ def _file(
 
 
 def _widened(keys: Keys, extra: Iterable[str], section: str, is_open: bool) -> Keys:
-    """Keys and further ones, of which only what their names tell is known."""
+    """The keys and further ones; the type of a further key follows from its name, if at all."""
     added = {key: Key(node_of(says_its_name(key, section) or Any)) for key in sorted(set(extra) - set(keys.keys))}
     return replace(keys, keys=keys.keys | added, is_open=is_open)
 
 
 def _with(node: Node, part: Node) -> Node:
-    """A node with another mapping or place in it."""
+    """A node whose mapping or place is replaced by `part`."""
     return Either(tuple(part if parts_of(arm) else arm for arm in node.arms)) if isinstance(node, Either) else part

@@ -13,24 +13,24 @@ from uir.registry.sources import name_source
 
 
 def optimizer_names() -> dict[str, Any]:
-    """The optimizers that need no path: torch's, by name."""
+    """The optimizers that need no dotted path: torch's, by name."""
     return {n: c for n, c in vars(torch.optim).items() if inspect.isclass(c) and n != "Optimizer"}
 
 
 def scheduler_names() -> dict[str, Any]:
-    """The schedulers that need no path: torch's and BasicSR's, by name."""
-    held = vars(torch.optim.lr_scheduler)
-    return {n: c for n, c in held.items() if inspect.isclass(c) and n.endswith(("LR", "Restarts"))} | SCHEDULERS
+    """The schedulers that need no dotted path: torch's and BasicSR's, by name."""
+    members = vars(torch.optim.lr_scheduler)
+    return {n: c for n, c in members.items() if inspect.isclass(c) and n.endswith(("LR", "Restarts"))} | SCHEDULERS
 
 
 def optimizer_class(name: str) -> Any:
-    """The class or factory `(parameters, lr=..., ...)` of a name.
+    """The class or function `(parameters, lr=..., ...)` for a name.
 
     Args:
-        name: of torch.optim, `timm:lion` (a name of timm's registry), or a dotted path such as `my_pkg.optim.Sophia`.
+        name: a name of torch.optim, one of timm's registry (`timm:lion`), or a dotted path (`my_pkg.optim.Sophia`).
 
     Raises:
-        ValueError: there is none.
+        ValueError: no optimizer has this name.
     """
     if name.startswith("timm:"):
         return _of_timm(name.removeprefix("timm:"))
@@ -38,10 +38,10 @@ def optimizer_class(name: str) -> Any:
 
 
 def scheduler_class(name: str) -> Any:
-    """The class `(optimizer, ...)` of a name of torch or BasicSR, or of a dotted path.
+    """The class `(optimizer, ...)` for a name of torch or BasicSR, or for a dotted path.
 
     Raises:
-        ValueError: there is none.
+        ValueError: no scheduler has this name.
     """
     return scheduler_names().get(name) or _by_path(name, "scheduler", torch.optim.lr_scheduler.LRScheduler)
 
@@ -51,12 +51,12 @@ def _by_path(name: str, kind: str, base: type) -> Any:
     if not dot:
         raise ValueError(f"no {kind} is called '{name}'")
     try:
-        found = getattr(importlib.import_module(module), leaf)
+        target = getattr(importlib.import_module(module), leaf)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"no {kind} is found at '{name}' ({error})") from None
-    if not (inspect.isclass(found) and issubclass(found, base)):
+    if not (inspect.isclass(target) and issubclass(target, base)):
         raise ValueError(f"'{name}' is no {kind}: it does not derive from {base.__module__}.{base.__name__}")
-    return found
+    return target
 
 
 def _of_timm(name: str) -> Any:
@@ -65,7 +65,7 @@ def _of_timm(name: str) -> Any:
         from timm.optim import get_optimizer_class, list_optimizers
     except ImportError:
         raise ValueError(f"'timm:{name}' needs timm: pip install 'uir[timm]'") from None
-    held = [str(known) for known in list_optimizers()]
-    if name not in held:
-        raise ValueError(f"timm has no optimizer '{name}'; it has {', '.join(held)}")
+    names = [str(known) for known in list_optimizers()]
+    if name not in names:
+        raise ValueError(f"timm has no optimizer '{name}'; it has {', '.join(names)}")
     return get_optimizer_class(name, bind_defaults=False)

@@ -1,8 +1,8 @@
-"""Option files: read, inherit, override, check.
+"""Reads option files, with what they inherit and what overrides them, and checks them.
 
 The grammar is BasicSR's. `base: other.yml` inherits (mappings merge, lists replace, `~` deletes), `--force_yml
-a:b=value` overrides, and the result is checked as a whole before anything is built. Nothing in a file is ever
-evaluated.
+a:b=value` overrides, and the result is checked as a whole before anything is built. Text in a file is never run as
+code.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ logger = logging.getLogger("uir")
 
 
 class OptionError(ValueError):
-    """The mistakes of an option file, all of them."""
+    """All mistakes of an option file."""
 
     def __init__(self, problems: Sequence[Problem | str]) -> None:
         self.problems = tuple(problems)
@@ -44,12 +44,12 @@ class OptionFile:
 
     Attributes:
         options: the typed content.
-        raw: the merged mapping as it was checked, file names absolute; never changed.
-        file: where it was read.
+        raw: the merged mapping as it was checked, with absolute file names; it is never changed.
+        file: the file that was read.
         root: the folder that its relative paths start from.
-        is_train: read for training (else for testing).
+        is_train: whether it was read for training; otherwise for testing.
         unchecked: keys left to a plugin that does not declare its keys.
-        stages: the stages of `train.stages`; `options` are then those of the first one.
+        stages: the stages of `train.stages`; if there are any, `options` are those of the first one.
     """
 
     options: Options
@@ -62,16 +62,16 @@ class OptionFile:
 
     @property
     def run_dir(self) -> Path:
-        """The folder of the run: experiments/<name> or results/<name> below the root, or as `path` says."""
+        """The folder of the run: the one in `path`, or experiments/<name> or results/<name> below the root."""
         path = self.options.path
-        given = path.experiments_root if self.is_train else path.results_root
-        return given or self.root / ("experiments" if self.is_train else "results") / self.options.name
+        folder = path.experiments_root if self.is_train else path.results_root
+        return folder or self.root / ("experiments" if self.is_train else "results") / self.options.name
 
     @property
     def seed(self) -> int:
         """The run's seed."""
         if self.options.manual_seed is None:
-            raise ValueError("manual_seed was not drawn; load the file with load_options")
+            raise ValueError("manual_seed is not set; load the file with load_options, which draws one")
         return self.options.manual_seed
 
     def with_seed(self, seed: int) -> OptionFile:
@@ -84,7 +84,7 @@ class OptionFile:
         )
 
     def starting_from(self, weights: Mapping[str, Path]) -> OptionFile:
-        """The same file with the networks of these roles starting from these files."""
+        """The same file, in which the networks of these roles start from these weight files."""
         update: dict[str, Any] = {}
         for role, file in weights.items():
             update |= {f"pretrain_network_{role}": file, f"param_key_{role}": "params", f"strict_load_{role}": True}
@@ -102,9 +102,9 @@ class Stage:
 
     Attributes:
         name: its name.
-        file: the option file as this stage sees it; `train.total_iter` is the stage's own length.
-        carry: optimizers whose moments go on from the stage before, such as `optim_g`.
-        fresh: roles whose networks do not go on from the stage before, because the stage names their weights itself.
+        file: the option file of this stage; `train.total_iter` is the stage's own length.
+        carry: optimizers that keep their moments from the stage before, such as `optim_g`.
+        fresh: roles whose networks do not continue from the stage before, because the stage names their weights.
     """
 
     name: str
@@ -128,9 +128,9 @@ def load_options(
         file: the YAML file.
         is_train: check it for training or for testing.
         force: overrides in BasicSR's form, `train:optim_g:lr=1e-4`.
-        plugins: plugins beside those the file names; relative to the current folder.
-        root: where relative paths start; default the nearest ancestor of the file that holds `options/`, else its own
-            folder.
+        plugins: plugins besides those that the file names; relative to the current folder.
+        root: the folder that relative paths start from; default the nearest parent folder of the file that has a
+            folder `options`, else its own folder.
         debug: BasicSR's debug mode: `debug_` before the name, frequent logs and checkpoints, no TensorBoard.
 
     Raises:
@@ -164,13 +164,13 @@ def load_options(
 
 
 def refusals(translation: Translation, marks: Mapping[KeyPath, Mark]) -> list[Problem]:
-    """The keys of a dialect that uir has nothing for, as mistakes of the file."""
+    """The keys of a dialect that have no equivalent in uir, as mistakes of the file."""
     advice = "; `uir convert` writes the file without it"
     return [Problem.at(path, marks, f": {text}{advice}") for path, text in translation.refused.items()]
 
 
 def _checked(raw: dict[str, Any], marks: dict[KeyPath, Mark], path: Path, base: Path, is_train: bool) -> OptionFile:
-    """A merged mapping in uir's form, checked as a whole."""
+    """Check a merged mapping in uir's form as a whole."""
     try:
         plans = plan_stages(raw, marks)
     except StageError as error:
@@ -186,7 +186,7 @@ def _checked(raw: dict[str, Any], marks: dict[KeyPath, Mark], path: Path, base: 
 def _staged(
     plans: list[StagePlan], raw: dict[str, Any], marks: dict[KeyPath, Mark], path: Path, base: Path, is_train: bool
 ) -> OptionFile:
-    """A file with stages: each is checked as the file it stands for."""
+    """Check a file with stages: each stage is checked as a file of its own."""
     problems: dict[str, Problem] = {}
     stages: list[Stage] = []
     for plan in plans:
@@ -209,24 +209,24 @@ def _staged(
 
 
 def _warn_of_old_average(stages: Sequence[Stage], index: int) -> None:
-    """Say so where a stage is too short for its moving average to leave the weights of the stage before behind."""
+    """Warn if a stage is so short that its moving average still contains much of the weights of the stage before."""
     stage, options = stages[index], stages[index].file.options
     if options.train is None:
         return
     length, decay = options.train.total_iter, options.train.ema_decay
-    largest = max(1 - 3 / length, 0)  # which leaves 5 % of them
+    largest = max(1 - 3 / length, 0)  # with it, 5 % of them remain
     if decay <= largest:
         return
     known = getattr(MODEL_REGISTRY.get(options.model_type), "network_roles", {"g": Role(averaged=True)})
-    taken = [
+    continued = [
         role
-        for role, held in known.items()
-        if held.averaged
+        for role, declared in known.items()
+        if declared.averaged
         and role not in stage.fresh
         and getattr(options.train, f"optim_{role}", None) is not None
         and getattr(stages[index - 1].file.options, f"network_{role}", None) is not None
     ]
-    if taken:
+    if continued:
         logger.warning(
             "train.stages.%d: at the end of '%s' %.0f%% of the moving average, which is validated, are still weights "
             "of the stage before; with %d iterations ema_decay should be at most %g, not %g",
@@ -235,7 +235,7 @@ def _warn_of_old_average(stages: Sequence[Stage], index: int) -> None:
 
 
 def _carry_problem(stages: Sequence[Stage], index: int, key: str) -> str:
-    """Why an optimizer cannot go on into a stage; empty where it can."""
+    """The reason why an optimizer cannot be carried into a stage; empty if it can."""
     if index == 0:
         return f": {key} cannot be carried into the first stage"
     for stage in stages[index - 1 : index + 1]:
@@ -248,28 +248,28 @@ def _carry_problem(stages: Sequence[Stage], index: int, key: str) -> str:
 
 
 def find_root(file: Path) -> Path:
-    """The nearest ancestor of an option file that holds a folder `options`, else the file's own folder."""
+    """The nearest parent folder of an option file that has a folder `options`, else the file's own folder."""
     folder = file.resolve().parent
     return next((parent for parent in (folder, *folder.parents) if (parent / "options").is_dir()), folder)
 
 
 def read_merged(file: Path, _seen: tuple[Path, ...] = ()) -> tuple[dict[str, Any], dict[KeyPath, Mark]]:
-    """Read a file and what it inherits from.
+    """Read a file and the files that it inherits from.
 
     Raises:
-        OptionError: a file is missing or no YAML mapping, or inherits from itself.
+        OptionError: a file is missing, is not a YAML mapping, or inherits from itself.
     """
     path = file.resolve()
     if path in _seen:
         chain = " -> ".join(p.name for p in (*_seen, path))
-        raise OptionError([f"{file}: `base` goes round in a circle: {chain}"])
+        raise OptionError([f"{file}: the files of `base` form a circle: {chain}"])
     try:
         raw, marks = read_yaml(file)
     except YamlError as error:
         raise OptionError([str(error)]) from None
     if not isinstance(raw, dict):
         raise OptionError(
-            [f"{file}: an option file is a mapping of keys to values, this one holds {type(raw).__name__}"]
+            [f"{file}: an option file is a mapping of keys to values, but this one is a {type(raw).__name__}"]
         )
     base = raw.pop("base", None)
     if base is None:
@@ -287,7 +287,7 @@ def _merge(
     new_marks: Mapping[KeyPath, Mark],
     path: KeyPath = (),
 ) -> dict[str, Any]:
-    """Lay `above` over `below`, marks included."""
+    """Merge `above` into `below`, and their marks too; `above` wins."""
     for key, value in above.items():
         here = (*path, key)
         if isinstance(value, Mapping) and isinstance(below.get(key), dict):
@@ -342,7 +342,7 @@ def _item(items: list[Any], key: str, mark: Mark) -> Any:
 
 
 def load_plugins_of(raw: dict[str, Any], marks: Mapping[KeyPath, Mark], file: Path) -> None:
-    """Import the plugins that a file names, relative to where they are named; paths become absolute in place."""
+    """Import the plugins that a file names, relative to the file that names them; `raw` gets absolute paths."""
     plugins = raw.get("plugins") or []
     for index, spec in enumerate(plugins if isinstance(plugins, list) else []):
         mark = marks.get(("plugins", index)) or Mark(file, 0)
@@ -366,7 +366,7 @@ def _debug(raw: dict[str, Any], marks: dict[KeyPath, Mark], is_train: bool) -> N
 
 
 def basicsr_dictionary(loaded: OptionFile, *, num_gpu: int, rank: int = 0, world_size: int = 1) -> dict[str, Any]:
-    """A fresh BasicSR dictionary of the whole file, as basicsr's `parse_options` fills it."""
+    """A new BasicSR dictionary of the whole file, with the entries that basicsr's `parse_options` adds."""
     opt: dict[str, Any] = copy.deepcopy(dict(loaded.raw))
     run = loaded.run_dir
     opt.update(
@@ -395,7 +395,7 @@ def basicsr_dictionary(loaded: OptionFile, *, num_gpu: int, rank: int = 0, world
 
 
 def dataset_dictionary(loaded: OptionFile, key: str) -> dict[str, Any]:
-    """A fresh dictionary of one dataset section with BasicSR's additions (`phase`, `scale`, `name`, `io_backend`)."""
+    """A new dictionary of one dataset section with BasicSR's additions (`phase`, `scale`, `name`, `io_backend`)."""
     section: dict[str, Any] = copy.deepcopy(dict(loaded.raw["datasets"][key]))
     section.setdefault("name", key)
     section.setdefault("io_backend", {"type": "disk"})

@@ -1,4 +1,4 @@
-"""The mistakes of an option file in words: where, what, and the nearest valid name."""
+"""Messages for the mistakes of an option file: the place, the mistake, and the nearest valid name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NOUNS = {
     "tuple": "a list",
     "path": "a path",
 }
-# What other toolboxes call things.
+# Keys of other toolboxes, and what to write instead.
 ADVICE = {
     "use_amp": "; mixed precision is `precision: bf16` (or fp16) at the top level",
     "amp": "; mixed precision is `precision: bf16` (or fp16) at the top level",
@@ -43,7 +43,7 @@ class Problem:
 
     @classmethod
     def at(cls, path: KeyPath, marks: Mapping[KeyPath, Mark], message: str) -> Problem:
-        """A mistake at a key path; its place is that of the nearest key that was written."""
+        """A mistake at a key path; if the key is not in the file, its place is that of the section around it."""
         place = path
         while place and place not in marks:
             place = place[:-1]
@@ -53,7 +53,7 @@ class Problem:
 
 
 def type_message(kind: str, message: str, value: Any) -> str:
-    """A value of a wrong type or out of range, out of what the validator says."""
+    """The message for a value of a wrong type or out of range, made from the validator's message."""
     noun = _NOUNS.get(kind.split("_")[0])
     if noun and kind.endswith(("_type", "_parsing", "_from_float")):
         return f": expected {noun}, got {value!r}"
@@ -62,7 +62,7 @@ def type_message(kind: str, message: str, value: Any) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`; did you mean ...` with the valid names that look like a name; empty where none does."""
+    """`; did you mean ...` with the valid names that are similar to a name; empty if none is."""
     near = nearest_names(name, known)
     if not near:
         return ""
@@ -70,5 +70,5 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def similar(one: str, other: str) -> bool:
-    """Whether one is likely a slip of the pen for the other."""
+    """Whether one is likely a misspelling of the other."""
     return difflib.SequenceMatcher(None, one.lower(), other.lower()).ratio() >= 0.8

@@ -1,8 +1,8 @@
 """The typed sections of an option file.
 
-Every section is frozen once it is read. A training method adds its own keys by naming a subclass of `TrainOptions`;
-the keys of its networks' roles (`ROLE_KEYS`) and its losses are added when the file's schema is composed (`compose`).
-`uir.config.spec` makes one tree of the sections, which everything that reads option files walks.
+A section cannot be changed after it is read. A training method adds its own keys with a subclass of `TrainOptions`;
+`compose` adds the keys of its networks' roles (`ROLE_KEYS`) and of its losses to the file's schema. `uir.config.spec`
+makes one tree of the sections, which all code that reads option files uses.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PlainEnding = Annotated[str, AfterValidator(lambda ending: ending and _plain(end
 
 
 class Section(BaseModel):
-    """A mapping with known keys. Others are kept aside; the checker decides about them."""
+    """A mapping with known keys. Unknown keys are kept too; the checker decides whether they are mistakes."""
 
     model_config = ConfigDict(extra="allow", frozen=True, coerce_numbers_to_str=True, protected_namespaces=())
 
@@ -43,7 +43,7 @@ class Section(BaseModel):
 class Component(Section):
     """`{type: Name, argument: value, ...}`: an object of a registry, not built yet."""
 
-    type: str = Field(description="Name in the registry; `uir:` or `basicsr:` before it forces where it is taken from.")
+    type: str = Field(description="Name in the registry; `uir:` or `basicsr:` before it chooses the toolbox.")
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class MetricOptions(Component):
     place: ClassVar[str] = "metrics"
 
     better: Literal["higher", "lower"] | None = Field(
-        None, description="Which scores are good; default what the metric says itself."
+        None, description="Which scores are good; default as the metric declares."
     )
 
     def spec(self) -> dict[str, Any]:
@@ -97,23 +97,23 @@ class WandbOptions(Section):
     """Weights & Biases."""
 
     project: str | None = Field(None, description="Name of the project.")
-    resume_id: str | None = Field(None, description="Id of the run to go on with.")
+    resume_id: str | None = Field(None, description="Id of the run to continue.")
 
 
 class LoggerOptions(Section):
     """What is logged, and how often (in iterations)."""
 
-    print_freq: int = Field(100, ge=1, description="A log line every so many iterations.")
+    print_freq: int = Field(100, ge=1, description="Iterations between two log lines.")
     save_checkpoint_freq: int = Field(
-        5000, ge=1, description="A checkpoint and a training state every so many iterations."
+        5000, ge=1, description="Iterations between two checkpoints with their training states."
     )
-    keep_last: int | None = Field(None, ge=1, description="Keep only so many numbered checkpoints; default all.")
+    keep_last: int | None = Field(None, ge=1, description="Number of recent checkpoints to keep; default all.")
     use_tb_logger: bool = Field(False, description="Also write TensorBoard events to tb_logger/<name>.")
     wandb: WandbOptions | None = None
 
 
 class PathOptions(Section):
-    """Files to start from, and where the run goes. Relative paths start at the root of the project."""
+    """Files to start from, and the folders of the run. Relative paths start at the root of the project."""
 
     resume_state: Path | None = Field(None, description="A `.state` file to go on from.")
     experiments_root: Path | None = Field(
@@ -125,41 +125,41 @@ class PathOptions(Section):
 
 
 class RecurringOptions(Section):
-    """What is done at some or all validations."""
+    """Something that is done at some or all validations."""
 
     every: int | None = Field(
         None, ge=1, description="Only at validations whose iteration is a multiple of this; default at every one."
     )
 
     def is_due(self, iteration: int | str) -> bool:
-        """Whether it has its turn at a validation at `iteration`; always in a test, which has a name instead."""
+        """Whether it is done at a validation at `iteration`; always in a test, which gives a name instead."""
         return self.every is None or isinstance(iteration, str) or iteration % self.every == 0
 
 
 class PatchOptions(RecurringOptions):
-    """Which features of the network in training are looked into, as `uir analyze` does it."""
+    """The features of the network in training that are examined, and the patches for it, as in `uir analyze`."""
 
-    images: Path = Field(description="Folder of clean photographs that every class is made of.")
+    images: Path = Field(description="Folder of clean photographs; every class is made from them.")
     recipe: str = Field(
         "dcpt_5d", description="The classes: a set of tasks, a test set, or a .yml file of {label: {type: ...}}."
     )
-    max_images: int | None = Field(32, ge=2, description="Take only the first so many photographs.")
-    network: str = Field("g", description="Role of the network that is looked into.")
+    max_images: int | None = Field(32, ge=2, description="Number of photographs to use, the first ones; null for all.")
+    network: str = Field("g", description="Role of the network that is examined.")
     crop: int = Field(128, ge=1, description="Side of the patches, in pixels.")
 
 
 class ProbeOptions(PatchOptions):
-    """How well features of the network in training tell degradations apart, as `uir analyze` measures it."""
+    """Measures how well features of the network in training separate the degradations, as `uir analyze` does."""
 
     k: int = Field(5, ge=1, description="Neighbours of the kNN probe.")
-    splits: int = Field(5, ge=1, description="Splits of the photographs whose accuracies are averaged.")
+    splits: int = Field(5, ge=1, description="Number of splits of the photographs; their accuracies are averaged.")
 
 
 class TsneOptions(PatchOptions):
-    """Features of the network in training in the plane, as `uir analyze tsne` draws them."""
+    """Plots features of the network in training in two dimensions, as `uir analyze tsne` does."""
 
     levels: list[str] | None = Field(None, description="Feature levels to draw (`pixels` too); default the last.")
-    perplexity: float = Field(30.0, gt=0, description="About the neighbours that count.")
+    perplexity: float = Field(30.0, gt=0, description="Roughly the number of neighbours that count for each point.")
     iterations: int = Field(2000, ge=250, description="Steps of the optimisation.")
 
 
@@ -176,35 +176,35 @@ class ProbesOptions(Section):
 class SheetOptions(RecurringOptions):
     """Images of every validation set side by side: degraded, restored, clean."""
 
-    images: int = Field(3, ge=1, description="How many of each validation set, the first ones.")
+    images: int = Field(3, ge=1, description="Number of images of each validation set, the first ones.")
 
 
 class RadarOptions(RecurringOptions):
-    """A chart with an axis for each validation set, of which there must be at least three."""
+    """A chart with an axis for each validation set; it needs at least three sets."""
 
-    metric: str = Field(description="Metric, or measure of the method such as top1, that is drawn.")
+    metric: str = Field(description="The metric to draw, or a measure of the method such as top1.")
 
 
 class ValOptions(Section):
     """Validation during training, and testing."""
 
-    val_freq: int | None = Field(None, ge=1, description="Validate every so many iterations; default only at the end.")
+    val_freq: int | None = Field(None, ge=1, description="Iterations between two validations; default only at the end.")
     save_img: bool = Field(False, description="Write the restored images to the run's visualization folder.")
     suffix: PlainEnding | None = Field(None, description="Ending of the written images' names.")
     pbar: bool = Field(True, description="Show a progress bar.")
     metrics: dict[str, MetricOptions] = Field(
-        default_factory=dict, description="Metrics by the name they are printed under."
+        default_factory=dict, description="Metrics, each under the name that logs and tables show."
     )
     keep_best: PlainName | None = Field(
         None,
-        description="Metric, or measure of the method such as top1, whose best networks are kept; its mean over the "
-        "validation sets counts.",
+        description="A metric, or a measure of the method such as top1. The networks with its best mean over the "
+        "validation sets are kept.",
     )
     measure_input: bool = Field(
-        False, description="Measure the degraded input too, where it has the size of the clean image."
+        False, description="Measure the degraded input too, if it has the size of the clean image."
     )
     controls: dict[str, Any] = Field(
-        default_factory=dict, description="What the method's predictor lets a user set, such as `{steps: 4}`."
+        default_factory=dict, description="Values for the controls of the method's predictor, such as `{steps: 4}`."
     )
     probes: ProbesOptions | None = Field(None, description="Probes of the features, logged like metrics.")
     sheet: SheetOptions | None = Field(
@@ -212,12 +212,12 @@ class ValOptions(Section):
         description="Write degraded, restored and clean images: sheet_<iteration>.png in the visualization folder.",
     )
     observers: dict[str, ObserverOptions] = Field(
-        default_factory=dict, description="Validation observers of your own, by any name: `{mine: {type: MyObserver}}`."
+        default_factory=dict, description="Your own validation observers, by any name: `{mine: {type: MyObserver}}`."
     )
     radar: RadarOptions | None = Field(
         None,
-        description="Draw a metric over the validation sets, with the best so far and, where val.measure_input gives "
-        "it, the input: radar_<iteration>.png in the visualization folder.",
+        description="Draw a metric over the validation sets, with its best values so far and, if val.measure_input is "
+        "true, those of the input: radar_<iteration>.png in the visualization folder.",
     )
 
 
@@ -228,12 +228,12 @@ class SchedulerOptions(Component):
 
 
 class ParameterGroup(Section):
-    """Parameters with settings of their own; further keys are the optimizer's, such as weight_decay."""
+    """Parameters with their own settings; further keys are the optimizer's, such as weight_decay."""
 
     parameters: list[str] = Field(
         min_length=1, description="Names of parameters or modules of the network; `*` stands for any text (`*.bias`)."
     )
-    lr: float | None = Field(None, gt=0, description="Learning rate, in place of the optimizer's.")
+    lr: float | None = Field(None, gt=0, description="Learning rate, instead of the optimizer's.")
 
 
 class OptimOptions(Component):
@@ -243,7 +243,7 @@ class OptimOptions(Component):
 
     lr: float = Field(gt=0, description="Learning rate.")
     groups: list[ParameterGroup] = Field(
-        default_factory=list, description="Parameters with settings of their own; the first group that fits counts."
+        default_factory=list, description="Parameters with their own settings; the first group that fits counts."
     )
 
 
@@ -255,16 +255,16 @@ class ClipOptions(Section):
 
 
 class StageOptions(Section):
-    """A stage of the training: its name, its length, and overrides of the file."""
+    """A stage of the training: its name, its length, and changes to the keys of the file."""
 
     name: str = Field(description="Name of the stage.")
-    iterations: int = Field(ge=1, description="Length of the stage.")
+    iterations: int = Field(ge=1, description="Length of the stage in iterations.")
     losses: list[str] | None = Field(None, description="Keep only these losses, such as [pixel_opt].")
     carry: list[str] | None = Field(
-        None, description="Optimizers whose moments go on, such as [optim_g]; the others restart."
+        None, description="Optimizers that keep their moments, such as [optim_g]; the others restart."
     )
     train: list[str] | dict[str, Any] | None = Field(
-        None, description="Train only these networks, such as [network_g]; or overrides of `train`."
+        None, description="Train only these networks, such as [network_g]; or changes to the keys of `train`."
     )
 
 
@@ -277,27 +277,27 @@ KEYS_OF_NO_STAGE = {
 
 
 class TrainOptions(Section):
-    """Keys every training method has."""
+    """Keys that every training method has."""
 
     total_iter: int = Field(ge=1, description="Iterations; one iteration is one optimizer step.")
     warmup_iter: int = Field(-1, description="Iterations of linear warm-up; -1 for none.")
     ema_decay: float = Field(0.0, ge=0, lt=1, description="Decay of the moving average of the weights; 0 for none.")
-    accumulate: int = Field(1, ge=1, description="Batches whose gradients make one optimizer step.")
+    accumulate: int = Field(1, ge=1, description="Batches whose gradients form one optimizer step.")
     grad_clip: float | ClipOptions | None = Field(None, description="A number is the largest gradient norm.")
     stages: list[dict[str, Any]] | None = Field(
-        None, description="Stages in place of total_iter: each with `name`, `iterations` and overrides; see the README."
+        None, description="Stages instead of total_iter: each with `name`, `iterations` and changes; see the README."
     )
     max_nonfinite: int = Field(10, ge=1, description="Stop after so many non-finite losses or gradients in a row.")
     scheduler: SchedulerOptions | None = None
     vectorisers: dict[str, VectoriserOptions] = Field(
         default_factory=dict,
-        description="Arguments of the vectorisers that losses ask for by `record.<name>`: "
+        description="Arguments of the vectorisers that losses use as `record.<name>`: "
         "`{noise: {type: severity, families: [noise]}}` is `record.noise`.",
     )
 
 
 class LoaderOptions(Section):
-    """How a dataset is served; BasicSR's keys."""
+    """How a dataset is loaded; BasicSR's keys."""
 
     name: PlainName | None = Field(
         None, description="Name of the dataset in logs and tables; default its key in `datasets`."
@@ -305,16 +305,18 @@ class LoaderOptions(Section):
     batch_size_per_gpu: int | None = Field(None, ge=1, description="Batch size per process.")
     num_worker_per_gpu: int = Field(0, ge=0, description="Loader processes per training process.")
     use_shuffle: bool = Field(True, description="Shuffle again in every epoch.")
-    dataset_enlarge_ratio: int = Field(1, ge=1, description="How often an epoch goes through the dataset.")
-    pin_memory: bool = Field(False, description="Put batches in page-locked memory, for a faster way to the GPU.")
+    dataset_enlarge_ratio: int = Field(1, ge=1, description="How many times an epoch goes through the dataset.")
+    pin_memory: bool = Field(False, description="Put batches in page-locked memory; copying to the GPU is faster.")
     persistent_workers: bool | None = Field(None, description="Keep the loader processes between epochs.")
     prefetch_mode: Literal["cpu", "cuda"] | None = Field(
-        None, description="BasicSR's key: how batches are fetched ahead."
+        None, description="BasicSR's key: how batches are loaded in advance."
     )
     pair_pool: int | None = Field(
-        None, ge=1, description="Mix each batch with a pool of so many earlier samples (the queue of Real-ESRGAN)."
+        None,
+        ge=1,
+        description="Mix each batch with a pool of this many earlier samples (the queue of Real-ESRGAN).",
     )
-    num_prefetch_queue: int | None = Field(None, ge=1, description="Batches each worker prepares ahead.")
+    num_prefetch_queue: int | None = Field(None, ge=1, description="Batches that each worker prepares in advance.")
 
 
 class DatasetOptions(LoaderOptions):
@@ -331,28 +333,25 @@ class DatasetOptions(LoaderOptions):
 
 
 class Options(Section):
-    """A whole option file, checked.
-
-    Attributes beside the keys of the file are set by the loader: `file`, `root`, `is_train`.
-    """
+    """A whole option file, checked."""
 
     name: PlainName = Field(description="Name of the run, and of its folder.")
     model_type: str = Field(description="The training method, a name of the model registry.")
-    scale: int = Field(1, ge=1, description="Size of the clean image over that of the degraded one.")
-    num_gpu: int | Literal["auto"] = Field("auto", description="GPUs to use; 0 is the CPU, `auto` all there are.")
-    manual_seed: int | None = Field(None, description="Seed of everything random; drawn and recorded if absent.")
+    scale: int = Field(1, ge=1, description="Size of the clean image divided by that of the degraded one.")
+    num_gpu: int | Literal["auto"] = Field("auto", description="Number of GPUs; 0 is the CPU, `auto` is all GPUs.")
+    manual_seed: int | None = Field(None, description="Seed of everything random; if absent, it is drawn and recorded.")
     plugins: list[str] = Field(
         default_factory=list, description="Modules or files to import first; relative to this file."
     )
-    precision: Precision = Field("fp32", description="Type that the networks compute in; weights stay in fp32.")
+    precision: Precision = Field("fp32", description="Number type that the networks compute in; weights stay in fp32.")
     compile: bool = Field(False, description="Compile the networks with torch.compile.")
     channels_last: bool = Field(False, description="Keep images channels-last in memory.")
     find_unused_parameters: bool = Field(
-        False, description="With several processes: some parameters get no gradient in some steps."
+        False, description="With several processes: allow that some parameters get no gradient in a step."
     )
     grad_clip: float | ClipOptions | None = Field(None, description="The same as train.grad_clip.")
     dist_params: dict[str, Any] | None = Field(
-        None, description="`backend` of torch.distributed, if not the usual one."
+        None, description="`backend` of torch.distributed, if it is not the default."
     )
     datasets: dict[str, DatasetOptions] = Field(
         default_factory=dict,
@@ -364,28 +363,28 @@ class Options(Section):
     logger: LoggerOptions = LoggerOptions()
 
 
-# The one key of a file that is gone once it is read.
+# The only key of a file that is removed when the file is read.
 BASE_TEXT = "An option file to start from: mappings merge, lists replace, null deletes."
-# The keys of `datasets`: one of these words, alone or with `_<name>` behind it.
+# The keys of `datasets`: one of these words, alone or followed by `_<name>`.
 DATASET_PHASES = {"train": "What to train on.", "val": "What to validate on.", "test": "What to test on."}
 
 
 def phase_of(key: object) -> str:
-    """The phase that a key of `datasets` begins with, `val` for `val_2`; or a word that is none."""
+    """The first word of a key of `datasets`, `val` for `val_2`; in a valid key it is a phase."""
     return str(key).split("_")[0]
 
 
 @dataclass(frozen=True)
 class RoleKey:
-    """A key that a file may hold for each network of its training method: `optim_g` for the role `g`.
+    """A key that a file may have for each network of its training method: `optim_g` for the role `g`.
 
     Attributes:
-        section: where it stands, "" for the file itself.
-        prefix: what stands before the role in its name.
-        annotation: what it holds.
+        section: its section, "" for the top level of the file.
+        prefix: its name without the role at the end.
+        annotation: the type of its value.
         text: its description, with `{role}`.
-        default: its value where it is left out.
-        own: whether uir's methods alone know it, not models in BasicSR's manner.
+        default: its value if the file does not have it.
+        own: whether only uir's methods have it, not models written like BasicSR's.
     """
 
     section: str
@@ -403,13 +402,13 @@ ROLE_KEYS = (
     RoleKey("path", "strict_load_", bool, "Every key must fit.", default=True),
     RoleKey("train", "optim_", OptimOptions | None, "Optimizer of network_{role}."),
     RoleKey(
-        "train", "scheduler_", SchedulerOptions | None, "Schedule of optim_{role}, in place of `scheduler`.", own=True
+        "train", "scheduler_", SchedulerOptions | None, "Schedule of optim_{role}, instead of `scheduler`.", own=True
     ),
     RoleKey(
         "train",
         "grad_clip_",
         float | ClipOptions | None,
-        "Clipping of network_{role}, in place of `grad_clip`; a number is the largest gradient norm.",
+        "Clipping of network_{role}, instead of `grad_clip`; a number is the largest gradient norm.",
         own=True,
     ),
 )
@@ -417,11 +416,11 @@ LOSS_SUFFIX = "_opt"
 
 
 def says_its_name(key: object, section: str) -> Any:
-    """The annotation of what a key holds, as far as its name alone tells; None where it tells nothing.
+    """The type of a key's value, if it follows from the key's name; otherwise None.
 
     Args:
         key: the key, `optim_x` or `edge_opt`.
-        section: where it stands, "" for the file itself.
+        section: its section, "" for the top level of the file.
     """
     for rule in ROLE_KEYS:
         if rule.section == section and str(key).startswith(rule.prefix):
@@ -436,14 +435,14 @@ def compose(
     required_roles: Iterable[str] = (),
     own: bool = False,
 ) -> type[Options]:
-    """The schema of a file for one training method; the same one for the same arguments.
+    """The schema of a file for one training method; equal arguments give the same class.
 
     Args:
         roles: roles of its networks, `g` for `network_g` and so on.
         train_options: its keys under `train`.
         losses: its loss slots, keys of `train` such as `pixel_opt`.
-        required_roles: the roles that a file must fill.
-        own: whether each role may have a scheduler and a clipping of its own; not for a model in BasicSR's manner.
+        required_roles: the roles whose networks a file must have.
+        own: whether each role may have its own scheduler and clipping; not for a model written like BasicSR's.
     """
     return _composed(tuple(roles), train_options, tuple(losses), frozenset(required_roles), own)
 

@@ -1,12 +1,12 @@
-"""One tree of what an option file may hold.
+"""A tree that describes what an option file may contain.
 
 Its nodes are made from annotations: those of the typed sections (`uir.config.schema`) and those of the constructors of
-registered classes. Whoever reads option files walks it: the checker, the stages, the JSON Schema of editors and the
-option reference in the docs. `uir.config.methods` gives the tree of a whole file.
+registered classes. The checker, the JSON Schema for editors and the option reference in the docs all use it.
+`uir.config.methods` gives the tree of a whole file.
 
     Keys        a mapping with known keys: a section, or the arguments of a class
     Place       `{type: Name, argument: value, ...}`, one of the classes of a registry or a small table
-    ListOf, MappingOf, Either   what holds others
+    ListOf, MappingOf, Either   nodes that contain others
     Leaf        any other value, by its annotation
 """
 
@@ -42,14 +42,14 @@ from uir.registry.components import Nested, signature_of
 from uir.registry.sources import name_source
 
 MISSING = inspect.Parameter.empty
-"""The default of a key of which none is known."""
+"""The default of a key whose default is not known."""
 _LISTS = (list, tuple, Sequence, Iterable)
 _MAPPINGS = (dict, Mapping)
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """A value that no node describes further; `annotation` holds its constraints too."""
+    """A value that no node describes further; `annotation` includes its limits."""
 
     annotation: Any
 
@@ -70,7 +70,7 @@ class MappingOf:
 
 @dataclass(frozen=True)
 class Either:
-    """One of several."""
+    """A value that one of several nodes describes."""
 
     arms: tuple[Node, ...]
 
@@ -82,10 +82,10 @@ class Place:
     Attributes:
         kind: its name, a key of `PLACES`.
         table: key of `TABLES`; empty for torch's classes.
-        section: the section whose keys stand beside the arguments of the class, for somebody else.
-        hidden: arguments that are no options.
+        section: the section whose keys are written next to the arguments of the class, but do not belong to it.
+        hidden: arguments that are not options.
         supplied: arguments that the rest of the file or the training method gives.
-        null_is_checked: whether null must fit the argument's type; elsewhere it stands for what is not said.
+        null_is_checked: whether null must fit the argument's type; at other places null is always allowed.
     """
 
     kind: str
@@ -97,24 +97,24 @@ class Place:
 
     @property
     def noun(self) -> str:
-        """What it holds, in the singular."""
+        """The word for one object of this place, such as `loss`."""
         return TABLES[self.table].kind if self.table else self.kind[:-1]
 
     @property
     def own(self) -> Keys:
-        """The keys beside `type` that every class here has, whatever its arguments."""
+        """The keys besides `type` that every class at this place has, independent of its arguments."""
         keys = section_keys(self.section)
         return Keys(keys.name, keys.text, {name: key for name, key in keys.keys.items() if name != "type"})
 
     def get(self, name: str) -> Any:
-        """The class of a name.
+        """The class with a name.
 
         Raises:
-            UnknownNameError: there is none; the message gives the nearest names.
+            UnknownNameError: no class has this name; the message gives the nearest names.
         """
         if self.table:
             return TABLES[self.table].get(name)
-        from uir.config import optimizers  # which imports torch
+        from uir.config import optimizers  # here, because it imports torch
 
         try:
             return optimizers.optimizer_class(name) if self.kind == "optimizers" else optimizers.scheduler_class(name)
@@ -133,11 +133,11 @@ class Key:
     """A key of a mapping.
 
     Attributes:
-        node: what it holds.
+        node: what its value may be.
         annotation: the same as a Python type.
-        default: its value where it is left out; `MISSING` where none is known.
-        is_required: whether a file must give it.
-        text: its description, where a section says one; arguments of classes are described in docstrings.
+        default: its value if the file does not have it; `MISSING` if it is not known.
+        is_required: whether a file must have it.
+        text: its description in a section; arguments of classes are described in docstrings.
     """
 
     node: Node
@@ -152,12 +152,12 @@ class Keys:
     """A mapping with known keys.
 
     Attributes:
-        name: of the section or class.
-        text: what it is, in one line.
+        name: the name of the section or class.
+        text: its description, in one line.
         keys: its keys, in order.
-        module: where that stands.
-        is_open: whether it belongs to a plugin that does not declare its keys: others may stand there too.
-        has_open_losses: whether any further `<name>_opt` is a loss.
+        module: the module of the section or class.
+        is_open: whether other keys are allowed, because it belongs to a plugin that does not declare its keys.
+        has_open_losses: whether any other key `<name>_opt` is a loss.
     """
 
     name: str
@@ -168,7 +168,7 @@ class Keys:
     has_open_losses: bool = False
 
 
-Node = Union[Leaf, ListOf, MappingOf, Either, Place, Keys]  # noqa: UP007  # named before the classes are made
+Node = Union[Leaf, ListOf, MappingOf, Either, Place, Keys]  # noqa: UP007  # the classes use the name above
 
 _FROM_FILE = frozenset({"phase", "scale", "name"})
 PLACES = {
@@ -189,12 +189,12 @@ PLACES = {
 
 
 def node_of(annotation: Any, metadata: Sequence[Any] = (), key: str = "") -> Node:
-    """What an annotation allows.
+    """The node of the values that an annotation allows.
 
     Args:
         annotation: a resolved annotation.
-        metadata: constraints on the whole, as in `Annotated`.
-        key: the key that holds it, which tells what a plain `Component` is.
+        metadata: limits for the whole value, as in `Annotated`.
+        key: the key of the value; the place of a plain `Component` follows from it.
     """
     for mark in (*metadata, *getattr(annotation, "__metadata__", ())):
         if isinstance(mark, Nested):
@@ -237,12 +237,12 @@ def section_keys(section: type[Section]) -> Keys:
 
 
 def class_keys(place: Place, target: Any, origin: str = "") -> Keys:
-    """The arguments of a registered class or function, and the keys that it declares beside them.
+    """The arguments of a registered class or function, and the keys that it declares besides them.
 
     Args:
-        place: where it is named.
+        place: the place where it is named.
         target: the class or function.
-        origin: where it came from; a plugin that declares no `option_keys` may read more than is known.
+        origin: where it came from; a plugin that declares no `option_keys` may read unknown keys.
     """
     signature = signature_of(target)
     declared = getattr(target, "option_keys", None)
@@ -254,7 +254,7 @@ def class_keys(place: Place, target: Any, origin: str = "") -> Keys:
     keys |= {name: Key(Leaf(Any)) for name in sorted(names - set(keys))}
     from_outside = origin == "plugin" if place.table else True
     is_open = from_outside and declared is None and (signature.open or (signature.takes_opt and bool(place.table)))
-    if signature.takes_opt:  # it reads a dictionary, and says itself what it misses
+    if signature.takes_opt:  # it reads a dictionary, and reports missing keys itself
         keys = {name: replace(key, is_required=False) for name, key in keys.items()}
     return Keys(target.__name__, first_line(target), keys, target.__module__, is_open)
 
@@ -270,7 +270,7 @@ def _arguments(target: Any) -> dict[str, Key]:
 
 
 def resolved(annotation: Any, namespace: Mapping[str, Any]) -> Any:
-    """An annotation that was left as a string, looked up in its module; `Any` where a name in it is missing there."""
+    """The type for an annotation that is a string, by the names of its module; `Any` if a name is not there."""
     if not isinstance(annotation, str):
         return annotation
     holder = type("Holder", (), {"__annotations__": {"value": annotation}})
@@ -281,7 +281,7 @@ def resolved(annotation: Any, namespace: Mapping[str, Any]) -> Any:
 
 
 def parts_of(node: Node) -> list[Keys | Place]:
-    """The mappings and places that a node leads to, those within its lists and mappings too."""
+    """The mappings and places in a node, including those inside its lists and mappings."""
     if isinstance(node, Keys | Place):
         return [node]
     if isinstance(node, Leaf):
@@ -290,7 +290,7 @@ def parts_of(node: Node) -> list[Keys | Place]:
 
 
 def arm_for(node: Either, value: Any) -> Node:
-    """The one of several nodes that a value is most likely meant for: one that it fits in its outer form."""
+    """The one of several nodes that a value is most likely meant for: the first whose outer form it has."""
     arms = [arm for arm in node.arms if parts_of(arm)]
     for arm in arms:
         expected = list if isinstance(arm, ListOf) else Mapping

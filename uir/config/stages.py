@@ -1,9 +1,9 @@
-"""Training in stages: one file, several trainings, each starting from the networks that the one before it left.
+"""Training in stages: one file describes several trainings, each of which starts from the networks of the one before.
 
-An entry of `train.stages` has a `name`, a number of `iterations`, and overrides that are merged deep over the file.
-For brevity `losses: [pixel_opt]` keeps only these losses, `train: [network_g]` trains only these networks, and keys of
-`train` may stand in the entry itself (`optim_g: {lr: 1e-4}`). Optimizers restart unless `carry: [optim_g]` keeps
-their moments.
+An entry of `train.stages` has a `name`, a number of `iterations`, and changes that are merged into the file.
+There are short forms: `losses: [pixel_opt]` keeps only these losses, `train: [network_g]` trains only these networks,
+and keys of `train` may be in the entry itself (`optim_g: {lr: 1e-4}`). Optimizers restart unless `carry: [optim_g]`
+keeps their moments.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OWN_KEYS = tuple(StageOptions.model_fields)
 
 
 class StageError(ValueError):
-    """A mistake in `train.stages`; `path` says where."""
+    """A mistake in `train.stages`; `path` is its place."""
 
     def __init__(self, path: KeyPath, message: str) -> None:
         super().__init__(message)
@@ -36,10 +36,10 @@ class StagePlan:
     Attributes:
         name: its name.
         iterations: its length.
-        raw: the whole file as this stage sees it.
-        carry: optimizers whose moments go on, such as `optim_g`.
-        fresh: roles whose weights the stage names itself, so that they do not go on from the stage before.
-        places: where a key path of `raw` was written, for those the stage overrides.
+        raw: the whole file for this stage.
+        carry: optimizers that keep their moments, such as `optim_g`.
+        fresh: roles whose weights the stage names itself; they do not continue from the stage before.
+        places: for each key path of `raw` that the stage changes, the place where it was written.
     """
 
     name: str
@@ -51,10 +51,10 @@ class StagePlan:
 
 
 def plan_stages(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark]) -> list[StagePlan]:
-    """The stages of a merged file, in order; empty where it has none.
+    """The stages of a merged file, in order; empty if it has none.
 
     Raises:
-        StageError: an entry is malformed, or `total_iter` stands beside them.
+        StageError: an entry has a wrong form, or the file has `total_iter` too.
     """
     train = raw.get("train")
     entries = train.get("stages") if isinstance(train, Mapping) else None
@@ -65,7 +65,8 @@ def plan_stages(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark]) -> list[S
         raise StageError(where, ": expected a list of stages, each with `name` and `iterations`")
     if "total_iter" in raw["train"]:
         raise StageError(
-            ("train", "total_iter"), "stands beside `stages`, whose `iterations` add up to it; remove one of them"
+            ("train", "total_iter"),
+            "and `stages` exclude each other: it is the sum of their `iterations`; remove one of them",
         )
     plans: list[StagePlan] = []
     for index, entry in enumerate(entries):
@@ -119,7 +120,7 @@ def _belongs_to_train(key: str, raw: Mapping[str, Any], entry: Mapping[str, Any]
 
 
 def _merge(whole: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    """Lay a value over a key path: mappings merge, the rest replaces, null deletes."""
+    """Put a value at a key path: mappings merge, other values replace, null deletes."""
     target = whole
     for key in path[:-1]:
         target = target.setdefault(key, {})
@@ -136,29 +137,29 @@ def _merge(whole: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
 def _keep_losses(whole: dict[str, Any], losses: Any, path: KeyPath) -> None:
     if losses is None:
         return
-    held = [key for key in whole["train"] if str(key).endswith("_opt")]
-    unknown = [key for key in losses if key not in held] if isinstance(losses, list) else losses
+    loss_keys = [key for key in whole["train"] if str(key).endswith("_opt")]
+    unknown = [key for key in losses if key not in loss_keys] if isinstance(losses, list) else losses
     if unknown:
-        raise StageError((*path, "losses"), f": expected a list of losses out of {', '.join(held)}, got {losses!r}")
-    for key in held:
+        raise StageError((*path, "losses"), f": expected a list of losses from {', '.join(loss_keys)}, got {losses!r}")
+    for key in loss_keys:
         if key not in losses:
             del whole["train"][key]
 
 
 def _keep_networks(whole: dict[str, Any], networks: Any, path: KeyPath) -> None:
-    """Train only these networks: the others lose their optimizer, and stay as they are."""
+    """Train only these networks: the others lose their optimizer and do not change."""
     if networks is None or isinstance(networks, Mapping):
         return
-    held = [key for key in whole if str(key).startswith("network_")]
-    if not isinstance(networks, list) or any(key not in held for key in networks):
-        raise StageError((*path, "train"), f": expected a list out of {', '.join(held)}, got {networks!r}")
-    for key in held:
+    network_keys = [key for key in whole if str(key).startswith("network_")]
+    if not isinstance(networks, list) or any(key not in network_keys for key in networks):
+        raise StageError((*path, "train"), f": expected a list from {', '.join(network_keys)}, got {networks!r}")
+    for key in network_keys:
         if key not in networks:
             whole["train"].pop(f"optim_{key.removeprefix('network_')}", None)
 
 
 def _drop_unknown_networks(whole: dict[str, Any], entry: Mapping[str, Any]) -> None:
-    """A stage with another method goes on without the networks that this one has no role for."""
+    """Remove the networks that the stage's own method has no role for."""
     if "model_type" not in entry or entry["model_type"] not in MODEL_REGISTRY:
         return
     roles = getattr(MODEL_REGISTRY.get(entry["model_type"]), "network_roles", None)

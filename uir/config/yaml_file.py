@@ -1,4 +1,4 @@
-"""YAML files as people write them: `1e-4` is a number, a key given twice an error, and every value knows its line."""
+"""Reads YAML files: `1e-4` is a number, a repeated key is an error, and the line of every value is known."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class YamlError(ValueError):
 
 @dataclass(frozen=True)
 class Mark:
-    """Where a value was written."""
+    """The place where a value was written."""
 
     file: Path
     line: int
@@ -36,7 +36,7 @@ FLOAT = re.compile(
     r"^[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"
 )
 YamlLoader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789."))
-# The resolver above also matches plain whole numbers; PyYAML tries resolvers in order, so integers keep theirs.
+# The resolver above also matches plain whole numbers; PyYAML tries resolvers in order, so these stay integers.
 
 
 class Names(NamedTuple):
@@ -95,10 +95,10 @@ def read_yaml(path: Path, names: Names = OPTION_NAMES) -> tuple[Any, dict[KeyPat
     """Read a file, in which texts that are `names` are never read as numbers.
 
     Returns:
-        The value, and the place of every key and list item below it by its path.
+        The value, and the place of every key and list item in it by path.
 
     Raises:
-        YamlError: the file is missing or not YAML, or a mapping holds a key twice.
+        YamlError: the file is missing or not YAML, or a mapping has a key twice.
     """
     try:
         loader = YamlLoader(path.read_text(encoding="utf-8"))
@@ -116,14 +116,14 @@ def read_yaml(path: Path, names: Names = OPTION_NAMES) -> tuple[Any, dict[KeyPat
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         raise YamlError(f"{Mark(path, line)}: {error.problem}") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: an impossible date
         raise error if isinstance(error, YamlError) else YamlError(f"{path}: {error}") from None
     finally:
         loader.dispose()
 
 
 def _unshared(value: Any) -> Any:
-    """A copy in which an alias (`*name`) is a value of its own, so that changing one place leaves the others alone."""
+    """A copy in which each alias (`*name`) is a separate value: a change at one place does not affect others."""
     if isinstance(value, dict):
         return {key: _unshared(inner) for key, inner in value.items()}
     return [_unshared(item) for item in value] if isinstance(value, list) else value

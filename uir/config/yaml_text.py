@@ -1,4 +1,4 @@
-"""YAML files as text: whose the lines are, comments included, and values written so that they are read as they are."""
+"""YAML files as text: the lines and comments of each key, and values as text that is read back as the same value."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import yaml
 
 from uir.config.yaml_file import KeyPath, YamlDumper, YamlLoader, parse_yaml
 
-_KEEPS_END = re.compile(r"[|>]\d*\+")  # a text whose blank lines at its end count
+_KEEPS_END = re.compile(r"[|>]\d*\+")  # a text that keeps the blank lines at its end
 _ANCHOR = re.compile(r"(^|[\s,\[{])[&*][^\s,\]}]+")
 
 
@@ -21,13 +21,13 @@ class Entry:
     """A key of a mapping and its value, as text. Lines are counted from 0.
 
     Attributes:
-        first: the first line, that of the comments above it; those below the last key before it count as such.
-        line, column: where the key stands.
+        first: the first line of the comments above it; all comments after the key before it count as such.
+        line, column: the place of the key.
         last: the last line of the value.
         text: the value's own text, without an anchor.
-        style: `line` where the value ends on the line of its key, `mapping` where it is one of lines of its own,
-            `lines` where it is anything else of several lines, `inner` where the key stands in a `{...}`.
-        tail: the comment at the end of the key's line; empty where there is none.
+        style: `line` if the value ends on the line of its key, `mapping` if it is a mapping on its own lines, `lines`
+            if it is another value of several lines, `inner` if the key is in a `{...}`.
+        tail: the comment at the end of the key's line; empty if there is none.
     """
 
     first: int
@@ -58,7 +58,7 @@ class SourceText:
 
 
 def source_text(file: Path) -> SourceText:
-    """A YAML file as text; it has been read as YAML before."""
+    """A YAML file as text; the file must be valid YAML."""
     text = file.read_text(encoding="utf-8").rstrip("\n") + "\n"
     lines = text.split("\n")
     entries: dict[KeyPath, Entry] = {}
@@ -75,7 +75,7 @@ def source_text(file: Path) -> SourceText:
 def _collect(
     node: yaml.MappingNode, path: KeyPath, above: int, text: str, lines: list[str], entries: dict[KeyPath, Entry]
 ) -> int:
-    """Note the entries of a mapping; its last line. `above` is the last line before it."""
+    """Add the entries of a mapping to `entries`, and return its last line. `above` is the last line before it."""
     last = above
     for key, value in node.value:
         here = (*path, str(key.value))
@@ -83,7 +83,7 @@ def _collect(
         ends, style = max(_last_line(value, lines), line), "lines"
         alias = value.start_mark.index < key.start_mark.index
         if alias:
-            ends, style = line, "inner"  # an alias: its text stands elsewhere
+            ends, style = line, "inner"  # an alias: its text is at another place
         elif node.flow_style:
             style = "inner"
         elif isinstance(value, yaml.MappingNode) and not value.flow_style and value.value:
@@ -105,8 +105,8 @@ def _last_line(node: yaml.Node, lines: list[str]) -> int:
     end = node.end_mark
     line = end.line - 1 if end.column == 0 and end.line > node.start_mark.line else end.line
     if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
-        held = node.value[-1]
-        least = _last_line(held[1] if isinstance(held, tuple) else held, lines)
+        item = node.value[-1]
+        least = _last_line(item[1] if isinstance(item, tuple) else item, lines)
         line = end.line - 1
         while line > least and (not lines[line].strip() or lines[line].lstrip().startswith("#")):
             line -= 1
@@ -114,7 +114,7 @@ def _last_line(node: yaml.Node, lines: list[str]) -> int:
 
 
 def chunk(source: SourceText, entry: Entry, key: Any, value: Any, indent: int) -> list[str] | None:
-    """The lines of an entry under a key, perhaps another, at an indentation; None where they mean something else."""
+    """The lines of an entry, with this key and indentation; None if they would have another value than `value`."""
     if entry.style not in ("line", "mapping", "lines"):
         return None
     own = list(source.lines[entry.line : entry.last + 1])
@@ -134,7 +134,7 @@ def chunk(source: SourceText, entry: Entry, key: Any, value: Any, indent: int) -
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values are equal in kind too: 1, 1.0 and true are three values."""
+    """Whether two values and their types are equal: 1, 1.0 and true differ."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return list(one) == list(other) and all(same(value, other[key]) for key, value in one.items())
     if isinstance(one, list) and isinstance(other, list):
@@ -151,7 +151,7 @@ def write_inline(value: Any) -> str:
 
 
 def leaf_text(entry: Entry | None, value: Any) -> str:
-    """A value on one line, as the user wrote it where that is possible."""
+    """A value on one line, as the user wrote it if possible."""
     if entry is not None and not re.search(r"[\n#&*]", entry.text):
         try:
             if same(parse_yaml(entry.text), value):

@@ -1,4 +1,4 @@
-"""From nodes of the tree, annotations and defaults to JSON Schema (draft 2020-12)."""
+"""Turns nodes of the tree, annotations and defaults into JSON Schema (draft 2020-12)."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from uir.config.spec import Either, Keys, ListOf, MappingOf, Node, Place, valida
 Json = dict[str, Any]
 Part = Callable[[Keys | Place], Json]
 NOT_JSON = object()
-"""What `json_default` gives for a value that no file can hold."""
+"""The result of `json_default` for a value that a file cannot contain."""
 
 
 class _Generator(GenerateJsonSchema):
-    """Leaves out what a file cannot hold, such as the tensor in `float | Tensor`, instead of failing."""
+    """Leaves out types that a file cannot contain, such as the tensor in `float | Tensor`, instead of failing."""
 
     def handle_invalid_for_json_schema(self, schema: core_schema.CoreSchema, error_info: str) -> JsonSchemaValue:
         raise PydanticOmit
 
 
 def json_type(node: Node, part: Part) -> Json:
-    """The JSON Schema of the values that a node allows; empty where it allows anything or no file can tell.
+    """The JSON Schema of the values that a node allows; empty if it allows anything or no value of a file.
 
     Args:
-        node: of the tree of option files.
+        node: a node of the tree of option files.
         part: gives the schema of a mapping with known keys or of a place for components, at any depth.
     """
     if isinstance(node, Keys | Place):
@@ -44,7 +44,7 @@ def json_type(node: Node, part: Part) -> Json:
 
 
 def any_of(arms: Iterable[Json]) -> Json:
-    """A schema that holds where one of `arms` does; plain types become one list of types."""
+    """A schema that accepts a value if one of `arms` does; plain types become one list of types."""
     distinct: list[Json] = []
     for arm in arms:
         distinct += [inner for inner in arm.get("anyOf", [arm]) if inner not in distinct]
@@ -75,7 +75,7 @@ def allows_null(schema: Json) -> bool:
 
 
 def json_default(value: Any) -> Any:
-    """A default as a file would hold it, or `NOT_JSON`."""
+    """A default in the form that a file has, or `NOT_JSON`."""
     if isinstance(value, Path):
         return str(value)
     if value is None or type(value) in (bool, int, str):
@@ -86,8 +86,8 @@ def json_default(value: Any) -> Any:
         items = [json_default(item) for item in value]
         return NOT_JSON if any(item is NOT_JSON for item in items) else items
     if type(value) is dict and all(isinstance(key, str) for key in value):
-        held = {key: json_default(item) for key, item in value.items()}
-        return NOT_JSON if any(item is NOT_JSON for item in held.values()) else held
+        defaults = {key: json_default(item) for key, item in value.items()}
+        return NOT_JSON if any(item is NOT_JSON for item in defaults.values()) else defaults
     return NOT_JSON
 
 
@@ -103,7 +103,7 @@ def _leaf(annotation: Any) -> Json:
 
 
 def _tidy(schema: Json) -> Json:
-    """Less words for the same: no titles, no `additionalProperties: true`, unions of plain types as one list."""
+    """A shorter schema with the same meaning: no titles, no `additionalProperties: true`, one list for plain types."""
     made = {key: value for key, value in schema.items() if key not in ("title", "format")}
     if made.get("additionalProperties") in (True, {}):
         del made["additionalProperties"]

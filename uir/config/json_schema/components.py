@@ -1,6 +1,6 @@
 """`{type: Name, argument: value, ...}`: every class that can be named, with its arguments and their descriptions.
 
-The definition of a kind ("archs") offers the names, and by the name leads to the definition of the class
+The definition of a kind ("archs") lists the names, and each name leads to the definition of its class
 ("archs.NAFNet").
 """
 
@@ -19,11 +19,11 @@ from uir.registry import DATASET_REGISTRY, MODEL_REGISTRY, TABLES, Origin
 from uir.registry.sources import name_source
 
 SHARED = (LoaderOptions, OptimOptions)
-"""The sections whose keys are defined once and referred to wherever a class of a place has them too."""
+"""The sections whose keys are defined once; classes that have the same keys refer to them."""
 
 
 class Components:
-    """Writes the definitions of components into `definitions`, each when it is first asked for."""
+    """Writes the definitions of components into `definitions`, each when it is first needed."""
 
     def __init__(self, definitions: Json) -> None:
         self.definitions = definitions
@@ -31,13 +31,13 @@ class Components:
     def reference(self, kind: str) -> Json:
         """A reference to the definition of a place (key of `PLACES`)."""
         if kind not in self.definitions:
-            self.definitions[kind] = {}  # a class may hold others of its own kind
+            self.definitions[kind] = {}  # a class may contain others of its own kind
             place = PLACES[kind]
             self.definitions[kind] = self._choice(place) if place.table else self._torch_classes(place)
         return {"$ref": DEFS + kind}
 
     def part(self, node: Keys | Place) -> Json:
-        """The schema of what an argument holds."""
+        """The schema of an argument's value."""
         return self.reference(node.kind) if isinstance(node, Place) else {}
 
     # --- the registries' classes ---
@@ -60,15 +60,15 @@ class Components:
         return where("type", forms, {"$ref": f"{DEFS}{kind}.{forms[0]}"})
 
     def _class(self, place: Place, name: str, form: str, origin: Origin) -> Json | None:
-        """The keys of one class; None where they are not known."""
+        """The keys of one class; None if they are not known."""
         own = self._own(place)
         if origin == "basicsr":
             table = name_source().dataset_keys.get(name) if place.table == "datasets" else None
             return None if table is None else _object({key: {} for key in sorted(table)} | own, "")
         target = place.get(form)
         keys = class_keys(place, target, origin)
-        given = place.supplied | _given_elsewhere(place.kind)
-        required = [name for name, key in keys.keys.items() if key.is_required and name not in given]
+        supplied = place.supplied | _supplied_by_others(place.kind)
+        required = [name for name, key in keys.keys.items() if key.is_required and name not in supplied]
         return _object(self._arguments(target, keys) | own, keys.text, required, keys.is_open)
 
     def _arguments(self, target: Any, keys: Keys) -> Json:
@@ -83,7 +83,7 @@ class Components:
         return properties
 
     def _own(self, place: Place) -> Json:
-        """The keys that all classes of a place have."""
+        """The keys that all classes at a place have."""
         own: Json = {}
         for name, key in place.own.keys.items():
             shared = next((section for section in SHARED if name in section.model_fields), None)
@@ -113,13 +113,13 @@ class Components:
 
 
 def names(summaries: dict[str, str], forced: list[str], text: str) -> Json:
-    """A choice of names: the plain ones are offered with their summaries, those with a forced origin accepted."""
+    """A choice of names: editors offer the plain ones with their summaries; those with an origin are valid too."""
     plain: Json = {"enum": list(summaries), "enumDescriptions": list(summaries.values())}
     return {"description": text} | ({"anyOf": [plain, {"enum": forced}]} if forced else plain)
 
 
 def where(key: str, forms: list[str], then: Json) -> Json:
-    """`then` holds where a key has one of these values."""
+    """A schema that applies `then` if a key has one of these values."""
     return {"if": {"properties": {key: {"enum": forms}}, "required": [key]}, "then": then}
 
 
@@ -136,9 +136,8 @@ def _object(properties: Json, text: str, required: Collection[str] = (), is_open
     )
 
 
-def _given_elsewhere(kind: str) -> set[str]:
-    """Arguments that a class may get from others: a network from its training method, a dataset from the one that
-    holds it."""
+def _supplied_by_others(kind: str) -> set[str]:
+    """Arguments that others may supply: a training method to a network, a dataset to the datasets within it."""
     if kind == "archs":
         roles = [getattr(target, "network_roles", {}) for _, target in MODEL_REGISTRY]
         return {name for by_role in roles for role in by_role.values() for name in role.supplied}

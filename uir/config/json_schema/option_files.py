@@ -24,10 +24,10 @@ _COMMON = {name: keys_within(section_keys(Options).keys[name].node) for name in 
 
 
 def option_schema(model_type: str | None = None) -> Json:
-    """The JSON Schema (draft 2020-12) of option files, in a fixed order. Plugins count if they were imported before.
+    """The JSON Schema (draft 2020-12) of option files, in a fixed order. It includes plugins that are imported already.
 
     Args:
-        model_type: only files of this training method; default all methods, each with its own keys.
+        model_type: the only training method to describe; default all methods, each with its own keys.
 
     Raises:
         UnknownNameError: no training method has this name.
@@ -98,7 +98,7 @@ class _Builder:
         self.definitions[f"Options.{method.label}"] = whole
 
     def _complete_training(self, train: Json, method: Method) -> None:
-        """Losses under any name, where the method has them; and stages in place of `total_iter`."""
+        """Allow losses under any name, if the method does; and stages instead of `total_iter`."""
         section = method.section("train")
         if section.has_open_losses:
             loss = any_of([self.components.reference("losses"), NULL])
@@ -124,7 +124,7 @@ class _Builder:
         self.definitions[f"{name}.any"] = made
 
     def _stage(self, closed: bool) -> None:
-        """An entry of `train.stages`: its own keys, and loosely those of the file and of `train`."""
+        """Define an entry of `train.stages`: its own keys, and those of the file and of `train`, all optional."""
         stage = section_keys(StageOptions)
         own = {name: self._key(key) for name, key in stage.keys.items()}
         names_of = json_type(stage.keys["losses"].node, self._part)
@@ -150,7 +150,7 @@ class _Builder:
     # --- sections ---
 
     def _section(self, keys: Keys) -> Json:
-        """A reference to the definition of a section, made if it is new."""
+        """A reference to the definition of a section, which is made if it is new."""
         name = keys.name
         if self.sections.setdefault(name, keys) is not keys:
             name = f"{keys.module}.{name}"
@@ -161,7 +161,7 @@ class _Builder:
         return {"$ref": DEFS + name}
 
     def _define(self, name: str, definition: Json) -> Json:
-        """A reference to a definition: to an earlier one where they are equal."""
+        """A reference to a definition, or to an earlier one that is equal."""
         family = name.partition(".")[0] + "."
         same = [other for other, known in self.definitions.items() if other.startswith(family) and known == definition]
         if not same:
@@ -169,7 +169,7 @@ class _Builder:
         return {"$ref": DEFS + (same or [name])[0]}
 
     def _keys(self, keys: Keys, base: Keys | None = None, method: Method | None = None) -> Json:
-        """The keys of a section; those that it has from `base` refer there, those of a table name their reader."""
+        """The keys of a section; those of `base` refer to it, and those without a description get the method's name."""
         properties: Json = {}
         for name, key in keys.keys.items():
             if base is not None and base.keys.get(name) == key:
@@ -191,10 +191,10 @@ class _Builder:
         if "string" in kinds and str in (key.annotation, *get_args(key.annotation)):
             made = made | {"type": [*kinds, "number"]}  # sections take numbers as text: `suffix: 1`
         default = NOT_JSON if key.default is MISSING else json_default(key.default)
-        return self._told(key) | made | ({} if default is NOT_JSON else {"default": default})
+        return self._description(key) | made | ({} if default is NOT_JSON else {"default": default})
 
     @staticmethod
-    def _told(key: Key) -> Json:
+    def _description(key: Key) -> Json:
         return {"description": key.text} if key.text else {}
 
     def _part(self, node: Keys | Place) -> Json:
@@ -204,7 +204,7 @@ class _Builder:
         ref = self.components.reference("datasets")
         trained_on = {"allOf": [ref, {"required": ["batch_size_per_gpu"]}]}
         measured = [phase for phase in DATASET_PHASES if phase != "train"]
-        return self._told(key) | {
+        return self._description(key) | {
             "type": "object",
             "properties": {phase: {"description": text} for phase, text in DATASET_PHASES.items()},
             "patternProperties": {"^train(_|$)": trained_on, f"^({'|'.join(measured)})(_|$)": ref},

@@ -1,6 +1,6 @@
-"""Files with `base` are half a file: anything may be missing from them, and null deletes a key.
+"""Schemas for files with `base`: in such a file any key may be missing, and null deletes a key.
 
-Every definition has a second, looser form for them, whose name ends in `.overlay`.
+Every definition has a second, less strict form for them, whose name ends in `.overlay`.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ NULL: Json = {"type": "null"}
 
 
 def overlay_of(name: str, definition: Json) -> Json:
-    """A definition without what is required and with null everywhere; plain keys refer to the strict definition."""
+    """A definition without required keys, in which null is allowed; plain keys refer to the strict definition."""
     return _loosened(definition, DEFS + name)
 
 
 def reachable(root: Json, definitions: Json) -> set[str]:
-    """Names of the definitions that a schema needs."""
-    found: set[str] = set()
+    """The names of the definitions that a schema needs."""
+    needed: set[str] = set()
     waiting = _references(root)
     while waiting:
         name = waiting.pop().removeprefix(DEFS).partition("/")[0]
-        if name not in found:
-            found.add(name)
+        if name not in needed:
+            needed.add(name)
             waiting += _references(definitions[name])
-    return found
+    return needed
 
 
 def _loosened(schema: Json, at: str) -> Json:
@@ -37,7 +37,7 @@ def _loosened(schema: Json, at: str) -> Json:
             continue
         if word in ("properties", "patternProperties"):
             made[word] = {key: _loosened_key(inner, f"{at}/{word}/{key}") for key, inner in value.items()}
-        elif word == "additionalProperties" and value is not True:  # null deletes what another type of the base took
+        elif word == "additionalProperties" and value is not True:  # null deletes a key of the base file
             made[word] = _loosened_key(value, f"{at}/{word}") if value else NULL
         elif word in ("allOf", "anyOf"):
             made[word] = [_loosened(inner, f"{at}/{word}/{index}") for index, inner in enumerate(value)]
@@ -46,7 +46,7 @@ def _loosened(schema: Json, at: str) -> Json:
         elif word == "$ref":
             name, slash, rest = value.removeprefix(DEFS).partition("/")
             made[word] = f"{DEFS}{name}.overlay{slash}{rest}"
-        else:  # lists are not merged, so what stands in them stays strict
+        else:  # lists are not merged, so their items stay strict
             made[word] = value
     return made
 
@@ -57,7 +57,7 @@ def _loosened_key(schema: Json, at: str) -> Json:
     if not _references(schema):
         return {"$ref": at} if allows_null(schema) else any_of([{"$ref": at}, NULL])
     loose = _loosened(schema, at)
-    if allows_null(schema) or "/properties/" in schema.get("$ref", ""):  # a key that is loosened where it is defined
+    if allows_null(schema) or "/properties/" in schema.get("$ref", ""):  # its own definition allows null
         return loose
     text = {"description": loose.pop("description")} if "description" in loose else {}
     return text | any_of([loose, NULL])
