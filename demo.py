@@ -55,7 +55,8 @@ def restore_one(restorer: Restorer, run: Path) -> Path:
     degraded, _ = load_degradation("GaussianNoise")(to_tensor(read_rgb(PHOTOGRAPH)), derive_seed(1, "demo"))
     noisy = run / "visualization" / "coffee_noisy.png"
     write_image(noisy, degraded)
-    return restore_files(restorer, [noisy], run / "visualization" / "coffee_restored.png")[0]
+    restored = run / "visualization" / "coffee_restored.png"
+    return restore_files(restorer, [noisy], restored, overwrite=True).written[0]
 
 
 def draw_sheet(restorer: Restorer, tasks: list[str], run: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from uir.cli import main, spread
 from uir.compat import basicsr_names
@@ -54,6 +56,38 @@ def test_train_then_restore_a_folder(write_options: Write, pair_folders: Path, t
     written = sorted((tmp_path / "out").iterdir())
     assert [p.name for p in written] == [f"{i}.png" for i in range(6)]
     assert cv2.imread(str(written[0])).shape == (64, 72, 3)
+
+
+def test_restore_names_what_it_could_not_restore(
+    write_options: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from uir.config.options import load_options
+    from uir.registry import ARCH_REGISTRY
+
+    file = write_options()
+    load_options(file)
+    torch.save({"params": ARCH_REGISTRY.get("PixelShuffleSR")(6, 2).state_dict()}, tmp_path / "net.pth")
+    (tmp_path / "in").mkdir()
+    for name in ("a.png", os.fsdecode(b"caf\xe9.png")):
+        cv2.imwrite(str(tmp_path / "a.png"), np.zeros((5, 6, 3), np.uint8))
+        (tmp_path / "a.png").rename(tmp_path / "in" / name)
+    command = ("restore", tmp_path / "in", "-o", tmp_path / "out", "--model", tmp_path / "net.pth", "-opt", file)
+    assert call(*command) == 0
+    assert capsys.readouterr().out == f"2 images restored, written to {tmp_path}/out\n"
+    assert call(*command) == 2
+    assert "--overwrite replaces what is there" in capsys.readouterr().err
+    (tmp_path / "in" / os.fsdecode(b"b\xe9d.png")).write_bytes(b"nonsense")
+    (tmp_path / "in" / "c.gif").touch()
+    assert call(*command, "--overwrite", "--json") == 2
+    outcome = json.loads(capsys.readouterr().out)
+    assert {group: len(rows) for group, rows in outcome.items()} == {"restored": 2, "failed": 1, "left_out": 1}
+    assert outcome["failed"][0]["file"] == f"{tmp_path}/in/{os.fsdecode(bytes([98, 233, 100]))}.png"
+    program = [sys.executable, "-m", "uir.cli.main", *map(str, command), "--overwrite", "--max-pixels", "29"]
+    done = subprocess.run(program, capture_output=True, timeout=120, env={**os.environ, "PYTHONIOENCODING": "utf-8"})
+    assert done.returncode == 2
+    assert b"3 images failed:" in done.stdout
+    assert b"b\\udce9d.png: cannot be decoded" in done.stdout
+    assert b"more than the limit of 29" in done.stdout
 
 
 @pytest.mark.thorough
@@ -163,7 +197,9 @@ def test_degrading_is_reproducible(photographs: list[Path], tmp_path: Path) -> N
     [
         (("train", "-opt", "none.yml"), "none.yml: No such file"),
         (("train",), "-opt"),
-        (("restore", "nowhere", "-o", "out", "--model", "none.pth"), "none.pth: there is no such file"),
+        (("restore", "nowhere", "-o", "out", "--model", "none.pth"), "nowhere: there is no such file or folder"),
+        (("restore", "setup.py", "-o", "a.gif", "--model", "none.pth"), "a.gif: cannot write '.gif' files"),
+        (("restore", str(Path(__file__)), "-o", "out", "--model", "none.pth"), "none.pth: there is no such file"),
         (("degrade", "nowhere", "-o", "out", "--recipe", "GausianNoise"), "GaussianNoise"),
         (("list", "arch"), "arch"),
     ],

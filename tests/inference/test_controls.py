@@ -63,7 +63,7 @@ class Needy(nn.Module):
 
 
 def test_a_network_that_asks_for_more_than_it_gets_is_refused_before_it_runs() -> None:
-    with pytest.raises(ValueError, match=r"network_g: Needy takes `depth`, and Predictor supplies nothing beside"):
+    with pytest.raises(ValueError, match=r"network_g: Needy needs `depth`, but Predictor gives only the image"):
         Predictor({"g": Needy()}).check()
 
 

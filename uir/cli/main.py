@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -268,14 +269,24 @@ def restore(
     show_controls: Annotated[
         bool, typer.Option("--controls", help="Show what can be set, and restore nothing.")
     ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(
+            "--max-pixels", min=1, help="Refuse larger images; default UIR_MAX_PIXELS of the environment, or 200000000."
+        ),
+    ] = None,
     plugin: PluginArgument = None,
     as_json: JsonArgument = False,
-) -> list[Path]:
+) -> Any:
     """Restore photographs with a trained network.
 
     Example: uir restore photos/ -o restored/ --model experiments/my_run/models/net_g_latest.pth --tile 512
     """
-    from uir.inference.image_files import restore_files
+    from uir.inference.image_plan import plan_files
+
+    plan = None if show_controls else plan_files(inputs, output, sweep, overwrite)  # before anything is loaded
+    from uir.inference.image_files import restore_planned
     from uir.inference.restorer import Restorer
     from uir.registry.plugins import load_plugin
 
@@ -285,16 +296,15 @@ def restore(
         model, opt=opt, param_key=param_key, device=device, precision=precision, encoder=encoder, tile=tile,
         overlap=overlap,
     )  # fmt: skip
-    if show_controls:
+    if plan is None:
         _show_controls(restorer.controls, as_json)
-        return []
+        return None
     controls = {**_settings(settings or []), **({"code_from": str(code_from)} if code_from is not None else {})}
-    files = restore_files(restorer, inputs, output, controls, sweep)
-    if as_json:
-        print(json.dumps([str(path) for path in files]))
-    else:
-        print(f"{len(files)} image{'s' * (len(files) != 1)} written to {output}")
-    return files
+    outcome = restore_planned(restorer, plan, controls, max_pixels)
+    print(json.dumps(outcome.as_dict()) if as_json else outcome.summary(output))
+    if outcome.failed:
+        raise typer.Exit(2)
+    return outcome
 
 
 def _settings(settings: list[str]) -> dict[str, str]:
@@ -366,7 +376,8 @@ def degrade(
 
         files = degrade_files(inputs, output, load_recipe(recipe, scale, gt), seed=seed, records=records)
         written = [str(output / file.name) for file in files]
-    print(json.dumps(written) if as_json else f"{len(written)} images written to {output}")
+    images = f"{len(written)} image{'s' * (len(written) != 1)}"
+    print(json.dumps(written) if as_json else f"{images} written to {output}")
 
 
 def _processes(launcher: str, loaded: Any, local_rank: int | None) -> Any:
@@ -434,6 +445,9 @@ def run(argv: Sequence[str]) -> Any:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line: exit code 2 and one clear message for a user's mistake, 1 and a traceback for a bug."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file's name can hold bytes that are no letters
     try:
         result = run(sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt:

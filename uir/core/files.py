@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ def replacing(path: Path, flush: bool = True) -> Iterator[Path]:
         flush: wait until the disk has the data, so that a power failure leaves no incomplete file; not for small files.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part{path.suffix}")
+    temporary = temporary_beside(path, f".{os.getpid()}")
     try:
         yield temporary
         if flush:
@@ -25,6 +26,16 @@ def replacing(path: Path, flush: bool = True) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def temporary_beside(path: Path, mark: str = "") -> Path:
+    """A hidden name in the folder of `path`, of the same suffix; always the same one for the same path and mark.
+
+    It is short: a name of the length that a system allows would have no room for more letters.
+    """
+    digest = hashlib.blake2b(os.fsencode(path.name), digest_size=16).hexdigest()
+    suffix = path.suffix if len(os.fsencode(path.suffix)) <= 32 else ""
+    return path.with_name(f".{digest}{mark}.part{suffix}")
 
 
 def write_text(path: Path, text: str) -> None:

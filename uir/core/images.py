@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -19,6 +19,7 @@ from uir.core.tiff import tiff_pages, turned
 IMAGE_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 SIXTEEN_BIT_EXTENSIONS = frozenset({".png", ".tif", ".tiff"})
 ALPHA_EXTENSIONS = frozenset({".png", ".tif", ".tiff", ".webp"})
+PAGES_EXTENSIONS = frozenset({".tif", ".tiff"})
 
 
 # reading --------------------------------------------------------------------------------------------------------------
@@ -158,23 +159,45 @@ def list_images(folder: str | Path) -> list[Path]:
 
 def list_image_names(root: Path) -> list[str]:
     """The same as paths relative to the folder, with `/` (a hundred thousand `Path` objects would take seconds)."""
+    return list_folder(root)[0]
+
+
+def list_folder(root: Path) -> tuple[list[str], dict[str, str]]:
+    """The names of `list_image_names`, and every file and folder that is left out, with the reason.
+
+    Raises:
+        ValueError: the folder does not exist, or it or a folder in it cannot be listed.
+    """
     if not root.is_dir():
         raise ValueError(f"{root}: there is no such folder")
     names: list[str] = []
+    left_out: dict[str, str] = {}
     visited: set[str] = set()  # linked folders are followed, but each only once, so that a circle of links ends
-    for place, folders, files in os.walk(root, followlinks=True):
+    for place, folders, files in os.walk(root, followlinks=True, onerror=_cannot_list):
+        relative = os.path.relpath(place, root).replace(os.sep, "/")
+        prefix = "" if relative == "." else f"{relative}/"
         real = os.path.realpath(place)
         if real in visited:
             folders.clear()
+            left_out[prefix] = "a link to a folder that is listed already"
             continue
         visited.add(real)
+        left_out.update({f"{prefix}{name}/": "hidden" for name in folders if name.startswith(".")})
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        relative = os.path.relpath(place, root).replace(os.sep, "/")
-        prefix = "" if relative == "." else f"{relative}/"
         for name in files:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_EXTENSIONS:
+            extension = os.path.splitext(name)[1].lower()
+            if name.startswith("."):
+                left_out[prefix + name] = "hidden"
+            elif extension in IMAGE_EXTENSIONS:
                 names.append(prefix + name)
-    return sorted(names)
+            else:
+                kind = f"files of kind {extension} are" if extension else "files without an extension are"
+                left_out[prefix + name] = f"{kind} not read from folders"
+    return sorted(names), dict(sorted(left_out.items()))
+
+
+def _cannot_list(error: OSError) -> None:
+    raise ValueError(f"{error.filename}: the folder cannot be listed ({error.strerror})") from error
 
 
 # writing --------------------------------------------------------------------------------------------------------------
@@ -192,22 +215,54 @@ def write_image(path: str | Path, image: Tensor | np.ndarray, bits: int = 8) -> 
     Raises:
         ValueError: the format cannot store the shape, type or bit depth, or some pixels are not finite.
     """
+    write_pages(path, [image], bits)
+
+
+def write_pages(path: str | Path, pages: Sequence[Tensor | np.ndarray], bits: int = 8) -> None:
+    """Write images as the pages of a TIFF, or one image as a file of any kind; otherwise as `write_image`.
+
+    Raises:
+        ValueError: as for `write_image`, or there are several pages and the file is no TIFF.
+    """
     path = Path(path)
+    check_writable(path)
+    pixels = [_to_pixels(path, _to_hwc(path, page), bits) for page in pages]
+    for page in pixels:
+        check_writable(path, page.shape[2], 8 * page.dtype.itemsize, len(pixels))
+    swapped = [_swap_red_and_blue(page) for page in pixels]
+    extension = path.suffix.lower()
+    is_encoded, encoded = (
+        cv2.imencode(extension, swapped[0]) if len(swapped) == 1 else cv2.imencodemulti(extension, swapped)
+    )
+    if not is_encoded:
+        raise ValueError(f"{path}: OpenCV could not encode an image of shape {pixels[0].shape}")
+    with replacing(path, flush=False) as temporary:
+        temporary.write_bytes(encoded.tobytes())
+
+
+def check_writable(path: Path, channels: int = 3, bits: int = 8, pages: int = 1) -> None:
+    """Refuse what the format of a file's extension cannot store.
+
+    Args:
+        path: the file.
+        channels: 1, 3 or 4.
+        bits: 8 or 16 per channel.
+        pages: number of images.
+
+    Raises:
+        ValueError: it cannot store them.
+    """
     extension = path.suffix.lower()
     if extension not in IMAGE_EXTENSIONS:
         raise ValueError(
             f"{path}: cannot write '{path.suffix}' files; use one of {', '.join(sorted(IMAGE_EXTENSIONS))}"
         )
-    pixels = _to_pixels(path, _to_hwc(path, image), bits)
-    if pixels.dtype == np.uint16 and extension not in SIXTEEN_BIT_EXTENSIONS:
+    if bits > 8 and extension not in SIXTEEN_BIT_EXTENSIONS:
         raise ValueError(f"{path}: {extension} stores 8 bits per channel; write 16 bits as .png or .tif")
-    if pixels.shape[2] == 4 and extension not in ALPHA_EXTENSIONS:
+    if channels == 4 and extension not in ALPHA_EXTENSIONS:
         raise ValueError(f"{path}: {extension} stores no alpha channel; write RGBA as .png, .tif or .webp")
-    is_encoded, encoded = cv2.imencode(extension, _swap_red_and_blue(pixels))
-    if not is_encoded:
-        raise ValueError(f"{path}: OpenCV could not encode an image of shape {pixels.shape}")
-    with replacing(path, flush=False) as temporary:
-        temporary.write_bytes(encoded.tobytes())
+    if pages != 1 and extension not in PAGES_EXTENSIONS:
+        raise ValueError(f"{path}: {extension} stores one image, not {pages}; write pages as .tif")
 
 
 def _to_hwc(path: Path, image: Tensor | np.ndarray) -> np.ndarray:

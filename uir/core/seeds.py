@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 def derive_seed(*parts: int | str) -> int:
     """A seed in [0, 2⁶³) that depends only on the parts and their order; it is the same on every machine."""
     text = "\x1f".join(f"str:{part}" if isinstance(part, str) else f"int:{operator.index(part)}" for part in parts)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little") >> 1
+    return (
+        int.from_bytes(hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "little") >> 1
+    )
 
 
 def numpy_generator(*parts: int | str) -> np.random.Generator:

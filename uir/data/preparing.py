@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from uir.core.files import write_text
+from uir.core.files import temporary_beside, write_text
 from uir.core.images import IMAGE_EXTENSIONS, UnreadableImageError, decode_image
 from uir.core.progress import progress_bar
 from uir.data.image_sources import without_extension
@@ -200,7 +200,7 @@ def _open_journal(target: Path, settings: dict[str, object]) -> Journal:
 
 def _write_whole(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")  # always the same name: the next run overwrites what a crash left
+    temporary = temporary_beside(path)  # always the same name: the next run overwrites what a crash left
     temporary.write_bytes(content)
     os.replace(temporary, path)
 

@@ -143,7 +143,8 @@ def raise_unreadable(failed: Sequence[UnreadableImageError], total: int, rest: s
     if failed:
         shown = "; ".join(str(error) for error in failed[:SHOWN])
         more = f"; and {len(failed) - SHOWN} more" if len(failed) > SHOWN else ""
-        raise ValueError(f"{len(failed)} of {total} images cannot be used: {shown}{more}. {rest}")
+        noun = "image" if total == 1 else "images"
+        raise ValueError(f"{len(failed)} of {total} {noun} cannot be used: {shown}{more}. {rest}")
 
 
 def _cores() -> int:

@@ -1,14 +1,59 @@
-"""Restoring files and folders."""
+"""Restoring files and folders: every file is accounted for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from uir.core.images import IMAGE_EXTENSIONS, UnreadableImageError, list_images, read_image, write_image
+from uir.core.images import check_writable, read_pages, write_pages
 from uir.core.progress import progress_bar
+from uir.inference.image_plan import Plan, counted, plan_files, with_ending
 from uir.inference.restorer import Restorer
+
+SHOWN = 20  # number of files of each group that the summary names
+
+
+@dataclass
+class Outcome:
+    """What became of every file.
+
+    Attributes:
+        restored: the files written for each image.
+        failed: why an image could not be read, restored or written.
+        left_out: why a file in a folder was not tried.
+    """
+
+    restored: dict[str, list[Path]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def written(self) -> list[Path]:
+        """All files written, in order."""
+        return [file for files in self.restored.values() for file in files]
+
+    def as_dict(self) -> dict[str, list[dict[str, Any]]]:
+        """The same for JSON."""
+        return {
+            "restored": [{"file": name, "written": list(map(str, files))} for name, files in self.restored.items()],
+            "failed": [{"file": name, "why": why} for name, why in self.failed.items()],
+            "left_out": [{"file": name, "why": why} for name, why in self.left_out.items()],
+        }
+
+    def summary(self, output: Path) -> str:
+        """The same as text, with a line for each file that was not restored."""
+        files = f" as {counted(len(self.written), 'file')}" if len(self.written) != len(self.restored) else ""
+        lines = [f"{counted(len(self.restored), 'image')} restored{files}, written to {output}"]
+        for group, noun, verb in ((self.failed, "image", "failed"), (self.left_out, "file", "left out")):
+            if group:
+                lines.append(f"{counted(len(group), noun)} {verb}:")
+                lines += [f"  {name}: {why}" for name, why in list(group.items())[:SHOWN]]
+            if len(group) > SHOWN:
+                lines.append(f"  and {len(group) - SHOWN} more; --json names all")
+        return "\n".join(lines)
 
 
 def restore_files(
@@ -17,8 +62,10 @@ def restore_files(
     output: Path,
     controls: Mapping[str, Any] | None = None,
     sweep: str | None = None,
-) -> list[Path]:
-    """Restore images and write them as PNG (TIFF stays TIFF), with their own bit depth and channels.
+    overwrite: bool = False,
+    max_pixels: int | None = None,
+) -> Outcome:
+    """Restore images and write them as PNG (TIFF stays TIFF, with all its pages), with their own depth and channels.
 
     Args:
         inputs: images, and folders with images; the output has the same names below a folder.
@@ -26,94 +73,57 @@ def restore_files(
         controls: values of the method's controls.
         sweep: several values of one control, `name=from:to:count` or `name=a,b,c`; each value gives its own file,
             `<image>_<name>=<value>.png`.
+        overwrite: replace files that exist.
+        max_pixels: of one image, as for `check_size`.
 
     Returns:
-        The files that were written.
+        What became of every file; one that fails does not stop the others.
 
     Raises:
-        ValueError: there is no image, an input would be overwritten, a control does not exist or fit, or files could
-            not be read; the others are written first.
+        ValueError: as for `plan_files`, or a control does not exist or fit; nothing is written then.
     """
-    controls = dict(controls or {})
-    variants = swept(sweep) if sweep else {"": {}}
+    return restore_planned(restorer, plan_files(list(inputs), output, sweep, overwrite), controls, max_pixels)
+
+
+def restore_planned(
+    restorer: Restorer, plan: Plan, controls: Mapping[str, Any] | None = None, max_pixels: int | None = None
+) -> Outcome:
+    """Do what was planned, as `restore_files` does."""
+    variants = {ending: {**(controls or {}), **variant} for ending, variant in plan.variants.items()}
     for variant in variants.values():
-        restorer.predictor.read({**controls, **variant})  # find mistakes before any file is written
-    jobs = plan(list(inputs), output, list(variants))
-    written, failed = [], []
+        restorer.predictor.read(variant)  # before anything is written
+    outcome = Outcome(left_out=dict(plan.left_out))
     with progress_bar() as progress:
-        task = progress.add_task("Restoring", total=len(jobs) * len(variants), note="")
-        for source, target in jobs:
+        task = progress.add_task("Restoring", total=len(plan.jobs), note="")
+        for source, target in plan.jobs:
             try:
-                image = read_image(source)
-            except (UnreadableImageError, OSError) as error:
-                failed.append(str(error))
-                progress.advance(task, len(variants))
-                continue
-            for ending, variant in variants.items():
-                restored = restorer(image, name=source.stem, **{**controls, **variant})
-                file = target.with_stem(target.stem + ending)
-                write_image(file, restored, bits=16 if restored.dtype.itemsize > 1 else 8)
-                written.append(file)
-                progress.advance(task)
-    if failed:
-        raise ValueError(
-            f"{len(failed)} of {len(jobs)} images could not be read, the others are written: " + "; ".join(failed)
-        )
-    return written
+                for file in _restore(restorer, source, target, variants, max_pixels):
+                    outcome.restored.setdefault(source, []).append(file)
+            except (ValueError, OSError, MemoryError, RuntimeError) as error:  # torch's own errors are RuntimeErrors
+                outcome.failed[source] = _reason(error, source)
+            progress.advance(task)
+    return outcome
 
 
-def swept(sweep: str) -> dict[str, dict[str, str]]:
-    """The values of a sweep, by the ending of the files' names.
-
-    Raises:
-        ValueError: the text does not have this form.
-    """
-    name, equals, text = sweep.partition("=")
-    bounds = text.split(":")
-    if name and equals and len(bounds) == 3:
-        try:
-            low, high, count = float(bounds[0]), float(bounds[1]), int(bounds[2])
-        except ValueError:
-            count = 0
-        if count >= 2:
-            values = [f"{low + (high - low) * index / (count - 1):g}" for index in range(count)]
-            return {f"_{name}={value}": {name: value} for value in values}
-    elif name and equals and text and len(bounds) == 1:
-        return {f"_{name}={value}": {name: value} for value in text.split(",")}
-    raise ValueError(f"--sweep: expected name=from:to:count (count 2 or more) or name=a,b,c, got '{sweep}'")
+def _restore(
+    restorer: Restorer, source: str, target: str, variants: Mapping[str, Mapping[str, Any]], max_pixels: int | None
+) -> Iterable[Path]:
+    """Restore one file; each written file is given as soon as it is there."""
+    pages = list(read_pages(source, max_pixels))
+    for page in pages:
+        channels = page.shape[2]
+        check_writable(Path(target), channels, min(16, 8 * page.dtype.itemsize), len(pages))
+    stem = os.path.splitext(os.path.basename(source))[0]
+    names = [stem, *(f"{stem}_{index}" for index in range(1, len(pages)))]
+    for ending, controls in variants.items():
+        restored = [restorer(page, name=name, **controls) for page, name in zip(pages, names, strict=True)]
+        file = Path(with_ending(target, ending))
+        write_pages(file, restored, bits=16)  # for floats
+        yield file
 
 
-def plan(inputs: list[Path], output: Path, endings: Sequence[str] = ("",)) -> list[tuple[Path, Path]]:
-    """Each image and its output file; for each of the `endings` of the name there is one output file."""
-    jobs: list[tuple[Path, Path]] = []
-    for source in inputs:
-        if not source.exists():
-            raise ValueError(f"{source}: there is no such file or folder")
-        files = list_images(source) if source.is_dir() else [source]
-        jobs += [
-            (file, output / _target(file.relative_to(source) if source.is_dir() else Path(file.name))) for file in files
-        ]
-    if not jobs:
-        raise ValueError(
-            f"there is no image in {', '.join(map(str, inputs))}; known kinds: {', '.join(sorted(IMAGE_EXTENSIONS))}"
-        )
-    if output.suffix.lower() in IMAGE_EXTENSIONS and not output.is_dir():
-        if len(jobs) > 1:
-            raise ValueError(f"{output}: {len(jobs)} images cannot be written to one file; give a folder")
-        jobs = [(jobs[0][0], output)]
-    targets: dict[Path, Path] = {}
-    sources = {source.resolve() for source, _ in jobs}
-    for source, plain in jobs:
-        for target in (plain.with_stem(plain.stem + ending) for ending in endings):
-            if target.resolve() in sources:
-                raise ValueError(f"{target}: would overwrite an input; give another output folder")
-            if target in targets:
-                raise ValueError(
-                    f"{source} and {targets[target]} would both be written to {target}; restore them one by one"
-                )
-            targets[target] = source
-    return jobs
-
-
-def _target(name: Path) -> Path:
-    return name if name.suffix.lower() in (".png", ".tif", ".tiff") else name.with_suffix(".png")
+def _reason(error: Exception, source: str) -> str:
+    """One line that says why, without the name that stands before it."""
+    text = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+    first = (text.strip() or type(error).__name__).splitlines()[0]
+    return first.removeprefix(f"{source}: ").removeprefix("image: ")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import torch
@@ -15,11 +15,15 @@ from uir.core.images import to_float
 from uir.core.precision import Precision, autocast
 from uir.inference.code_predictor import CodePredictor, global_code, takes_code
 from uir.inference.controls import Control
+from uir.inference.image_kinds import as_array, as_pillow
 from uir.inference.loading import load_predictor
 from uir.inference.network_predictor import NetworkPredictor
 from uir.inference.predictor import Predictor, Running, Whole
 from uir.inference.tiling import OVERLAP, Read, check_tiling
 from uir.layers.degradation_code import DegradationCode
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 
 class Restorer:
@@ -39,7 +43,7 @@ class Restorer:
             least four times the distance that the network looks, the result is that of the whole image.
 
     Raises:
-        ValueError: tile or overlap do not fit, or the network takes a code and there is no encoder.
+        ValueError: tile or overlap do not fit, the network takes a code and there is no encoder, or it is no network.
     """
 
     def __init__(
@@ -52,6 +56,12 @@ class Restorer:
         tile: int | None = None,
         overlap: int | None = None,
     ) -> None:
+        if not isinstance(network, nn.Module | Predictor):
+            given = f"'{network}'" if isinstance(network, str | Path) else f"an object of type {type(network).__name__}"
+            raise ValueError(
+                f"Restorer takes a network, not {given}; Restorer.from_pretrained(path) loads one from a file, "
+                "and the restorer then takes photographs: restorer('photo.png')"
+            )
         predictor = network if isinstance(network, Predictor) else _predictor_of(network, encoder, scale)
         predictor.check()
         self.predictor, self.device = predictor, torch.device(device)
@@ -115,8 +125,8 @@ class Restorer:
         """The values that can be set for restoring, by keyword: `restorer(image, steps=4)`."""
         return self.predictor.controls
 
-    def code_of(self, image: np.ndarray) -> DegradationCode:
-        """The degradation code of a whole image, to restore this or another image with it.
+    def code_of(self, image: np.ndarray | str | Path | Image) -> DegradationCode:
+        """The degradation code of a whole image, to restore this or another one by.
 
         Args:
             image: as for restoring.
@@ -126,6 +136,7 @@ class Restorer:
         """
         if self.encoder is None:
             raise ValueError(f"{type(self.network).__name__} takes no degradation code")
+        image = as_array(image)
         with torch.inference_mode(), autocast(self.device, self._running.precision):
             return global_code(self.encoder, _reader(image), (image.shape[0], image.shape[1]), self.device)
 
@@ -147,23 +158,50 @@ class Restorer:
         names = tuple(str(index) for index in range(len(image)))
         return torch.cat(list(self._rows(read, (image.shape[-2], image.shape[-1]), names, code, controls)), -2)
 
+    @overload
     def __call__(
-        self, image: np.ndarray, code: DegradationCode | None = None, *, name: str = "", **controls: Any
-    ) -> np.ndarray:
+        self, image: np.ndarray | str | Path, code: DegradationCode | None = None, *, name: str = "", **controls: Any
+    ) -> np.ndarray: ...
+
+    @overload
+    def __call__(
+        self, image: Image, code: DegradationCode | None = None, *, name: str = "", **controls: Any
+    ) -> Image: ...
+
+    def __call__(
+        self,
+        image: np.ndarray | str | Path | Image,
+        code: DegradationCode | None = None,
+        *,
+        name: str = "",
+        **controls: Any,
+    ) -> np.ndarray | Image:
         """Restore an array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] (alpha last): uint8, uint16 or float in [0, 1].
 
         The result has the input's type and channels; alpha is copied, and resized if the scale is not 1.
 
         Args:
-            image: the photograph.
-            code: the code to restore with, such as `code_of` another image; default the code of this image.
-            name: name of the image; a method's random values depend on it and on the control `seed`.
-            controls: values of the method's controls (see `controls`).
+            image: the photograph; or the path of a file, or an image of Pillow, both of which are turned upright. A
+                path gives an array, an image of Pillow gives one.
+            code: to restore by, as `code_of` gives it of another image; default this one's.
+            name: of the image; what a method draws at random depends on it and on the control `seed`. Default for a
+                path: the file's name without its extension.
+            controls: what the method lets a user set (see `controls`).
 
         Raises:
+            FileNotFoundError: there is no file of that path.
+            UnreadableImageError: the file cannot be read as one image.
             ValueError: another shape or type, a code for a network that takes none, or a control that does not exist
                 or fit.
         """
+        if isinstance(image, str | Path):
+            name = name or Path(image).stem
+        restored = self._restored(as_array(image), code, name, controls)
+        return restored if isinstance(image, np.ndarray | str | Path) else as_pillow(restored)
+
+    def _restored(
+        self, image: np.ndarray, code: DegradationCode | None, name: str, controls: Mapping[str, Any]
+    ) -> np.ndarray:
         read = _reader(image)
         height, width = image.shape[:2]
         channels = image.shape[2] if image.ndim == 3 else 1

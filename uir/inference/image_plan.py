@@ -1,0 +1,189 @@
+"""Which files are restored, and where the results go: all that can be wrong with it is said before anything runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from uir.core.images import IMAGE_EXTENSIONS, PAGES_EXTENSIONS, list_folder
+
+# names that mean an image or a document, not a folder
+OTHER_KINDS = frozenset(
+    [
+        ".gif",
+        ".jfif",
+        ".jpe",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".pfm",
+        ".dib",
+        ".ico",
+        ".tga",
+        ".pcx",
+        ".psd",
+        ".svg",
+        ".pdf",
+        ".eps",
+        ".jp2",
+        ".j2k",
+        ".jxl",
+        ".avif",
+        ".heic",
+        ".heif",
+        ".exr",
+        ".hdr",
+        ".dng",
+        ".cr2",
+        ".cr3",
+        ".nef",
+        ".arw",
+        ".raw",
+        ".npy",
+        ".npz",
+        ".mp4",
+        ".mov",
+        ".avi",
+        ".mkv",
+        ".zip",
+        ".txt",
+        ".json",
+    ]
+)
+SHOWN = 3  # number of files that a message names
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done.
+
+    Attributes:
+        jobs: source and target of each image; strings, because fifty thousand `Path` objects take seconds.
+        left_out: what lies in the folders and is not restored, with the reason.
+        variants: the values of a sweep, by the ending of the files' names; `{"": {}}` without one.
+        output: the folder or file that the user named.
+    """
+
+    jobs: list[tuple[str, str]]
+    left_out: dict[str, str]
+    variants: dict[str, dict[str, str]]
+    output: Path
+
+
+def plan_files(inputs: Sequence[Path], output: Path, sweep: str | None = None, overwrite: bool = False) -> Plan:
+    """Find the images and decide where the results go.
+
+    Args:
+        inputs: images, and folders that are searched through; names below a folder are kept.
+        output: a folder, or the file to write where there is one image.
+        sweep: as for `restore_files`.
+        overwrite: replace files that exist.
+
+    Raises:
+        ValueError: an input does not exist, there is no image, the output is of a kind that is not written, an input or
+            another file would be overwritten, or two images would be written to one file.
+    """
+    variants = swept(sweep) if sweep else {"": {}}
+    _check_output(output)
+    jobs: dict[str, str] = {}
+    left_out: dict[str, str] = {}
+    for given in inputs:
+        if given.is_dir():
+            names, others = list_folder(given)
+            jobs |= {os.path.join(given, name): os.path.join(output, _target(name)) for name in names}
+            left_out |= {os.path.join(given, name): reason for name, reason in others.items()}
+        elif os.path.lexists(given):
+            jobs[str(given)] = os.path.join(output, _target(given.name))
+        else:
+            raise ValueError(f"{given}: there is no such file or folder")
+    if not jobs:
+        others_text = f" ({counted(len(left_out), 'file')} left out)" if left_out else ""
+        known = ", ".join(sorted(IMAGE_EXTENSIONS))
+        raise ValueError(f"no image in {', '.join(map(str, inputs))}{others_text}; known kinds: {known}")
+    if output.suffix.lower() in IMAGE_EXTENSIONS and not output.is_dir():
+        if len(jobs) > 1:
+            raise ValueError(f"{output}: one file cannot hold {len(jobs)} images; give a folder")
+        jobs = dict.fromkeys(jobs, str(output))
+    _check_targets(jobs, list(variants), overwrite)
+    return Plan(list(jobs.items()), left_out, variants, output)
+
+
+def swept(sweep: str) -> dict[str, dict[str, str]]:
+    """The values of a sweep, by the ending of the files' names.
+
+    Raises:
+        ValueError: it is not written as it should be.
+    """
+    name, equals, text = sweep.partition("=")
+    bounds = text.split(":")
+    if name and equals and len(bounds) == 3:
+        try:
+            low, high, count = float(bounds[0]), float(bounds[1]), int(bounds[2])
+        except ValueError:
+            count = 0
+        if count >= 2:
+            values = [f"{low + (high - low) * index / (count - 1):g}" for index in range(count)]
+            return {f"_{name}={value}": {name: value} for value in values}
+    elif name and equals and text and len(bounds) == 1:
+        return {f"_{name}={value}": {name: value} for value in text.split(",")}
+    raise ValueError(f"--sweep: expected name=from:to:count (of 2 or more) or name=a,b,c, got '{sweep}'")
+
+
+def with_ending(target: str, ending: str) -> str:
+    """The name of a file with an ending before its extension."""
+    stem, extension = os.path.splitext(target)
+    return f"{stem}{ending}{extension}" if ending else target
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 image`, `2 images`."""
+    return f"{count} {noun}{'s' * (count != 1)}"
+
+
+def _check_output(output: Path) -> None:
+    known = ", ".join(sorted(IMAGE_EXTENSIONS))
+    suffix = output.suffix.lower()
+    if suffix in OTHER_KINDS and not output.is_dir():
+        raise ValueError(f"{output}: cannot write '{output.suffix}' files; give a folder, or one of {known}")
+    if suffix not in IMAGE_EXTENSIONS and os.path.lexists(output) and not output.is_dir():
+        raise ValueError(f"{output}: is a file; give a folder, or a file of one of the kinds {known}")
+
+
+def _check_targets(jobs: dict[str, str], endings: Sequence[str], overwrite: bool) -> None:
+    owners: dict[str, str] = {}
+    for source, plain in jobs.items():
+        for target in (with_ending(plain, ending) for ending in endings):
+            if target in owners:
+                raise ValueError(
+                    f"{source} and {owners[target]} would both be written to {target}; restore them one by one"
+                )
+            owners[target] = source
+    folders = {folder for folder in {os.path.dirname(target) for target in owners} if os.path.isdir(folder or ".")}
+    existing = [target for target in owners if os.path.dirname(target) in folders and os.path.lexists(target)]
+    if not existing:
+        return  # the usual case, and then no input can be among the targets
+    sources = {_identity(source) for source in jobs} - {None}
+    for target in existing:
+        if _identity(target) in sources:
+            raise ValueError(f"{target}: would overwrite an input; give another output folder")
+    if not overwrite:
+        more = f" and {len(existing) - SHOWN} more" if len(existing) > SHOWN else ""
+        verb = "exists" if len(existing) == 1 else "exist"
+        raise ValueError(f"{', '.join(existing[:SHOWN])}{more}: {verb} already; --overwrite replaces what is there")
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """The file itself, whatever links lead to it; None where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _target(name: str) -> str:
+    stem, extension = os.path.splitext(name)
+    return name if extension.lower() in {".png", *PAGES_EXTENSIONS} else f"{stem}.png"
