@@ -22,7 +22,8 @@ from uir.engine.describing import Clock, describe_training
 from uir.engine.evaluation import Evaluation, build_metrics, evaluate, update_best
 from uir.engine.interruption import Interrupted, Interruption
 from uir.engine.logs import RunLog
-from uir.engine.run import check_starting_files, open_run, seed_everything
+from uir.engine.run import open_run, seed_everything
+from uir.engine.run_folder import check_start, events_folder, run_lock
 from uir.engine.state import find_state, forget_rows_after, own_state_of, random_state, read_state, set_random_state
 from uir.metrics.observers import ValidationObserver, observers_of
 from uir.models.base_model import BaseModel
@@ -43,7 +44,13 @@ def train(loaded: OptionFile, auto_resume: bool = False) -> Path:
 
     Raises:
         Interrupted: Ctrl-C or SIGTERM came; the state was saved.
+        ValueError: the data do not fit, or another run is working in the folder.
     """
+    with run_lock(loaded):
+        return _train(loaded, auto_resume)
+
+
+def _train(loaded: OptionFile, auto_resume: bool) -> Path:
     state_file = find_state(loaded, auto_resume)
     state = read_state(state_file) if state_file else None
     own = own_state_of(state_file, state)
@@ -61,11 +68,9 @@ def train(loaded: OptionFile, auto_resume: bool = False) -> Path:
         for index, stage in enumerate(stages)
         if index >= first
     }
-    if state is None:
-        check_starting_files(loaded)
-    folder = open_run(loaded, device, resuming=state is not None)
+    folder = open_run(loaded, device, resuming=check_start(loaded, state_file))
     lengths = [_length(stage) for stage in stages]
-    tensorboard = loaded.root / "tb_logger" / loaded.options.name if loaded.options.logger.use_tb_logger else None
+    tensorboard = events_folder(loaded) if loaded.options.logger.use_tb_logger else None
     log = RunLog(loaded.options, folder / "metrics.jsonl", sum(lengths), tensorboard)
     session: Training | None = None
     with Interruption() as interruption:
