@@ -30,6 +30,7 @@ CORE = [
     "typer>=0.12",
     "rich>=13.0",
     "safetensors>=0.4",
+    "filelock>=3.12",
 ]
 
 EXTRAS = {

@@ -53,7 +53,7 @@ def test_two_cells_with_two_seeds(write_ablation: Write, capfd: pytest.CaptureFi
     end, equal_time = printed["tables"]
     assert (end["metric"], end["at"], equal_time["at"]) == ("psnr", "end", "equal_time")
     narrow, wide = end["rows"]
-    rows = (folder / "wide" / "seed2" / "train" / "metrics.jsonl").read_text().splitlines()
+    rows = next((folder / "wide" / "seed2" / "train").glob("*/metrics.jsonl")).read_text().splitlines()
     assert wide["values"]["val"]["2"] == json.loads(rows[-1])["metrics"]["psnr"]
     difference = [wide["values"]["val"][seed] - narrow["values"]["val"][seed] for seed in ("1", "2")]
     assert wide["differences"]["val"]["mean"] == pytest.approx(sum(difference) / 2)
@@ -68,7 +68,7 @@ def test_two_cells_with_two_seeds(write_ablation: Write, capfd: pytest.CaptureFi
 
 def test_finished_runs_are_not_repeated_and_changed_ones_are(write_ablation: Write) -> None:
     plan, _ = ablate(write_ablation({"seeds": [1]}))
-    weights = [run.folder / "train" / "models" / "net_g_latest.pth" for run in plan.runs]
+    weights = [run.output("train") / "models" / "net_g_latest.pth" for run in plan.runs]
     written = [file.stat().st_mtime_ns for file in weights]
     _, told = ablate(write_ablation({"seeds": [1]}))
     assert told == ["2 of 2 runs are finished already"]
@@ -86,7 +86,10 @@ def test_a_run_equals_its_option_file_trained_by_itself(write_ablation: Write, t
     command = [sys.executable, "-m", "uir", "train", "-opt", run.option_file("train"), "--root", plan.root]
     force = ["--force_yml", f"path:experiments_root={tmp_path / 'alone'}"]
     subprocess.run([*command, *force], env={**os.environ, **job_environment(0, JOBS)}, capture_output=True, check=True)
-    rows = [(folder / "metrics.jsonl").read_text() for folder in (run.output("train"), tmp_path / "alone")]
+    rows = [
+        (folder / "metrics.jsonl").read_text()
+        for folder in (run.output("train"), tmp_path / "alone" / run.output("train").name)
+    ]
     assert rows[0] == rows[1]
 
 

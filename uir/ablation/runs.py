@@ -28,7 +28,7 @@ class Run:
     Attributes:
         cell: name of the cell.
         seed: seed of all random numbers.
-        folder: contains its option files and logs, the run's folder `train`, and the folder `test` of its test.
+        folder: contains its option files and logs, its run below `train`, and the test of it below `test`.
         options: the whole option file of each step, as plain data; `test` only if the ablation has one.
         iterations: number of iterations of all stages together.
     """
@@ -55,7 +55,7 @@ class Run:
 
     def output(self, step: str) -> Path:
         """The output folder of a step."""
-        return self.folder / step
+        return self.folder / step / str(self.options[step]["name"])
 
     def done(self) -> list[str]:
         """The steps that are finished with exactly these options."""
@@ -209,7 +209,9 @@ def _load_test(
     roles = [role for role in model_roles if last.raw.get(f"network_{role}") is not None]
     path: dict[str, Any] = {"results_root": str(place / "test")}
     for role in roles:
-        path[f"pretrain_network_{role}"] = str(place / "train" / "models" / f"net_{role}_latest.pth")
+        path[f"pretrain_network_{role}"] = str(
+            place / "train" / last.options.name / "models" / f"net_{role}_latest.pth"
+        )
         path[f"param_key_{role}"] = "params_ema"  # without an average, `params` is used
     plugins = test.get("plugins") or []
     if isinstance(plugins, list):  # else it is a mistake, reported with the others

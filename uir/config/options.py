@@ -49,7 +49,8 @@ class OptionFile:
         root: the folder that its relative paths start from.
         is_train: whether it was read for training; otherwise for testing.
         unchecked: keys left to a plugin that does not declare its keys.
-        stages: the stages of `train.stages`; if there are any, `options` are those of the first one.
+        stages: the stages of `train.stages`; `options` are then those of the first one.
+        files: every file that the options were read from, those it inherits from included.
     """
 
     options: Options
@@ -59,13 +60,19 @@ class OptionFile:
     is_train: bool
     unchecked: tuple[str, ...] = ()
     stages: tuple[Stage, ...] = ()
+    files: tuple[Path, ...] = ()
 
     @property
     def run_dir(self) -> Path:
-        """The folder of the run: the one in `path`, or experiments/<name> or results/<name> below the root."""
-        path = self.options.path
-        folder = path.experiments_root if self.is_train else path.results_root
-        return folder or self.root / ("experiments" if self.is_train else "results") / self.options.name
+        """The folder of the run: <name> below experiments or results, or below what `path` gives in their place.
+
+        A folder of `path` that has the run's name already is the run's own.
+        """
+        path, name = self.options.path, self.options.name
+        given = path.experiments_root if self.is_train else path.results_root
+        if given is None:
+            return self.root / ("experiments" if self.is_train else "results") / name
+        return given if given.name == name else given / name
 
     @property
     def seed(self) -> int:
@@ -160,7 +167,7 @@ def load_options(
         raise OptionError([*refused, *map(translation.as_written, error.problems)]) from None
     if refused:
         raise OptionError(refused)
-    return loaded
+    return replace(loaded, files=tuple({mark.file.resolve(): None for mark in marks.values() if mark.line}))
 
 
 def refusals(translation: Translation, marks: Mapping[KeyPath, Mark]) -> list[Problem]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,3 +43,18 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file completely or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+_UNFINISHED = re.compile(r"\..*(\.[A-Za-z0-9]+)\.\d+\.part\1")
+
+
+def is_unfinished(path: Path) -> bool:
+    """Whether a file has the temporary name that `replacing` gives."""
+    return _UNFINISHED.fullmatch(path.name) is not None
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a killed process left unfinished in a folder and below it; no living process may write there."""
+    for path in folder.rglob(".*.part.*"):
+        if is_unfinished(path) and path.is_file():
+            path.unlink()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,10 @@ class Evaluation:
     per_image: list[dict[str, Any]] = field(default_factory=list)
 
 
+class Stopped(Exception):  # noqa: N818  # no error: somebody asked for it
+    """An evaluation was asked to stop between two images."""
+
+
 def build_metrics(val: ValOptions | None) -> dict[str, Metric | SetMetric]:
     """The metrics of `val.metrics`, by the names that are printed."""
     specs = val.metrics if val is not None else {}
@@ -63,6 +67,7 @@ def evaluate(
     controls: Mapping[str, Any] | None = None,
     tb_logger: Any = None,
     progress: bool = True,
+    stop: Callable[[], bool] = bool,
 ) -> Evaluation:
     """Restore and measure a dataset.
 
@@ -77,13 +82,65 @@ def evaluate(
         controls: values of the predictor's controls (`val.controls`).
         observe: each one is called with every batch and its restored images.
         progress: show a progress bar.
+        stop: asked before every image; the default never stops.
 
     Several processes share the images; each of them returns the whole result.
+
+    Raises:
+        Stopped: `stop` was true in one process; raised in all of them.
     """
-    if isinstance(model, ForeignModel):
-        results = model.evaluate(loader, iteration, tb_logger, image_file is not None)
-        return Evaluation(dataset, len(loader), results)
-    evaluation = Evaluation(dataset)
+    images, found = _Stoppable(loader, stop), Evaluation(dataset)
+    try:
+        if isinstance(model, ForeignModel):
+            results = model.evaluate(images, iteration, tb_logger, image_file is not None)
+            found = Evaluation(dataset, len(loader), results)
+        else:
+            _restore(model, images, found, metrics, image_file, measure_input, observe, controls, progress)
+    except Stopped:
+        images.stopped = True
+    if any(gathered(images.stopped)):
+        raise Stopped
+    if not isinstance(model, ForeignModel):
+        _summarize(found, metrics)
+    return found
+
+
+class _Stoppable:
+    """A loader that asks before every batch whether to go on; a method's own validation reads it like the loader.
+
+    Attributes:
+        stopped: whether it stopped.
+    """
+
+    def __init__(self, loader: DataLoader[Any], stop: Callable[[], bool]) -> None:
+        self.loader, self.stop, self.stopped = loader, stop, False
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in self.loader:
+            if self.stop():
+                raise Stopped
+            yield batch
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+
+def _restore(
+    model: BaseModel,
+    loader: _Stoppable,
+    found: Evaluation,
+    metrics: Mapping[str, Metric | SetMetric],
+    image_file: Callable[[str], Path] | None,
+    measure_input: bool,
+    observe: Sequence[Watch | None],
+    controls: Mapping[str, Any] | None,
+    progress: bool,
+) -> None:
+    """Restore and measure this process's images, into `found.per_image`."""
+    dataset = found.dataset
     with progress_bar(visible=progress and is_main()) as bar:
         task = bar.add_task(f"Testing {dataset}", total=len(loader), note="")
         used: Counter[str] = Counter()
@@ -91,7 +148,7 @@ def evaluate(
             restored = model.predict(batch, controls).restored
             row = _measure(restored, batch, metrics, measure_input)
             row["metrics"] |= model.extra_measures(batch)
-            evaluation.per_image.append(row)
+            found.per_image.append(row)
             for watch in observe:
                 if watch is not None:
                     watch(batch, restored)
@@ -104,15 +161,16 @@ def evaluate(
                 for frame, image in enumerate(restored[0] if restored.ndim == 5 else ()):
                     write_image(image_file(f"{stem}_{frame:03d}"), image)
             bar.advance(task)
-    shares = gathered(evaluation.per_image)
-    evaluation.per_image = [rows[turn] for turn in range(max(map(len, shares))) for rows in shares if turn < len(rows)]
-    evaluation.images = len(evaluation.per_image)
-    parts = [row.pop("parts") for row in evaluation.per_image]
-    restored_rows = [row["metrics"] for row in evaluation.per_image]
-    input_rows = [row["input"] for row in evaluation.per_image if row["input"]]
-    evaluation.results = _means(restored_rows) | _of_set(metrics, parts, "restored")
-    evaluation.inputs = _means(input_rows) | _of_set(metrics, parts, "input")
-    return evaluation
+
+
+def _summarize(found: Evaluation, metrics: Mapping[str, Metric | SetMetric]) -> None:
+    """Join what the processes measured, and take the means."""
+    shares = gathered(found.per_image)
+    found.per_image = [rows[turn] for turn in range(max(map(len, shares))) for rows in shares if turn < len(rows)]
+    found.images = len(found.per_image)
+    parts = [row.pop("parts") for row in found.per_image]
+    found.results = _means([row["metrics"] for row in found.per_image]) | _of_set(metrics, parts, "restored")
+    found.inputs = _means([row["input"] for row in found.per_image if row["input"]]) | _of_set(metrics, parts, "input")
 
 
 def _measure(

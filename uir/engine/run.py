@@ -21,8 +21,9 @@ from uir import __version__
 from uir.config.options import OptionFile
 from uir.config.yaml_file import dump_yaml
 from uir.core.distributed import gathered, is_main
-from uir.core.files import write_text
+from uir.core.files import remove_unfinished, write_text
 from uir.engine.logs import start_logging
+from uir.engine.run_folder import RECORD, events_folder, is_empty, own_folders, put_aside
 
 logger = logging.getLogger("uir")
 
@@ -32,13 +33,18 @@ def open_run(loaded: OptionFile, device: torch.device, *, resuming: bool) -> Pat
 
     An earlier run of the same name is renamed to `<name>_archived_<time>`, unless it is resumed.
     """
-    folder = loaded.run_dir
+    folder, events = loaded.run_dir, events_folder(loaded)
     stamp = time.strftime("%Y%m%d_%H%M%S")
-    archived = _archive(folder, stamp) if is_main() and not resuming else None
-    if loaded.options.logger.use_tb_logger and loaded.is_train and is_main() and not resuming:
-        _archive(loaded.root / "tb_logger" / loaded.options.name, stamp)
     kind = "train" if loaded.is_train else "test"
+    archived = None
     if is_main():
+        record = json.dumps(describe_run(loaded, device), indent=2)
+        remove_unfinished(folder)
+        if not resuming:
+            archived, *_ = [put_aside(own, stamp) for own in own_folders(loaded)]
+        write_text(folder / RECORD, record)  # first of all: it makes the folder uir's own
+        if events in own_folders(loaded) and is_empty(events):
+            write_text(events / RECORD, record)
         for name in ("models", "training_states", "visualization") if loaded.is_train else ("visualization",):
             (folder / name).mkdir(parents=True, exist_ok=True)
     start_logging(folder / f"{kind}_{loaded.options.name}_{stamp}.log")
@@ -48,42 +54,11 @@ def open_run(loaded: OptionFile, device: torch.device, *, resuming: bool) -> Pat
         if loaded.file.resolve().parent != folder.resolve():
             shutil.copyfile(loaded.file, folder / loaded.file.name)
         write_text(folder / "options.yml", dump_yaml(_plain(loaded.raw)))
-        write_text(folder / "run.json", json.dumps(describe_run(loaded, device), indent=2))
     logger.info(
         "uir %s, torch %s, %s; seed %d; run folder %s", __version__, torch.__version__, device, loaded.seed, folder
     )
     gathered(None)  # no process writes into the folder before it exists
     return folder
-
-
-def check_starting_files(loaded: OptionFile) -> None:
-    """Check, before an earlier run is renamed, that the files this run starts from exist and will not move.
-
-    Raises:
-        ValueError: a file of weights is missing, or a needed file is in the folder that would be renamed.
-    """
-    needed = {f"path.{k}": v for k, v in loaded.options.path if k.startswith("pretrain_network") and v is not None}
-    for key, file in needed.items():
-        if not file.is_file():
-            raise ValueError(f"{key}: there is no file {file}")
-    for key, file in {**needed, "the option file": loaded.file}.items():
-        if file.resolve().is_relative_to(loaded.run_dir.resolve()):
-            raise ValueError(
-                f"{key}: {file} is in the folder of run '{loaded.options.name}', which would be renamed; give this run "
-                "another name, or continue that run (--auto_resume)"
-            )
-
-
-def _archive(folder: Path, stamp: str) -> Path | None:
-    if not folder.exists() or not any(folder.iterdir()):
-        return None
-    target = folder.with_name(f"{folder.name}_archived_{stamp}")
-    number = 1
-    while target.exists():
-        target = folder.with_name(f"{folder.name}_archived_{stamp}_{number}")
-        number += 1
-    folder.rename(target)
-    return target
 
 
 def describe_run(loaded: OptionFile, device: torch.device) -> dict[str, Any]:

@@ -56,8 +56,14 @@ def write_state(path: Path, iteration: int, epoch: int, model: Mapping[str, Any]
         torch.save({"epoch": epoch, "iter": iteration, **model, "uir": dict(own)}, temporary)
 
 
-def forget_rows_after(file: Path, iteration: int) -> None:
-    """Remove the rows of metrics.jsonl that a resumed run will write again."""
+def forget_rows_after(file: Path, iteration: int, validated: bool = True) -> None:
+    """Drop the rows of metrics.jsonl that a resumed run will write again.
+
+    Args:
+        file: metrics.jsonl.
+        iteration: where the run goes on.
+        validated: whether the validation of that iteration was finished; else it is repeated.
+    """
     if not file.exists():
         return
     lines = []
@@ -66,7 +72,7 @@ def forget_rows_after(file: Path, iteration: int) -> None:
             row = json.loads(line)
         except json.JSONDecodeError:  # a crash may have cut off the last line
             continue
-        if row["iter"] <= iteration:
+        if row["iter"] < iteration or (row["iter"] == iteration and (validated or "dataset" not in row)):
             lines.append(f"{line}\n")
     write_text(file, "".join(lines))
 

@@ -16,7 +16,8 @@ from uir.core.files import write_text
 from uir.core.progress import console
 from uir.data.building import evaluation_loaders
 from uir.engine.evaluation import Evaluation, build_metrics, evaluate
-from uir.engine.run import check_starting_files, open_run, seed_everything
+from uir.engine.run import open_run, seed_everything
+from uir.engine.run_folder import check_start, run_lock
 from uir.metrics.building import Metric, SetMetric
 from uir.metrics.observers import observers_of
 from uir.models.building import build_model
@@ -30,7 +31,18 @@ def test(loaded: OptionFile, quiet: bool = False) -> list[Evaluation]:
     Args:
         loaded: the checked file.
         quiet: print no table.
+
+    Raises:
+        ValueError: there is nothing to test on, or another run is working in the folder.
     """
+    with run_lock(loaded):
+        return _test(loaded, quiet)
+
+
+test.__test__ = False  # type: ignore[attr-defined]  # a command, not a test of uir
+
+
+def _test(loaded: OptionFile, quiet: bool) -> list[Evaluation]:
     loaded = loaded.with_seed(gathered(loaded.seed)[0])
     val = loaded.options.val
     metrics = build_metrics(val)
@@ -41,8 +53,7 @@ def test(loaded: OptionFile, quiet: bool = False) -> list[Evaluation]:
         )
     observers = observers_of(loaded)
     device = pick_device(loaded.options.num_gpu)
-    check_starting_files(loaded)
-    folder = open_run(loaded, device, resuming=False)
+    folder = open_run(loaded, device, resuming=check_start(loaded))
     seed_everything(loaded.seed)
     model = build_model(loaded, device)
     suffix = (val.suffix if val else None) or loaded.options.name
@@ -75,9 +86,6 @@ def test(loaded: OptionFile, quiet: bool = False) -> list[Evaluation]:
     if not quiet:
         console.print(results_table(evaluations, metrics))
     return evaluations
-
-
-test.__test__ = False  # type: ignore[attr-defined]  # a command, not a test of uir
 
 
 def results_table(

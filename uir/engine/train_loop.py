@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -19,10 +20,11 @@ from uir.data.building import evaluation_loaders, training_stream
 from uir.data.stream import BatchStream
 from uir.engine.checkpoints import Checkpoints
 from uir.engine.describing import Clock, describe_training
-from uir.engine.evaluation import Evaluation, build_metrics, evaluate, update_best
+from uir.engine.evaluation import Evaluation, Stopped, build_metrics, evaluate, update_best
 from uir.engine.interruption import Interrupted, Interruption
 from uir.engine.logs import RunLog
-from uir.engine.run import check_starting_files, open_run, seed_everything
+from uir.engine.run import open_run, seed_everything
+from uir.engine.run_folder import check_start, events_folder, run_lock
 from uir.engine.state import find_state, forget_rows_after, own_state_of, random_state, read_state, set_random_state
 from uir.metrics.observers import ValidationObserver, observers_of
 from uir.models.base_model import BaseModel
@@ -42,8 +44,14 @@ def train(loaded: OptionFile, auto_resume: bool = False) -> Path:
         The run's folder.
 
     Raises:
-        Interrupted: the run got Ctrl-C or SIGTERM; the state was saved.
+        Interrupted: Ctrl-C or SIGTERM came; the state was saved.
+        ValueError: the data do not fit, or another run is working in the folder.
     """
+    with run_lock(loaded):
+        return _train(loaded, auto_resume)
+
+
+def _train(loaded: OptionFile, auto_resume: bool) -> Path:
     state_file = find_state(loaded, auto_resume)
     state = read_state(state_file) if state_file else None
     own = own_state_of(state_file, state)
@@ -61,11 +69,9 @@ def train(loaded: OptionFile, auto_resume: bool = False) -> Path:
         for index, stage in enumerate(stages)
         if index >= first
     }
-    if state is None:
-        check_starting_files(loaded)
-    folder = open_run(loaded, device, resuming=state is not None)
+    folder = open_run(loaded, device, resuming=check_start(loaded, state_file))
     lengths = [_length(stage) for stage in stages]
-    tensorboard = loaded.root / "tb_logger" / loaded.options.name if loaded.options.logger.use_tb_logger else None
+    tensorboard = events_folder(loaded) if loaded.options.logger.use_tb_logger else None
     log = RunLog(loaded.options, folder / "metrics.jsonl", sum(lengths), tensorboard)
     session: Training | None = None
     with Interruption() as interruption:
@@ -88,8 +94,8 @@ def train(loaded: OptionFile, auto_resume: bool = False) -> Path:
             if state is not None and state_file is not None and index == first:
                 session.resume(state, own, state_file)
             session.run()
-    if session is not None:
-        session.finish()
+        if session is not None:
+            session.finish()
     log.close()
     return folder
 
@@ -135,6 +141,7 @@ class Training:
         self.iteration = offset
         self.saved = -1
         self.save_is_due = False
+        self.must_validate = False  # a signal came during the validation of this iteration, which is to be repeated
         self.interruption = Interruption()
 
     def carry_from(self, earlier: Training) -> None:
@@ -152,10 +159,11 @@ class Training:
         used = (self.iteration - self.offset) * self.train_options.accumulate
         self.stream.load_state_dict(own.get("stream") or {"epoch": used // per_epoch, "batch": used % per_epoch})
         self.best = own.get("best", {})
+        self.must_validate = own.get("must_validate", False)
         if "random" in own:
             set_random_state(own["random"])
         if is_main():
-            forget_rows_after(self.log.file, self.iteration)
+            forget_rows_after(self.log.file, self.iteration, not self.must_validate)
             self.checkpoints.forget_after(self.iteration)
         logger.info("Resuming from %s: epoch %d, iteration %d", file, self.stream.epoch, self.iteration)
 
@@ -168,6 +176,9 @@ class Training:
         logger.info("Start training from epoch: %d, iter: %d", self.stream.epoch, self.iteration)
         with progress_bar(per_step, visible=is_main()) as progress:
             task = progress.add_task(self.stage.name or "Training", total=last, completed=self.iteration, note="")
+            if self.must_validate:
+                self.validate()
+                self.save()
             while self.iteration < last:
                 self.iteration += 1
                 self.model.update_learning_rate(self.iteration - self.offset, warmup_iter=warmup)
@@ -233,11 +244,26 @@ class Training:
             "best": self.best,
             "seed": self.stage.file.seed,
             "random": random_state(),
+            "must_validate": self.must_validate,
         }
         self.checkpoints.save(self.model, self.iteration, self.stream.epoch, own)
 
     def validate(self) -> None:
-        """Evaluate on every validation set."""
+        """Evaluate on every validation set. On a signal, save and leave at once: a resumed run repeats the validation.
+
+        Raises:
+            Interrupted: a signal came.
+        """
+        best, random_before = copy.deepcopy(self.best), random_state()
+        try:
+            self._validate()
+        except Stopped:
+            self.best, self.must_validate = best, self._validates_at(self.iteration)
+            set_random_state(random_before)
+            self._stop()
+        self.must_validate = False
+
+    def _validate(self) -> None:
         val = self.options.val
         if val is None:
             return
@@ -255,6 +281,7 @@ class Training:
                 controls=val.controls,
                 observe=[observer.watch(name, self.iteration) for observer in self.observers],
                 progress=val.pbar,
+                stop=lambda: self.interruption.signal is not None,
             )
             evaluations.append(result)
             update_best(self.best, result, self.metrics, self.iteration)
@@ -275,6 +302,8 @@ class Training:
         if not isinstance(self.model, BaseModel):
             return
         for observer in self.observers:
+            if self.interruption.requested(self.model.device):
+                raise Stopped
             for name, results in observer.measure(self.model, self.iteration, folder).items():
                 update_best(self.best, Evaluation(name, results=results), {}, self.iteration)
                 self.log.validation(name, self.iteration, results, self.best[name])
