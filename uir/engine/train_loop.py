@@ -23,7 +23,7 @@ from uir.engine.evaluation import Evaluation, build_metrics, evaluate, update_be
 from uir.engine.interruption import Interrupted, Interruption
 from uir.engine.logs import RunLog
 from uir.engine.run import check_starting_files, open_run, seed_everything
-from uir.engine.state import find_state, forget_rows_after, own_state_of, random_state, read_state, set_random_state
+from uir.engine.state import find_state, forget_rows_after, own_state_of, random_state, set_random_state
 from uir.metrics.observers import ValidationObserver, observers_of
 from uir.models.base_model import BaseModel
 from uir.models.building import build_model
@@ -44,8 +44,8 @@ def train(loaded: OptionFile, auto_resume: bool = False) -> Path:
     Raises:
         Interrupted: Ctrl-C or SIGTERM came; the state was saved.
     """
-    state_file = find_state(loaded, auto_resume)
-    state = read_state(state_file) if state_file else None
+    found = find_state(loaded, auto_resume)
+    state_file, state = found.file, found.content
     own = own_state_of(state_file, state)
     loaded = loaded.with_seed(gathered(own.get("seed", loaded.seed))[0])  # a drawn seed is the first process's
     stages = loaded.stages or (Stage("", loaded),)
@@ -64,6 +64,8 @@ def train(loaded: OptionFile, auto_resume: bool = False) -> Path:
     if state is None:
         check_starting_files(loaded)
     folder = open_run(loaded, device, resuming=state is not None)
+    for problem in found.passed_over:
+        logger.warning("%s; --auto_resume goes on from %s", problem, state_file)
     lengths = [_length(stage) for stage in stages]
     tensorboard = loaded.root / "tb_logger" / loaded.options.name if loaded.options.logger.use_tb_logger else None
     log = RunLog(loaded.options, folder / "metrics.jsonl", sum(lengths), tensorboard)
