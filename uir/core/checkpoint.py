@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +11,30 @@ import torch
 from torch import Tensor, nn
 
 from uir import __version__
+from uir.core.digests import digest, digest_of
 from uir.core.files import replacing
+from uir.core.weight_files import CheckpointError, read_plain
+
+__all__ = [
+    "CheckpointError", "StateDict", "digest", "fit_state", "load_weights", "read_file", "read_weights",
+    "write_checkpoint",
+]  # fmt: skip
 
 logger = logging.getLogger("uir")
 StateDict = dict[str, Tensor]
-PARAM_KEYS = ("params_ema", "params", "state_dict", "model", "net", "ema_model")
-
-
-class CheckpointError(ValueError):
-    """A file of weights cannot be read, or does not fit the network."""
-
-
-def digest(state: Mapping[str, Tensor]) -> str:
-    """The sha256 of the tensors' bytes in key order."""
-    total = hashlib.sha256()
-    for key in sorted(state):
-        total.update(key.encode())
-        total.update(state[key].detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()
+PARAM_KEYS = (
+    "params_ema", "g_ema", "ema_model",  # the moving averages come first
+    "params", "state_dict", "model_state_dict", "model", "net", "generator", "weight",
+)  # fmt: skip
+WRAPPERS = ("module.", "net.")
+"""Names under which other programs put the whole network."""
+NOT_WEIGHTS = ("total_ops", "total_params", "n_averaged")
+"""What counters of operations and torch's averages leave in a state dict, in any module."""
+CARD_KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "arch": (Mapping, "a mapping"), "predictor": (Mapping, "a mapping"), "label_parts": (Mapping, "a mapping"),
+    "scale": (int, "an integer"), "labels": ((list, tuple), "a list"),
+    "role": (str, "a text"), "method": (str, "a text"),
+}  # fmt: skip
 
 
 def published_state(network: nn.Module) -> StateDict:
@@ -49,9 +54,12 @@ def write_checkpoint(path: Path, params: Mapping[str, StateDict], card: Mapping[
         path: the file to write.
         params: `{params: state dict}`, and `params_ema` if there is a moving average.
         card: a description of the weights: `arch` (the network's mapping in the option file), `scale`, `labels`, ...
+            The card that is written also has digests of each state dict and of itself.
     """
     on_cpu = {key: {name: tensor.detach().cpu() for name, tensor in state.items()} for key, state in params.items()}
-    full_card = {**card, "uir_version": __version__, "sha256": {key: digest(state) for key, state in on_cpu.items()}}
+    digests = {key: digest(state) for key, state in on_cpu.items()}
+    full_card = {**card, "uir_version": __version__, "sha256": digests}
+    full_card["sha256"] = {**digests, "card": digest_of(full_card)}
     with replacing(path) as temporary:
         torch.save({**on_cpu, "card": full_card}, temporary)
 
@@ -60,25 +68,43 @@ def read_file(path: Path) -> dict[str, Any]:
     """The content of a `.pth` or `.safetensors` file; only plain data is unpickled.
 
     Raises:
-        CheckpointError: the file is missing, damaged, or contains more than plain data.
+        CheckpointError: the file is missing or damaged, contains more than plain data, or is not what its card says.
     """
-    if not path.is_file():
-        raise CheckpointError(f"{path}: there is no such file")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return dict(load_file(path))
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(
-            f"{path}: cannot be read as weights ({reason}); a file that contains more than tensors and plain values is "
-            "refused, because reading it could run code: save only its state dict, or save it as .safetensors"
-        ) from None
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: expected a mapping of weights, got {type(content).__name__}")
+    content = read_plain(path)
+    card = content.get("card")
+    if isinstance(card, Mapping):
+        _check_digests(path, content, card)
+        _check_card(path, card)
     return content
+
+
+def _check_digests(path: Path, content: Mapping[str, Any], card: Mapping[str, Any]) -> None:
+    written = card.get("sha256")
+    if not isinstance(written, Mapping):
+        return
+    for group, expected in written.items():
+        if group == "card":
+            groups = {key: value for key, value in written.items() if key != "card"}
+            actual = digest_of({**card, "sha256": groups})  # the names of the groups count too
+        else:
+            state = content.get(group)
+            actual = digest(state) if isinstance(state, Mapping) else "missing"
+        if actual != expected:
+            raise CheckpointError(
+                f"{path}: the file is damaged: its '{group}' is not what was written (the sha256 differs); take "
+                "another copy of it, or an earlier checkpoint"
+            )
+
+
+def _check_card(path: Path, card: Mapping[str, Any]) -> None:
+    for key, (kind, expected) in CARD_KINDS.items():
+        if key in card and (not isinstance(card[key], kind) or isinstance(card[key], bool)):
+            raise CheckpointError(f"{path}: `{key}` on its card is to be {expected}, it is {card[key]!r}"[:300])
+    for key in ("arch", "predictor"):
+        if key in card and not isinstance(card[key].get("type"), str):
+            raise CheckpointError(f"{path}: `{key}.type` on its card is to be the name of a class")
+    if card.get("scale", 1) < 1:
+        raise CheckpointError(f"{path}: `scale` on its card is to be at least 1, it is {card['scale']}")
 
 
 def read_weights(path: Path, param_key: str | None = None, must_have: bool = False) -> tuple[StateDict, dict[str, Any]]:
@@ -90,39 +116,68 @@ def read_weights(path: Path, param_key: str | None = None, must_have: bool = Fal
             `state_dict`, ... that exists is used, else the file itself.
         must_have: a file that lacks `param_key` is an error.
     """
+    return _read_group(path, param_key, must_have)[:2]
+
+
+def _read_group(path: Path, param_key: str | None, must_have: bool = False) -> tuple[StateDict, dict[str, Any], str]:
+    """As `read_weights`, and the name of the entry that was used."""
     content = read_file(path)
+    keys = [key for key in PARAM_KEYS if isinstance(content.get(key), dict)]
     if param_key is not None and not isinstance(content.get(param_key), dict):
-        keys = [key for key in PARAM_KEYS if isinstance(content.get(key), dict)]
         if must_have:
             raise CheckpointError(f"{path}: has no '{param_key}'; it has {', '.join(keys) or 'a plain state dict'}")
         logger.info("%s has no '%s'; %s is used", path, param_key, f"'{keys[0]}'" if keys else "the file itself")
+    elif param_key is not None:
+        keys = [param_key]
     card = content.get("card") if isinstance(content.get("card"), dict) else {}
-    for key in (param_key, *PARAM_KEYS):
-        if key is not None and isinstance(content.get(key), dict):
-            content = content[key]
-            break
+    taken = "the file itself"
+    while keys:  # an entry may hold a mapping with such an entry itself
+        taken = keys[0] if taken == "the file itself" else f"{taken}.{keys[0]}"
+        content = content[keys[0]]
+        keys = [key for key in PARAM_KEYS if isinstance(content.get(key), dict)]
     state = {key: value for key, value in content.items() if isinstance(value, Tensor)}
     if not state:
         raise CheckpointError(f"{path}: contains no tensors (keys: {', '.join(map(str, list(content)[:10]))})")
-    for prefix in ("module.", "_orig_mod."):
-        if all(key.startswith(prefix) for key in state):
-            state = {key[len(prefix) :]: value for key, value in state.items()}
-    return state, dict(card or {})
+    nameless = next((key for key in state if not isinstance(key, str)), None)
+    if nameless is not None:
+        raise CheckpointError(f"{path}: expected the names of weights as keys, got {nameless!r}; save a state dict")
+    return _unwrapped(state), dict(card or {}), taken
 
 
-def load_weights(network: nn.Module, path: Path, param_key: str | None = None, strict: bool = True) -> dict[str, Any]:
+def _unwrapped(state: StateDict, own: Iterable[str] | None = None) -> StateDict:
+    """A state dict without what wrappers add to the keys, in any order; `net.` stays where the network has it too.
+
+    Args:
+        state: as a file holds it.
+        own: keys of the network. Without them `net.` stays.
+    """
+    state = {
+        key.replace("_orig_mod.", ""): value
+        for key, value in state.items()
+        if key.rpartition(".")[2] not in NOT_WEIGHTS
+    }
+    kept = WRAPPERS[1:] if own is None else tuple(w for w in WRAPPERS if any(key.startswith(w) for key in own))
+    while state:
+        outer = next((w for w in WRAPPERS if w not in kept and all(key.startswith(w) for key in state)), None)
+        if outer is None:
+            break
+        state = {key.removeprefix(outer): value for key, value in state.items()}
+    return state
+
+
+def load_weights(network: nn.Module, path: Path, param_key: str | None = None, strict: bool = True) -> str:
     """Load a file into a network; published key variants that its class knows (`convert_state_dict`) are renamed.
 
     Returns:
-        The file's card.
+        The name of the entry of the file that was used, such as `params`.
 
     Raises:
         CheckpointError: keys or shapes do not fit (with `strict`), or no key fits; the message lists the first
             differences.
     """
-    state, card = read_weights(path, param_key)
+    state, card, taken = _read_group(path, param_key)
     fit_state(network, state, str(path), strict, card)
-    return card
+    return taken
 
 
 def fit_state(
@@ -134,7 +189,12 @@ def fit_state(
     lose what the weights mean. The network's class may have `convert_state_dict(state)`, which then renames published
     key variants and drops what the network does not need. `check_arch(arch)` works like `check_state_dict`, but sees
     the mapping that describes the network in the file's card, for what the keys do not show.
+
+    Raises:
+        CheckpointError: keys, shapes or kinds of numbers do not fit, or a weight is not finite.
     """
+    own = network.state_dict()
+    state = _unwrapped(state, own)
     described = (card or {}).get("arch")
     for method, checked_value in (("check_arch", described), ("check_state_dict", state)):
         check = getattr(network, method, None)
@@ -146,7 +206,6 @@ def fit_state(
     convert = getattr(type(network), "convert_state_dict", None)
     if convert is not None:
         state = convert(state)
-    own = network.state_dict()
     missing = [key for key in own if key not in state]
     unexpected = [key for key in state if key not in own]
     reshaped = [key for key in own if key in state and own[key].shape != state[key].shape]
@@ -164,4 +223,27 @@ def fit_state(
         if keys:
             shown = ", ".join(keys[:5]) + (", ..." if len(keys) > 5 else "")
             logger.warning("%s: %d weights are left out, %s: %s", source, len(keys), kind, shown)
+    parameters = {name for name, _ in network.named_parameters(remove_duplicate=False)}
+    for key, value in fitting.items():
+        _check_values(source, key, value, own[key], key in parameters)
     network.load_state_dict(fitting, strict=False)
+
+
+def _check_values(source: str, key: str, value: Tensor, own: Tensor, is_parameter: bool) -> None:
+    """Make sure that a tensor of a file holds numbers that can stand in the network's.
+
+    A buffer may hold infinity, which masks use; no tensor may hold NaN.
+    """
+    if value.layout != torch.strided or value.is_meta or value.is_quantized:
+        what = "without values" if value.is_meta else "quantised" if value.is_quantized else "sparse"
+        raise CheckpointError(f"{source}: {key} is a tensor that is {what}; save it as a plain one")
+    if (value.is_floating_point(), value.is_complex()) != (own.is_floating_point(), own.is_complex()):
+        kinds = (str(tensor.dtype).removeprefix("torch.") for tensor in (value, own))
+        raise CheckpointError("{}: {} holds {}, the network expects {}".format(source, key, *kinds))
+    if value.is_floating_point():
+        bad = ~value.isfinite() if is_parameter else value.isnan()
+        if bad.any():
+            raise CheckpointError(
+                f"{source}: these weights are not usable: {key} holds {int(bad.sum())} values that are NaN or "
+                "infinity; take an earlier checkpoint"
+            )

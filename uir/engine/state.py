@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,59 @@ import torch
 
 from uir.config.options import OptionFile
 from uir.core.checkpoint import CheckpointError, read_file
-from uir.core.distributed import rank_and_world
+from uir.core.digests import digest_of
+from uir.core.distributed import gathered, is_main, rank_and_world
 from uir.core.files import replacing, write_text
 
 
-def find_state(loaded: OptionFile, auto_resume: bool) -> Path | None:
-    """The state to continue from: the run's newest with `auto_resume`, else `path.resume_state`, else none."""
-    if auto_resume:
-        states = {int(p.stem): p for p in (loaded.run_dir / "training_states").glob("*.state") if p.stem.isdigit()}
-        if states:
-            return states[max(states)]
-    return loaded.options.path.resume_state
+@dataclass(frozen=True)
+class FoundState:
+    """The state that a run goes on from.
+
+    Attributes:
+        file: None where the run starts from nothing.
+        content: of the file.
+        passed_over: what is wrong with newer states, one sentence for each.
+    """
+
+    file: Path | None = None
+    content: dict[str, Any] | None = None
+    passed_over: tuple[str, ...] = ()
+
+
+def find_state(loaded: OptionFile, auto_resume: bool) -> FoundState:
+    """The state to go on from: the run's newest whole one with `auto_resume`, else `path.resume_state`, else none.
+
+    A state is whole if it, the other processes' parts of it and the networks of its iteration can be read and are what
+    was written. In several processes the first one decides.
+
+    Raises:
+        CheckpointError: the state that the file names is damaged, or none of the run's states is whole.
+    """
+    states = (loaded.run_dir / "training_states").glob("*.state") if auto_resume else ()
+    by_iteration = {int(path.stem): path for path in states if path.stem.isdigit()}
+    file, passed_over = gathered(_newest_whole(by_iteration) if is_main() else None)[0]
+    if by_iteration and file is None:
+        raise CheckpointError(f"--auto_resume: none of the run's states can be used: {'; '.join(passed_over)}")
+    file = file or loaded.options.path.resume_state
+    return FoundState(file, read_state(file) if file is not None else None, tuple(passed_over))
+
+
+def _newest_whole(by_iteration: Mapping[int, Path]) -> tuple[Path | None, list[str]]:
+    problems: list[str] = []
+    for iteration in sorted(by_iteration, reverse=True):
+        file = by_iteration[iteration]
+        try:
+            read_state(file)
+            for part in sorted(file.parent.glob(f"rank*/{file.name}")):
+                read_state(part)
+            for network in sorted((file.parent.parent / "models").glob(f"net_*_{iteration}.pth")):
+                read_file(network)
+        except CheckpointError as error:
+            problems.append(str(error))
+        else:
+            return file, problems
+    return None, problems
 
 
 def own_state_of(path: Path | None, state: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -40,20 +83,24 @@ def read_state(path: Path) -> dict[str, Any]:
     """Read a state of uir or of basicsr.
 
     Raises:
-        CheckpointError: the file is missing or damaged.
+        CheckpointError: the file is missing, damaged, or not what was written.
     """
     state = read_file(path)
+    expected = state.pop("sha256", None)
     if "iter" not in state or "optimizers" not in state:
+        raise CheckpointError(f"{path}: not a training state (it lacks `iter` or `optimizers`); states end in .state")
+    if expected is not None and digest_of(state) != expected:
         raise CheckpointError(
-            f"{path}: not a training state (it has no `iter` or `optimizers`); names of states end in .state"
+            f"{path}: the file is damaged: it is not what was written (the sha256 differs); go on from an earlier state"
         )
     return state
 
 
 def write_state(path: Path, iteration: int, epoch: int, model: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-    """Write a state in basicsr's form; the key `uir` has the data that basicsr does not store."""
+    """Write a state in basicsr's form, with what basicsr forgets under the key `uir`, and a digest of it all."""
+    state = {"epoch": epoch, "iter": iteration, **model, "uir": dict(own)}
     with replacing(path) as temporary:
-        torch.save({"epoch": epoch, "iter": iteration, **model, "uir": dict(own)}, temporary)
+        torch.save({**state, "sha256": digest_of(state)}, temporary)
 
 
 def forget_rows_after(file: Path, iteration: int, validated: bool = True) -> None:

@@ -25,7 +25,7 @@ from uir.engine.interruption import Interrupted, Interruption
 from uir.engine.logs import RunLog
 from uir.engine.run import open_run, seed_everything
 from uir.engine.run_folder import check_start, events_folder, run_lock
-from uir.engine.state import find_state, forget_rows_after, own_state_of, random_state, read_state, set_random_state
+from uir.engine.state import find_state, forget_rows_after, own_state_of, random_state, set_random_state
 from uir.metrics.observers import ValidationObserver, observers_of
 from uir.models.base_model import BaseModel
 from uir.models.building import build_model
@@ -52,8 +52,8 @@ def train(loaded: OptionFile, auto_resume: bool = False) -> Path:
 
 
 def _train(loaded: OptionFile, auto_resume: bool) -> Path:
-    state_file = find_state(loaded, auto_resume)
-    state = read_state(state_file) if state_file else None
+    newest = find_state(loaded, auto_resume)
+    state_file, state = newest.file, newest.content
     own = own_state_of(state_file, state)
     loaded = loaded.with_seed(gathered(own.get("seed", loaded.seed))[0])  # all use the first process's random seed
     stages = loaded.stages or (Stage("", loaded),)
@@ -70,6 +70,8 @@ def _train(loaded: OptionFile, auto_resume: bool) -> Path:
         if index >= first
     }
     folder = open_run(loaded, device, resuming=check_start(loaded, state_file))
+    for problem in newest.passed_over:
+        logger.warning("%s; --auto_resume goes on from %s", problem, state_file)
     lengths = [_length(stage) for stage in stages]
     tensorboard = events_folder(loaded) if loaded.options.logger.use_tb_logger else None
     log = RunLog(loaded.options, folder / "metrics.jsonl", sum(lengths), tensorboard)

@@ -83,8 +83,8 @@ class NetworkPhases:
         file: Path | None = getattr(self.path, f"pretrain_network_{role}", None)
         if file is not None:
             key = getattr(self.path, f"param_key_{role}") or "params"
-            load_weights(network, file, key, getattr(self.path, f"strict_load_{role}"))
-            logger.info("network_%s starts from %s [%s]", role, file, key)
+            taken = load_weights(network, file, key, getattr(self.path, f"strict_load_{role}"))
+            logger.info("network_%s starts from %s [%s]", role, file, taken)
 
     def check_network(self, role: str, network: nn.Module) -> None:
         """Check that a network fits the method; it is on its device, with its weights.

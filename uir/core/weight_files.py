@@ -1,0 +1,65 @@
+"""Reading files of tensors without running what they contain, and saying why one cannot be read."""
+
+from __future__ import annotations
+
+import re
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+class CheckpointError(ValueError):
+    """A file of weights cannot be read, or does not fit the network."""
+
+
+def read_plain(path: Path) -> dict[str, Any]:
+    """The mapping in a `.pth`, `.state` or `.safetensors` file; only plain data is unpickled.
+
+    Raises:
+        CheckpointError: the file is missing or damaged, or contains more than plain data.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: there is no such file")
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return dict(load_file(path))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of another pickle protocol, which asks to report it to torch
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file makes the readers fail in any way
+        raise CheckpointError(f"{path}: cannot be read as weights: {_reason(path, str(error))}") from None
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: expected a mapping of weights, got {type(content).__name__}")
+    return content
+
+
+def _reason(path: Path, message: str) -> str:
+    """Why a file cannot be read. torch's message is never shown: it advises to read the file without protection."""
+    foreign = re.search(r"GLOBAL ([\w.]+)", message)
+    if foreign is None or not _is_whole(path):
+        return "the file is damaged or cut short, or of another kind; take another copy of it"
+    return (
+        f"it contains more than tensors and plain values ({foreign[1]}), and reading that could run code; save only "
+        "its state dict, or save it as .safetensors"
+    )
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the check sums in an archive are right; of another kind of file nothing is known."""
+    with path.open("rb") as handle:
+        if handle.read(2) != b"PK":
+            return True
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except Exception:
+        return False
