@@ -122,6 +122,16 @@ def to_rgb(image: np.ndarray, name: str = "image") -> np.ndarray:
     return np.repeat(colour, 3, axis=2) if colour.shape[2] == 1 else np.ascontiguousarray(colour)
 
 
+def to_grey(image: np.ndarray, name: str = "image") -> np.ndarray:
+    """Convert an array of `read_image` to float32 [H, W, 1] in [0, 1], by OpenCV's conversion from RGB.
+
+    A weighted sum of red, green and blue, rounded to the bit depth of the file; alpha is dropped, grey stays.
+    """
+    if image.shape[2] == 1:
+        return to_float(image, name)
+    return to_float(cv2.cvtColor(np.ascontiguousarray(image[:, :, :3]), cv2.COLOR_RGB2GRAY)[:, :, None], name)
+
+
 def to_float(image: np.ndarray, name: str = "image") -> np.ndarray:
     """Convert pixels to float32 in [0, 1]: uint8 / 255, uint16 / 65535, floats are clipped.
 

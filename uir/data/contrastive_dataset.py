@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from uir.core.images import to_rgb, to_tensor
 from uir.core.seeds import derive_seed
 from uir.data.augment import apply_flips, crop_pair, draw_corner, draw_flips
+from uir.data.colors import colored
 from uir.data.degraded_image_dataset import DegradedImageDataset
 from uir.degradations.base import apply_steps
 from uir.degradations.ranking import ranking_tuple
@@ -46,7 +46,7 @@ class _TwoCrops(DegradedImageDataset):
     def _crop(self, clean: np.ndarray, seed: int, path: str) -> Tensor:
         size = int(self.gt_size or 0)
         corner = draw_corner(seed, clean.shape[0], clean.shape[1], size)
-        return to_tensor(to_rgb(crop_pair(clean, clean, corner, size, scale=1)[0], path))
+        return colored(crop_pair(clean, clean, corner, size, scale=1)[0], self.color, path)
 
     def _apply(self, image: Tensor, steps: Sequence[Step]) -> Tensor:
         lq = apply_steps(image, steps).contiguous()

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from uir.core.images import to_rgb, to_tensor
 from uir.core.seeds import derive_seed
 from uir.data.augment import apply_flips, crop_pair, draw_corner, draw_flips
+from uir.data.colors import check_color, colored
 from uir.data.dataset_checks import check_patch, check_phase
 from uir.data.image_sources import open_images
 from uir.degradations.degrader import Degrader
@@ -23,11 +23,11 @@ from uir.registry.components import DegradationSpec
 class DegradedImageDataset(Dataset[dict[str, Any]]):
     """Clean images that are degraded during loading, after crop and flip.
 
-    A sample contains `lq` and `gt` (float32 RGB in [0, 1], CHW), `lq_path` and `gt_path` (both the clean file) and
-    `degradation`, the record of the degradation. In training each epoch has new degradations. Otherwise an image is
-    whole and always has the same degradation, whatever other files the folder has. If `degrade_on` is `device`, a
-    training sample contains `gt` and `degradation_seed`, and `finish_batch` computes the rest for the whole batch at
-    once.
+    A sample contains `lq` and `gt` (float32 in [0, 1], CHW, RGB unless `color` says otherwise), `lq_path` and `gt_path`
+    (both the clean file) and `degradation`, the record of the degradation. In training each epoch has new degradations.
+    Otherwise an image is whole and always has the same degradation, whatever other files the folder has. If
+    `degrade_on` is `device`, a training sample contains `gt` and `degradation_seed`, and `finish_batch` computes the
+    rest for the whole batch at once.
 
     Args:
         dataroot_gt: folder of the clean images; subfolders are included. With lmdb a store `x.lmdb`.
@@ -46,6 +46,8 @@ class DegradedImageDataset(Dataset[dict[str, Any]]):
         seed: another seed gives other degradations in validation and test; training uses the run's seed.
         io_backend: `{type: disk}` or `{type: lmdb}`.
         name: the set's name in tables and logs.
+        color: `grey` gives one channel in [0, 1] instead of RGB, `y` the luma of BT.601 (16/255 to 235/255); the
+            degradation is then that of one channel.
 
     Raises:
         ValueError: the folder is missing or empty, an argument does not fit, or the first image cannot be read or
@@ -68,6 +70,7 @@ class DegradedImageDataset(Dataset[dict[str, Any]]):
         seed: int = 0,
         io_backend: Mapping[str, Any] | None = None,
         name: str = "",
+        color: str | None = None,
     ) -> None:
         self.training = check_phase(phase)
         check_patch(gt_size, scale)
@@ -87,6 +90,7 @@ class DegradedImageDataset(Dataset[dict[str, Any]]):
         self.labels = (label,) if label else ()
         self.seed = seed
         self.name = name
+        self.color = check_color(color)
         self.images = open_images("dataroot_gt", dataroot_gt, io_backend)
         self.degrader = Degrader(degradation, scale)
         self.target = None if target is None else Degrader(target)
@@ -122,7 +126,7 @@ class DegradedImageDataset(Dataset[dict[str, Any]]):
         else:
             degradation_seed = derive_seed(self.seed, name)
         height, width = (size - size % self.scale for size in clean.shape[:2])
-        gt = to_tensor(to_rgb(clean[:height, :width], path))
+        gt = colored(clean[:height, :width], self.color, path)
         paths = {"lq_path": path, "gt_path": path}
         if self.on_device:
             return {"gt": gt, "degradation_seed": degradation_seed, **paths}

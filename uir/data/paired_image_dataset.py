@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from uir.core.images import to_rgb, to_tensor
 from uir.core.seeds import derive_seed
 from uir.data.augment import apply_flips, crop_pair, draw_corner, draw_flips
+from uir.data.colors import check_color, colored
 from uir.data.dataset_checks import check_patch, check_phase
 from uir.data.image_sources import LmdbImages, open_images
 from uir.data.pairing import pair_names, read_meta_info
@@ -27,7 +27,7 @@ logger = logging.getLogger("uir")
 class PairedImageDataset(Dataset[dict[str, Any]]):
     """Pairs of image files, matched by name in two folders or listed in a `meta_info_file`; BasicSR's keys.
 
-    A sample contains `lq` and `gt` (float32 RGB in [0, 1], CHW), `lq_path`, `gt_path` and `degradation` (a record with
+    A sample contains `lq` and `gt` (float32 in [0, 1], CHW), `lq_path`, `gt_path` and `degradation` (a record with
     unknown steps). In training both images get the same random crop and the same flips. Otherwise they are whole, and
     up to `scale - 1` surplus rows and columns of `gt` are cut off at the bottom and right, as in BasicSR.
 
@@ -43,7 +43,7 @@ class PairedImageDataset(Dataset[dict[str, Any]]):
         filename_tmpl: stem of a degraded file, made from the clean one's: `{}x4`. Not used with lmdb: keys are equal.
         meta_info_file: a text file that lists the clean images to use, one per line. Not used with lmdb.
         io_backend: `{type: disk}` or `{type: lmdb}`.
-        color: `y` gives the luma of BT.601 (one channel, 16/255 to 235/255) instead of RGB.
+        color: `grey` gives one channel in [0, 1] instead of RGB, `y` the luma of BT.601 (16/255 to 235/255).
         mean, std: per channel; samples are then (image - mean) / std.
         label: the name of the degradation, stored in the record.
         name: the set's name in tables and logs.
@@ -71,14 +71,12 @@ class PairedImageDataset(Dataset[dict[str, Any]]):
         label: str | None = None,
         name: str = "",
     ) -> None:
-        if color not in (None, "rgb", "y"):
-            raise ValueError(f"color: got '{color}'; expected rgb or y")
         self.training = check_phase(phase)
         self.scale = scale
         self.lq_patch = check_patch(gt_size, scale)
         self.use_hflip = use_hflip
         self.use_rot = use_rot
-        self.luma = color == "y"
+        self.color = check_color(color)
         self.normalization = _normalization(mean, std)
         self.label = label
         self.labels = (label,) if label else ()
@@ -145,10 +143,7 @@ class PairedImageDataset(Dataset[dict[str, Any]]):
         return gt[:height, :width]
 
     def _to_tensor(self, image: np.ndarray, path: str) -> Tensor:
-        tensor = to_tensor(to_rgb(image, path))
-        if self.luma:
-            weights = torch.tensor([65.481, 128.553, 24.966])  # ITU-R BT.601, studio range
-            tensor = ((tensor * weights[:, None, None]).sum(0, keepdim=True) + 16.0) / 255.0
+        tensor = colored(image, self.color, path)
         if self.normalization:
             mean, std = self.normalization
             tensor = (tensor - mean) / std

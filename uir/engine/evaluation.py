@@ -18,6 +18,7 @@ from uir.config.schema import ValOptions
 from uir.core.distributed import gathered, is_main
 from uir.core.images import write_image
 from uir.core.progress import progress_bar
+from uir.data.colors import channel_of
 from uir.metrics.building import Metric, SetMetric, build_metric
 from uir.metrics.observers import Watch
 from uir.models.base_model import BaseModel
@@ -35,6 +36,7 @@ class Evaluation:
         results: means over the images, by metric name.
         inputs: the same for the degraded images themselves, if they were measured.
         per_image: each image's file and values.
+        channel: what the only channel of its images is, such as `grey, full range`; empty for colour.
     """
 
     dataset: str
@@ -42,6 +44,7 @@ class Evaluation:
     results: dict[str, float] = field(default_factory=dict)
     inputs: dict[str, float] = field(default_factory=dict)
     per_image: list[dict[str, Any]] = field(default_factory=list)
+    channel: str = ""
 
 
 class Stopped(Exception):  # noqa: N818  # no error: somebody asked for it
@@ -146,6 +149,8 @@ def _restore(
         used: Counter[str] = Counter()
         for batch in loader:
             restored = model.predict(batch, controls).restored
+            if restored.shape[-3] == 1:
+                found.channel = channel_of(loader.dataset)
             row = _measure(restored, batch, metrics, measure_input)
             row["metrics"] |= model.extra_measures(batch)
             found.per_image.append(row)

@@ -96,13 +96,20 @@ def results_table(
     table.add_column("dataset")
     table.add_column("images", justify="right")
     for name in _names(evaluations):
-        described = metrics[name].describe() if name in metrics else name
+        described = metrics[name].describe(_channel(evaluations)) if name in metrics else name
         if any(name in item.inputs for item in evaluations):
             table.add_column(f"input\n{described}", justify="right")
         table.add_column(f"restored\n{described}", justify="right")
     for row in _rows(evaluations):
         table.add_row(*row)
     return table
+
+
+def _channel(evaluations: list[Evaluation]) -> str | None:
+    """What the images that were measured are, where one of the sets is not of colour images."""
+    if not any(item.channel for item in evaluations):
+        return None
+    return " or ".join(dict.fromkeys(item.channel or "colour" for item in evaluations))
 
 
 def _names(evaluations: list[Evaluation]) -> list[str]:
@@ -132,7 +139,7 @@ def _number(value: float | None) -> str:
 
 
 def _write(folder: Path, evaluations: list[Evaluation], metrics: dict[str, Metric | SetMetric]) -> None:
-    described = {name: metric.describe() for name, metric in metrics.items()}
+    described = {name: metric.describe(_channel(evaluations)) for name, metric in metrics.items()}
     content = {"metrics": described, "datasets": [asdict(item) for item in evaluations]}
     write_text(folder / "metrics.json", json.dumps(content, indent=2))
     header = ["dataset", "images"]

@@ -21,6 +21,7 @@ from uir.core.precision import Precision, autocast
 from uir.core.seeds import torch_generator
 from uir.inference.controls import Control, read_controls
 from uir.inference.tiling import Read, tiled_rows
+from uir.layers.image_channels import check_channels
 from uir.layers.padding import crop, pad_to_multiple
 
 
@@ -285,6 +286,7 @@ def predict(
         ValueError: a control does not exist or fit, or a value that the predictor needs is missing.
     """
     lq: Tensor = batch["lq"]
+    check_channels(predictor.network, lq)
     paths = batch.get("lq_path") or [str(index) for index in range(len(lq))]
     names = tuple(Path(path).stem for path in paths)
     size = (lq.shape[-2], lq.shape[-1])

@@ -21,6 +21,7 @@ from uir.inference.network_predictor import NetworkPredictor
 from uir.inference.predictor import Predictor, Running, Whole
 from uir.inference.tiling import OVERLAP, Read, check_tiling
 from uir.layers.degradation_code import DegradationCode
+from uir.layers.image_channels import image_channels
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -29,12 +30,14 @@ if TYPE_CHECKING:
 class Restorer:
     """Restores images of any size, bit depth and channel count.
 
-    A backbone that takes a degradation code gets one code for the whole image, with tiles or without.
+    A backbone that is steered by a degradation code gets one code for the whole image, tiled or not. A backbone of one
+    channel restores a grey image as grey, and a colour image channel by channel.
 
     Args:
-        network: takes and gives [B, 3, H, W] in [0, 1]; or a predictor with its networks, as `load_predictor` gives it.
-        scale: size of the restored image divided by that of the input; a predictor has its own.
-        device: the device to compute on.
+        network: takes and gives [B, 3, H, W] in [0, 1], or [B, 1, H, W]; or a predictor with its networks, as
+            `load_predictor` gives it.
+        scale: size of the restored image over that of the input; a predictor knows it.
+        device: where to compute.
         precision: fp32, or the type to autocast to.
         encoder: gives the degradation code that the network takes.
         tile: side of the tiles in pixels, a multiple of the network's `pad_multiple`. With tiles, the device's memory
@@ -138,15 +141,20 @@ class Restorer:
             raise ValueError(f"{type(self.network).__name__} takes no degradation code")
         image = as_array(image)
         with torch.inference_mode(), autocast(self.device, self._running.precision):
-            return global_code(self.encoder, _reader(image), (image.shape[0], image.shape[1]), self.device)
+            return global_code(
+                self.encoder,
+                _reader(image, image_channels(self.encoder)),
+                (image.shape[0], image.shape[1]),
+                self.device,
+            )
 
     def restore_tensor(self, image: Tensor, code: DegradationCode | None = None, **controls: Any) -> Tensor:
         """Restore [B, 3, h, w] in [0, 1] to [B, 3, h·scale, w·scale] in [0, 1] on the CPU, float32.
 
         Args:
-            image: the images, on any device.
-            code: the code to restore with, one for all images or one for each; default the encoder's code.
-            controls: values of the method's controls (see `controls`).
+            image: on any device; [B, 1, h, w] for a backbone of one channel.
+            code: to restore by, of one image or of each; default what the encoder says.
+            controls: what the method lets a user set (see `controls`).
 
         Raises:
             ValueError: a code is given, but the network takes none; or a control does not exist or fit.
@@ -202,13 +210,16 @@ class Restorer:
     def _restored(
         self, image: np.ndarray, code: DegradationCode | None, name: str, controls: Mapping[str, Any]
     ) -> np.ndarray:
-        read = _reader(image)
+        takes = image_channels(self.network)
+        read = _reader(image, takes)
         height, width = image.shape[:2]
         channels = image.shape[2] if image.ndim == 3 else 1
         restored = np.empty((height * self.scale, width * self.scale, channels), image.dtype)
         top = 0
-        for rows in self._rows(read, (height, width), (name,), code, controls):
-            colour = rows[0].mean(0, keepdim=True) if channels == 1 else rows[0]
+        names = (name,) * (min(channels, 3) if takes == 1 else 1)
+        for rows in self._rows(read, (height, width), names, code, controls):
+            colour = rows[:, 0] if takes == 1 else rows[0]
+            colour = colour.mean(0, keepdim=True) if channels == 1 else colour
             part = restored[top : top + rows.shape[-2]]
             part[..., : min(channels, 3)] = _as_type(colour.permute(1, 2, 0).numpy(), image.dtype)
             top += rows.shape[-2]
@@ -251,8 +262,11 @@ def _path(path: str | Path | None) -> Path | None:
     return None if path is None else Path(path)
 
 
-def _reader(image: np.ndarray) -> Read:
-    """Parts of an image file's pixels as colour [1, 3, h, w] in [0, 1]."""
+def _reader(image: np.ndarray, takes: int | None) -> Read:
+    """Parts of an image file's pixels in [0, 1], as colour [1, 3, h, w].
+
+    For a network that takes one channel, each of the image's is an image of its own, [3 or 1, 1, h, w].
+    """
     channels = image.shape[2] if image.ndim == 3 else 1
     if image.ndim not in (2, 3) or channels not in (1, 3, 4):
         raise ValueError(f"expected an image [H, W] or [H, W, 1|3|4], got shape {image.shape}")
@@ -260,7 +274,7 @@ def _reader(image: np.ndarray) -> Read:
 
     def read(rows: slice, columns: slice) -> Tensor:
         part = torch.from_numpy(to_float(np.ascontiguousarray(pixels[rows, columns, :3]))).permute(2, 0, 1)
-        return part[None].expand(-1, 3, -1, -1)
+        return part[:, None] if takes == 1 else part[None].expand(-1, 3, -1, -1)
 
     return read
 

@@ -48,11 +48,15 @@ class Metric:
     better: str
     needs_reference: bool
     _score: Callable[[Tensor, Tensor | None], float]
-    _description: str
+    _description: Callable[[str | None], str]
 
-    def describe(self) -> str:
-        """The metric and its settings, such as `PSNR (Y, border 4, uint8)`."""
-        return self._description
+    def describe(self, channel: str | None = None) -> str:
+        """The metric and its settings, such as `PSNR (Y, border 4, uint8)`.
+
+        Args:
+            channel: what the images' only channel is, where they have one; uir's own metrics say it.
+        """
+        return self._description(channel)
 
     def __call__(self, restored: Tensor, gt: Tensor | None = None) -> float:
         """Mean over the images of the batch.
@@ -86,8 +90,8 @@ class SetMetric:
     needs_reference: bool
     _metric: Any
 
-    def describe(self) -> str:
-        """The metric and its choices."""
+    def describe(self, channel: str | None = None) -> str:
+        """The metric and its choices, whatever the images' channels are."""
         return self._metric.describe() if hasattr(self._metric, "describe") else self.name
 
     def contribution(self, restored: Tensor, gt: Tensor | None = None) -> Any:
@@ -181,8 +185,12 @@ def _from_object(name: str, better: str, metric: Any) -> Metric:
     def score(restored: Tensor, gt: Tensor | None) -> float:
         return _mean(metric(restored, gt) if needs_reference else metric(restored))
 
-    description = metric.describe() if hasattr(metric, "describe") else name
-    return Metric(name, better, needs_reference, score, description)
+    def describe(channel: str | None) -> str:
+        if isinstance(metric, PSNR | SSIM):
+            return metric.describe(channel)
+        return str(metric.describe()) if hasattr(metric, "describe") else name
+
+    return Metric(name, better, needs_reference, score, describe)
 
 
 def _from_function(
@@ -209,7 +217,8 @@ def _from_function(
         return sum(scores) / len(scores)
 
     shown = ", ".join(f"{key} {str(value).lower()}" for key, value in arguments.items())
-    return Metric(name, better, needs_reference, score, f"{name} ({shown})" if shown else name)
+    description = f"{name} ({shown})" if shown else name
+    return Metric(name, better, needs_reference, score, lambda channel: description)
 
 
 def _batched(image: Tensor) -> Tensor:

@@ -57,10 +57,14 @@ class Protocol:
         if self.rounding == "uint8" and not self.clip:
             raise ValueError("clip: must be true with rounding 'uint8'; an 8-bit image has no values outside [0, 1]")
 
-    def describe(self) -> str:
-        """The settings in short, for a table's heading: `Y, border 4, uint8`."""
+    def describe(self, channel: str | None = None) -> str:
+        """The settings in short, for a table's heading: `Y, border 4, uint8`.
+
+        Args:
+            channel: what the images' only channel is, where they have one: it is compared as it is.
+        """
         parts = [
-            self.color_space.upper() + (" rounded" if self.round_luma and self.color_space == "y" else ""),
+            channel or self.color_space.upper() + (" rounded" if self.round_luma and self.color_space == "y" else ""),
             f"border {self.crop_border}",
             "uint8" if self.rounding == "uint8" else "unrounded",
         ]

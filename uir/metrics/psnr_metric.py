@@ -69,9 +69,9 @@ class PSNR:
             round_luma=round_luma, multiple_of=multiple_of,
         )  # fmt: skip
 
-    def describe(self) -> str:
-        """The metric and all its settings, for the heading of a table."""
-        return f"PSNR ({self.settings.describe()})"
+    def describe(self, channel: str | None = None) -> str:
+        """The metric and all its settings, for the heading of a table; `channel` as in `Protocol.describe`."""
+        return f"PSNR ({self.settings.describe(channel)})"
 
     def __call__(self, restored: Tensor, gt: Tensor) -> float:
         return _psnr(*prepare(restored, gt, self.settings)).mean().item()

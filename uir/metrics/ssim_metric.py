@@ -78,10 +78,10 @@ class SSIM:
             round_luma=round_luma, multiple_of=multiple_of, window=window,
         )  # fmt: skip
 
-    def describe(self) -> str:
-        """The metric and all its settings, for the heading of a table."""
+    def describe(self, channel: str | None = None) -> str:
+        """The metric and all its settings, for the heading of a table; `channel` as in `Protocol.describe`."""
         window = "" if self.settings.window == "gaussian" else ", 7×7 uniform window"
-        return f"SSIM ({self.settings.describe()}{window})"
+        return f"SSIM ({self.settings.describe(channel)}{window})"
 
     def __call__(self, restored: Tensor, gt: Tensor) -> float:
         return _ssim(*prepare(restored, gt, self.settings), self.settings.window).mean().item()

@@ -19,6 +19,7 @@ from uir.degradations.targets import Targets
 from uir.inference.network_predictor import NetworkPredictor
 from uir.inference.predictor import Prediction, Predictor, Running, predict
 from uir.layers.code_widths import evaluating
+from uir.layers.image_channels import check_channels
 from uir.models.training_step import NonFiniteLossError, TrainingStep
 from uir.models.values import Offer, Values, offers, offers_of
 from uir.registry import LOSS_REGISTRY, PREDICTORS, VECTORISERS, nearest_names
@@ -142,6 +143,8 @@ class BaseModel(TrainingStep):
         if self._predictor is not None:
             self._predictor.restart()  # a validation after this step must not depend on the one before
         self.batch = data
+        if "g" in self.bare:
+            check_channels(self.bare["g"], data["lq"])
         self.lq = self._to_device(data["lq"])
         self.gt = self._to_device(data["gt"]) if "gt" in data else None
 
