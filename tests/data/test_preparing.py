@@ -2,6 +2,8 @@
 
 import importlib
 import json
+import os
+import time
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from uir.core.images import read_image, write_image
 from uir.data import preparing
 from uir.data.paired_image_dataset import PairedImageDataset
 from uir.data.preparing import Windows, extract_subimages, write_meta_info
+from uir.data.source_files import list_sources
 
 
 def random_image(folder, name, shape=(10, 13, 3), dtype=np.uint8, seed=0):
@@ -216,3 +219,44 @@ def test_a_list_with_damaged_images_is_not_written(tmp_path):
     assert not (tmp_path / "meta.txt").exists()
     with pytest.raises(ValueError, match="name of a text file"):
         write_meta_info(tmp_path / "in", tmp_path)
+
+
+def test_a_list_is_replaced_only_when_asked(tmp_path):
+    write_image(tmp_path / "in" / "a.png", np.zeros((5, 6, 3), np.uint8))
+    (tmp_path / "meta.txt").write_text("mine")
+    with pytest.raises(ValueError, match="exists already; --overwrite"):
+        write_meta_info(tmp_path / "in", tmp_path / "meta.txt")
+    assert (tmp_path / "meta.txt").read_text() == "mine"
+    assert write_meta_info(tmp_path / "in", tmp_path / "meta.txt", overwrite=True) == 1
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.png", b"two\nlines.png"])
+def test_a_name_that_no_list_can_contain_is_refused(tmp_path, name):
+    write_image(tmp_path / "a.png", np.zeros((5, 6, 3), np.uint8))
+    (tmp_path / "in").mkdir()
+    (tmp_path / "a.png").rename(tmp_path / "in" / os.fsdecode(name))
+    for prepare in (
+        lambda: write_meta_info(tmp_path / "in", tmp_path / "meta.txt"),
+        lambda: extract_subimages(tmp_path / "in", tmp_path / "out", crop_size=4, step=4),
+    ):
+        with pytest.raises(ValueError, match=r"rename '.*a name must be UTF-8, without line breaks"):
+            prepare()
+
+
+def test_long_names_and_pipes_stop_no_other(tmp_path):
+    for name in ("a", "n" * 246, "n" * 250, "z"):
+        write_image(tmp_path / "in" / f"{name}.png", np.zeros((5, 5, 3), np.uint8))
+    os.mkfifo(tmp_path / "in" / "pipe.png")
+    with pytest.raises(ValueError, match=r"2 of 5 images cannot be used.*File name too long.*is no regular file"):
+        extract_subimages(tmp_path / "in", tmp_path / "out", crop_size=5, step=5)
+    assert sorted(len(path.name) for path in (tmp_path / "out").glob("*.png")) == [10, 10, 255]
+    with pytest.raises(ValueError, match="1 of 5 images cannot be used"):
+        write_meta_info(tmp_path / "in", tmp_path / "meta.txt")
+
+
+def test_fifty_thousand_files_are_listed_within_a_second(tmp_path, monkeypatch):
+    names = [f"{index // 100}/{index}.png" for index in range(50_000)]
+    monkeypatch.setattr("uir.data.source_files.list_image_names", lambda folder: names)
+    began = time.process_time()
+    assert len(list_sources(tmp_path)) == 50_000
+    assert time.process_time() - began < 1

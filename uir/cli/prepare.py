@@ -89,6 +89,7 @@ def subimages(
 def meta(
     source: SourceArgument,
     output: Annotated[Path, typer.Option("-o", "--output", help="Text file to write.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file that exists.")] = False,
     workers: WorkersArgument = None,
     as_json: JsonArgument = False,
 ) -> int:
@@ -98,7 +99,8 @@ def meta(
     """
     from uir.data.preparing import write_meta_info
 
-    return _report(write_meta_info(source, output, workers=workers), "listed in", output, as_json)
+    count = write_meta_info(source, output, workers=workers, overwrite=overwrite)
+    return _report(count, "listed in", output, as_json)
 
 
 def _report(count: int, where: str, output: Path, as_json: bool) -> int:

@@ -26,6 +26,7 @@ from uir.data.source_files import (
 
 JOURNAL = "written.jsonl"
 RESTART = "write to another folder, or delete this one"
+GROUP = 32  # number of small images that are worth the hand-over to another thread
 SCALE_SUFFIX = re.compile(r"(?<=\d)x[2348]$")  # in names of DIV2K's and Flickr2K's small images: 0001x4.png
 
 
@@ -123,7 +124,7 @@ class Windows:
         return [*starts, last] if last - starts[-1] > self.thresh_size else starts
 
 
-def write_meta_info(source: Path, target_file: Path, *, workers: int | None = None) -> int:
+def write_meta_info(source: Path, target_file: Path, *, workers: int | None = None, overwrite: bool = False) -> int:
     """List the images in `source` and its subfolders: lines `name.png (h,w,c)`, sorted, as in a `meta_info_file`.
 
     Every image is decoded, which also finds damaged ones; the sizes are those that a dataset will see (upright).
@@ -132,27 +133,34 @@ def write_meta_info(source: Path, target_file: Path, *, workers: int | None = No
         source: folder of images.
         target_file: the text file, written completely or not at all; missing folders are created.
         workers: threads; None for one per core, eight at most.
+        overwrite: replace a file that exists.
 
     Returns:
         The number of images listed.
 
     Raises:
-        ValueError: there is no image, or images cannot be read; then nothing is written.
+        ValueError: there is no image, images cannot be read, or the file exists; then nothing is written.
     """
+    target_file = target_file.expanduser()
     if target_file.suffix.lower() in IMAGE_EXTENSIONS or target_file.is_dir():
         raise ValueError(f"{target_file}: expected the name of a text file")
+    if os.path.lexists(target_file) and not overwrite:
+        raise ValueError(f"{target_file}: exists already; --overwrite replaces it")
     sources = list_sources(source)
-    lines, failed = [], []
-    with progress_bar() as progress, closing(map_ahead(_shape, sources, workers)) as results:
+    groups = [sources[start : start + GROUP] for start in range(0, len(sources), GROUP)]
+    lines: list[str] = []
+    failed: list[UnreadableImageError] = []
+    with progress_bar() as progress, closing(map_ahead(_listed, groups, workers)) as results:
         task = progress.add_task("Listing", total=len(sources), note="")
-        for item, result in results:
-            try:
-                lines.append(f"{item.name} ({','.join(map(str, result.result()))})\n")
-            except UnreadableImageError as error:
-                failed.append(error)
-            progress.advance(task)
+        for group, result in results:
+            for line in result.result():
+                if isinstance(line, UnreadableImageError):
+                    failed.append(line)
+                else:
+                    lines.append(line)
+            progress.advance(task, len(group))
     raise_unreadable(failed, len(sources), f"{target_file} is not written; repair or remove these and run it again.")
-    write_text(target_file.expanduser(), "".join(lines))
+    write_text(target_file, "".join(lines))
     return len(lines)
 
 
@@ -166,12 +174,24 @@ def _cut(source: SourceFile, stem: Path, windows: Windows, compression_level: in
         raise UnreadableImageError(str(source.path), f"is {height}x{width}, smaller than crop_size {size}")
     for path, (top, left) in zip(_piece_paths(stem, windows, image.shape), windows.corners(image.shape), strict=True):
         piece = image[top : top + size, left : left + size]
-        _write_whole(path, encode_png(piece, compression_level, str(source.path)))
+        content_of_piece = encode_png(piece, compression_level, str(source.path))
+        try:
+            _write_whole(path, content_of_piece)
+        except OSError as error:  # such as a name that becomes too long
+            raise UnreadableImageError(str(source.path), f"{path} cannot be written ({error.strerror})") from error
     return Entry(source.name, Fingerprint.of(source, content), (height, width, channels))
 
 
-def _shape(source: SourceFile) -> tuple[int, ...]:
-    return decode_image(source.read_bytes(), str(source.path)).shape
+def _listed(sources: Sequence[SourceFile]) -> list[str | UnreadableImageError]:
+    """The lines of some images in a list, or why they cannot be read."""
+    lines: list[str | UnreadableImageError] = []
+    for item in sources:
+        try:
+            shape = decode_image(item.read_bytes(), str(item.path)).shape
+            lines.append(f"{item.name} ({','.join(map(str, shape))})\n")
+        except UnreadableImageError as error:
+            lines.append(error)
+    return lines
 
 
 def _stems(sources: Sequence[SourceFile], drop_scale: bool) -> dict[str, str]:
@@ -201,8 +221,12 @@ def _open_journal(target: Path, settings: dict[str, object]) -> Journal:
 def _write_whole(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(path)  # always the same name: the next run overwrites what a crash left
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _is_complete(path: Path) -> bool:

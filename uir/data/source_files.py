@@ -14,7 +14,7 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
-from uir.core.images import IMAGE_EXTENSIONS, UnreadableImageError, list_images, read_content
+from uir.core.images import IMAGE_EXTENSIONS, UnreadableImageError, list_image_names, read_content
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -24,10 +24,15 @@ SHOWN = 10  # number of unreadable images that a message names
 
 @dataclass(frozen=True)
 class SourceFile:
-    """An image file: `name` is its path relative to the searched folder, with `/`."""
+    """An image file: `name` is its path relative to the searched `folder`, with `/`."""
 
     name: str
-    path: Path
+    folder: str  # text, because fifty thousand paths take seconds
+
+    @property
+    def path(self) -> Path:
+        """Where the file is."""
+        return Path(self.folder, self.name)
 
     def read_bytes(self) -> bytes:
         """The file's content.
@@ -66,13 +71,25 @@ def list_sources(folder: Path) -> list[SourceFile]:
     """The images of a folder and its subfolders, sorted by name.
 
     Raises:
-        ValueError: there is no such folder, or no image in it.
+        ValueError: there is no such folder, no image in it, or a name that no list of names can contain.
     """
     root = folder.expanduser()
-    sources = [SourceFile(path.relative_to(root).as_posix(), path) for path in list_images(root)]
-    if not sources:
+    names = list_image_names(root)
+    if not names:
         raise ValueError(f"{folder}: no image in it or below it; known kinds: {', '.join(sorted(IMAGE_EXTENSIONS))}")
-    return sources
+    unfit = [name for name in names if not _is_text(name)]
+    if unfit:
+        shown = ", ".join(ascii(name) for name in unfit[:SHOWN])
+        more = f" and {len(unfit) - SHOWN} more" if len(unfit) > SHOWN else ""
+        raise ValueError(f"{folder}: rename {shown}{more}: a name must be UTF-8, without line breaks")
+    return [SourceFile(name, str(root)) for name in names]
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name can stand in a line of a UTF-8 file."""
+    return (name.isascii() and name.isprintable()) or (
+        len(name.splitlines()) == 1 and not any("\udc80" <= letter <= "\udcff" for letter in name)
+    )
 
 
 def map_ahead(
