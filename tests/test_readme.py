@@ -68,6 +68,7 @@ def test_the_tour_s_option_file_is_valid(tmp_path: Path) -> None:
     assert load_options(tmp_path / "tour.yml").options.precision == "bf16"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("file", sorted((ROOT / "options").glob("t*/*.yml")), ids=lambda p: p.name)
 def test_every_shipped_option_file_is_valid(file: Path) -> None:
     load_options(file, is_train="train" in yaml.safe_load(file.read_text()))

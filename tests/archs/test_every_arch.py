@@ -67,6 +67,7 @@ def test_bf16_stays_near_fp32(network):
     assert (rough.float() - exact).norm() < 0.03 * exact.norm()
 
 
+@pytest.mark.thorough
 @torch.no_grad()
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_memory_order_does_not_matter(network, memory_format):

@@ -126,6 +126,7 @@ def test_a_published_transfer_is_understood(write: Callable[[Form], Path], index
     assert train_options.classify_opt.type == "CrossEntropyLoss"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("file", sorted((ROOT / "options").rglob("t*/*.yml")), ids=lambda file: file.name)
 def test_files_in_uir_s_own_form_pass_as_they_are(file: Path) -> None:
     raw, marks = read_merged(file)

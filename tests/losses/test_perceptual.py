@@ -42,6 +42,7 @@ def pair():
     return torch.rand(1, 3, 32, 36, generator=generator), torch.rand(1, 3, 32, 36, generator=generator)
 
 
+@pytest.mark.thorough
 @needs_torchvision
 @pytest.mark.parametrize("vgg_type", list(WEIGHT_FILES))
 def test_every_layer_equals_torchvision(tmp_path, pair, vgg_type):

@@ -91,6 +91,7 @@ def test_trains_and_a_resumed_run_equals_an_uninterrupted_one(write_options: Wri
     assert differing(networks(whole, 2), networks(parts, 2)) == []
 
 
+@pytest.mark.thorough
 def test_what_it_saved_restores_an_odd_sized_image(
     write_options: Write, options: dict[str, Any], pair_folders: Path, tmp_path: Path
 ) -> None:

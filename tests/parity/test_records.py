@@ -70,6 +70,7 @@ def test_every_record_is_of_a_network_and_all_are_small() -> None:
     assert sum(file.stat().st_size for file in files) < 2_000_000
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "TimmEncoder"])
 def test_weights_do_not_depend_on_how_torch_draws_them(name: str) -> None:
     one, other = (filled_network(name, seed=seed).state_dict() for seed in (0, 1))
@@ -107,6 +108,7 @@ def test_one_percent_of_a_layer_of_an_encoder_is_noticed(name: str) -> None:
     assert sum(noticed) >= 0.85 * len(noticed) > 0  # behind CDSR's softmax over its words little is left of some layers
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", NAMES)
 def test_another_activation_is_noticed(name: str) -> None:
     if name == "TimmEncoder":
