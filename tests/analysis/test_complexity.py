@@ -56,3 +56,9 @@ def test_a_size_is_padded_to_the_network_s_multiple():
 def test_mistakes_are_told():
     with pytest.raises(ValueError, match="size and runs of at least 1"):
         measure_complexity(two_convolutions(), (0, 8))
+
+
+def test_a_network_of_one_channel_is_given_one():
+    found = measure_complexity(nn.Conv2d(1, 4, 3, padding=1), (20, 30), runs=1)
+    assert found.parameters == 9 * 4 + 4
+    assert found.macs == 9 * 4 * 20 * 30

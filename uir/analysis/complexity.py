@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from uir.analysis.networks import count_parameters
 from uir.inference.macs import count_macs, run_padded
+from uir.layers.image_channels import image_channels
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def measure_complexity(
     """Measure a network on one image of noise.
 
     Args:
-        network: takes [1, 3, H, W] in [0, 1]; padded to its `pad_multiple`.
+        network: takes [1, 3, H, W] in [0, 1], or [1, 1, H, W]; padded to its `pad_multiple`.
         size: H and W.
         device: where to compute.
         runs: timed forward passes.
@@ -63,7 +64,8 @@ def measure_complexity(
         raise ValueError(f"complexity: expected a size and runs of at least 1, got {size[0]} {size[1]} and {runs}")
     place = torch.device(device)
     network = network.to(place).eval()
-    image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0)).to(place)
+    channels = 1 if image_channels(network) == 1 else 3
+    image = torch.rand(1, channels, *size, generator=torch.Generator().manual_seed(0)).to(place)
     with torch.no_grad():
         macs = count_macs(network, image)  # this is also the warm-up
         seconds = [_timed(network, image) for _ in range(runs)]
