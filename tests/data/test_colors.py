@@ -23,10 +23,14 @@ def dataset(kind: str, folder: Path, **more: Any) -> Any:
         arguments["dataroot_lq"] = str(folder / "lq")
     else:
         arguments["degradation"] = NOISE
+    if kind == "HeldOutImageDataset":
+        arguments["held_out"] = 2
     return build("datasets", {"type": kind, **arguments})
 
 
-@pytest.mark.parametrize("kind", ["PairedImageDataset", "DegradedImageDataset", "ContrastiveDataset"])
+@pytest.mark.parametrize(
+    "kind", ["PairedImageDataset", "DegradedImageDataset", "ContrastiveDataset", "HeldOutImageDataset"]
+)
 @pytest.mark.parametrize("phase", ["train", "val"])
 def test_gives_one_channel(kind: str, phase: str, tmp_path: Path) -> None:
     grey = dataset(kind, write_pictures(tmp_path), phase=phase, gt_size=SIDE, color="grey")
