@@ -70,7 +70,9 @@ def read_file(path: Path) -> dict[str, Any]:
 
 def _check_digests(path: Path, content: Mapping[str, Any], card: Mapping[str, Any]) -> None:
     written = card.get("sha256")
-    for group, expected in written.items() if isinstance(written, Mapping) else ():
+    if not isinstance(written, Mapping):
+        return
+    for group, expected in written.items():
         if group == "card":
             groups = {key: value for key, value in written.items() if key != "card"}
             actual = digest_of({**card, "sha256": groups})  # the names of the groups count too
@@ -79,8 +81,8 @@ def _check_digests(path: Path, content: Mapping[str, Any], card: Mapping[str, An
             actual = digest(state) if isinstance(state, Mapping) else "missing"
         if actual != expected:
             raise CheckpointError(
-                f"{path}: the file is damaged: its '{group}' is not what was written (the sha256 differs); take another "
-                "copy of it, or an earlier checkpoint"
+                f"{path}: the file is damaged: its '{group}' is not what was written (the sha256 differs); take "
+                "another copy of it, or an earlier checkpoint"
             )
 
 
@@ -232,6 +234,6 @@ def _check_values(source: str, key: str, value: Tensor, own: Tensor, is_paramete
         bad = ~value.isfinite() if is_parameter else value.isnan()
         if bad.any():
             raise CheckpointError(
-                f"{source}: these weights are not usable: {key} holds {int(bad.sum())} values that are NaN or infinity; "
-                "take an earlier checkpoint"
+                f"{source}: these weights are not usable: {key} holds {int(bad.sum())} values that are NaN or "
+                "infinity; take an earlier checkpoint"
             )

@@ -48,8 +48,8 @@ def _reason(path: Path, message: str) -> str:
     if foreign is None or not _is_whole(path):
         return "the file is damaged or cut short, or of another kind; take another copy of it"
     return (
-        f"it contains more than tensors and plain values ({foreign[1]}), and reading that could run code; save only its "
-        "state dict, or save it as .safetensors"
+        f"it contains more than tensors and plain values ({foreign[1]}), and reading that could run code; save only "
+        "its state dict, or save it as .safetensors"
     )
 
 
