@@ -20,6 +20,7 @@ from uir.inference.network_predictor import NetworkPredictor
 from uir.inference.predictor import Prediction, Predictor, Running, predict
 from uir.layers.code_widths import evaluating
 from uir.layers.image_channels import check_channels
+from uir.models.resuming import resume_optimizer, resume_scheduler
 from uir.models.training_step import NonFiniteLossError, TrainingStep
 from uir.models.values import Offer, Values, offers, offers_of
 from uir.registry import LOSS_REGISTRY, PREDICTORS, VECTORISERS, nearest_names
@@ -391,11 +392,21 @@ class BaseModel(TrainingStep):
             "schedulers": [scheduler.state_dict() for scheduler in self.schedulers],
             "scaler": self.scaler.state_dict(),
             "scheduled": self._scheduled,
+            "optimizer_types": [type(optimizer).__name__ for optimizer in self.optimizers],
             "nonfinite_in_a_row": self.nonfinite_in_a_row,
         }
 
     def resume_training(self, state: Mapping[str, Any], models: Path) -> None:
-        """Continue from a state of `training_state` (or of basicsr) and the networks' files of the same iteration."""
+        """Go on from a state of `training_state` (or of basicsr) and the networks' files of the same iteration.
+
+        The option file holds for settings, the state for progress: weights, moments, the position in the schedule. A
+        setting of an optimizer or a schedule that differs from the state's is named in a warning with both values, and
+        the file's is taken. Where a learning rate or a schedule differs, the rates are those that the file's schedule
+        has at this iteration. Without a difference all goes on bit by bit.
+
+        Raises:
+            ValueError: another optimizer class, number of optimizers or schedules, or other parameter groups.
+        """
         for role, network in self.bare.items():
             file = models / f"net_{role}_{state['iter']}.pth"
             load_weights(network, file, "params")
@@ -408,12 +419,35 @@ class BaseModel(TrainingStep):
                 raise ValueError(
                     f"the state has {len(state[kind])} {kind}, but this run has {len(items)}; was `train` changed?"
                 )
-            for item, saved in zip(items, state[kind], strict=True):
-                item.load_state_dict(saved)
+        self._scheduled = self._resume_rates(state)
         self.scaler.load_state_dict(state.get("scaler", {})) if state.get("scaler") else None
-        rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
-        self._scheduled = state.get("scheduled", rates)
         self.nonfinite_in_a_row = state.get("nonfinite_in_a_row", 0)
+
+    def _resume_rates(self, state: Mapping[str, Any]) -> list[list[float]]:
+        """Optimizers and schedules from a state; the learning rates without warm-up."""
+        types = state.get("optimizer_types") or [None] * len(self.optimizers)
+        own = {id(o): [group["lr"] for group in o.param_groups] for o in self.optimizers}
+        changed = {
+            id(optimizer): resume_optimizer(f"train.optim_{role}", optimizer, saved, saved_type)
+            for (role, optimizer), saved, saved_type in zip(
+                self.optimizer_of.items(), state["optimizers"], types, strict=True
+            )
+        }
+        roles = {id(optimizer): role for role, optimizer in self.optimizer_of.items()}
+        scheduled = {id(scheduler.optimizer) for scheduler in self.schedulers}
+        for scheduler, saved in zip(self.schedulers, state["schedulers"], strict=True):
+            optimizer = scheduler.optimizer
+            key = f"scheduler_{roles[id(optimizer)]}"
+            key = key if getattr(self.train_opt, key, None) else "scheduler"
+            changed[id(optimizer)] = resume_scheduler(f"train.{key}", scheduler, saved, changed[id(optimizer)])
+        rates: list[list[float]] = list(state.get("scheduled") or [])
+        for index, optimizer in enumerate(self.optimizers):
+            if changed[id(optimizer)] and id(optimizer) not in scheduled:
+                for group, rate in zip(optimizer.param_groups, own[id(optimizer)], strict=True):
+                    group["lr"] = rate
+            if changed[id(optimizer)] or index >= len(rates):
+                rates[index:] = [[group["lr"] for group in optimizer.param_groups], *rates[index + 1 :]]
+        return rates
 
 
 def inputs_of(loss: Any) -> tuple[str, ...]:
