@@ -19,6 +19,7 @@ from uir.cli.ablate import ablate
 from uir.cli.analyze import analyze_app
 from uir.cli.convert import convert
 from uir.cli.prepare import prepare_app
+from uir.cli.restore import restore
 
 app = typer.Typer(
     name="uir",
@@ -49,6 +50,7 @@ def _options(
 app.add_typer(prepare_app)
 app.command()(ablate)
 app.command()(convert)
+app.command()(restore)
 app.add_typer(analyze_app)
 
 OptionFileArgument = Annotated[Path, typer.Option("-opt", "--opt", help="Option file (YAML).")]
@@ -228,107 +230,6 @@ def list_names(
         for entry in entries:
             table.add_row(entry.name, entry.origin, ", ".join(entry.shadows), entry.summary)
         Console().print(table)
-
-
-@app.command()
-def restore(
-    inputs: Annotated[list[Path], typer.Argument(help="Images or folders.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder, or a file for one image.")],
-    model: Annotated[Path, typer.Option("--model", help="Checkpoint (.pth or .safetensors).")],
-    opt: Annotated[
-        Path | None, typer.Option("-opt", "--opt", help="Option file, for a checkpoint without a card.")
-    ] = None,
-    param_key: Annotated[
-        str | None, typer.Option("--param_key", help="Weights to use; default params_ema, else params.")
-    ] = None,
-    precision: Annotated[Literal["fp32", "bf16", "fp16"], typer.Option("--precision")] = "fp32",
-    device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, mps; default the best available.")] = None,
-    tile: Annotated[
-        int | None, typer.Option("--tile", help="Side of tiles in pixels, for images that do not fit into memory.")
-    ] = None,
-    overlap: Annotated[
-        int | None,
-        typer.Option("--overlap", help="Pixels that neighbouring tiles share; default 64, or half the tile."),
-    ] = None,
-    encoder: Annotated[
-        Path | None,
-        typer.Option("--encoder", help="Weights of the degradation encoder; default net_e_* beside net_g_*."),
-    ] = None,
-    code_from: Annotated[
-        Path | None,
-        typer.Option("--code-from", help="Restore with the degradation code of this image (blind networks)."),
-    ] = None,
-    settings: Annotated[
-        Optional[list[str]],  # noqa: UP045
-        typer.Option("--set", help="A control of the method, as name=value, such as steps=4; see --controls."),
-    ] = None,
-    sweep: Annotated[
-        str | None,
-        typer.Option("--sweep", help="Restore with several values of a control: name=from:to:count, or name=a,b,c."),
-    ] = None,
-    show_controls: Annotated[
-        bool, typer.Option("--controls", help="Show what can be set, and restore nothing.")
-    ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
-    max_pixels: Annotated[
-        int | None,
-        typer.Option(
-            "--max-pixels", min=1, help="Refuse larger images; default UIR_MAX_PIXELS of the environment, or 200000000."
-        ),
-    ] = None,
-    plugin: PluginArgument = None,
-    as_json: JsonArgument = False,
-) -> Any:
-    """Restore photographs with a trained network.
-
-    Example: uir restore photos/ -o restored/ --model experiments/my_run/models/net_g_latest.pth --tile 512
-    """
-    from uir.inference.image_plan import plan_files
-
-    plan = None if show_controls else plan_files(inputs, output, sweep, overwrite)  # before anything is loaded
-    from uir.inference.image_files import restore_planned
-    from uir.inference.restorer import Restorer
-    from uir.registry.plugins import load_plugin
-
-    for spec in plugin or []:
-        load_plugin(spec, named_in="--plugin")
-    restorer = Restorer.from_pretrained(
-        model, opt=opt, param_key=param_key, device=device, precision=precision, encoder=encoder, tile=tile,
-        overlap=overlap,
-    )  # fmt: skip
-    if plan is None:
-        _show_controls(restorer.controls, as_json)
-        return None
-    controls = {**_settings(settings or []), **({"code_from": str(code_from)} if code_from is not None else {})}
-    outcome = restore_planned(restorer, plan, controls, max_pixels)
-    print(json.dumps(outcome.as_dict()) if as_json else outcome.summary(output))
-    if outcome.failed:
-        raise typer.Exit(2)
-    return outcome
-
-
-def _settings(settings: list[str]) -> dict[str, str]:
-    """`name=value`, as it is typed."""
-    pairs = [setting.partition("=") for setting in settings]
-    for name, equals, _ in pairs:
-        if not name or not equals:
-            raise typer.BadParameter(f"--set: expected name=value, such as steps=4, got '{name}'")
-    return {name: value for name, _, value in pairs}
-
-
-def _show_controls(controls: tuple[Any, ...], as_json: bool) -> None:
-    rows = [
-        {"name": c.name, "takes": c.range, "default": c.default if c.kind != "image" else None, "help": c.help}
-        for c in controls
-    ]
-    if as_json:
-        print(json.dumps(rows, indent=2))
-        return
-    for row in rows:
-        default = f" (default {row['default']})" if row["default"] is not None else ""
-        print(f"{row['name']}: {row['takes']}{default}. {row['help']}")
-    if not rows:
-        print("This network has nothing to set.")
 
 
 @app.command()
