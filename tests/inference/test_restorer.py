@@ -97,7 +97,7 @@ def test_a_damaged_file_is_named_and_the_others_are_restored(tmp_path: Path) -> 
     source.mkdir()
     (source / "a.png").write_bytes(b"nonsense")
     cv2.imwrite(str(source / "b.png"), np.zeros((5, 6, 3), np.uint8))
-    with pytest.raises(ValueError, match=r"1 of 2 images could not be read.*a\.png"):
+    with pytest.raises(ValueError, match=r"1 of 2 images could not be restored.*a\.png"):
         restore_files(Restorer(Same()), [source], tmp_path / "out")
     assert (tmp_path / "out" / "b.png").exists()
 

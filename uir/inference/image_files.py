@@ -8,7 +8,7 @@ from typing import Any
 
 from uir.core.images import IMAGE_EXTENSIONS, UnreadableImageError, list_images, read_image, write_image
 from uir.core.progress import progress_bar
-from uir.inference.restorer import Restorer
+from uir.inference.restorer import NonFiniteImageError, Restorer
 
 
 def restore_files(
@@ -31,8 +31,8 @@ def restore_files(
         The files written.
 
     Raises:
-        ValueError: no image was found, an input would be overwritten, a control does not exist or fit, or files could
-            not be read; the others are written first.
+        ValueError: no image was found, an input would be overwritten, a control does not exist or fit, files could not
+            be read, or a network gave NaN or infinity; the others are written first.
     """
     controls = dict(controls or {})
     variants = swept(sweep) if sweep else {"": {}}
@@ -50,15 +50,19 @@ def restore_files(
                 progress.advance(task, len(variants))
                 continue
             for ending, variant in variants.items():
-                restored = restorer(image, name=source.stem, **{**controls, **variant})
+                progress.advance(task)
+                try:
+                    restored = restorer(image, name=source.stem, **{**controls, **variant})
+                except NonFiniteImageError as error:
+                    failed.append(f"{source}: {error}")
+                    continue
                 file = target.with_stem(target.stem + ending)
                 write_image(file, restored, bits=16 if restored.dtype.itemsize > 1 else 8)
                 written.append(file)
-                progress.advance(task)
     if failed:
-        raise ValueError(
-            f"{len(failed)} of {len(jobs)} images could not be read, the others are written: " + "; ".join(failed)
-        )
+        total = len(jobs) * len(variants)
+        count = f"{total - len(written)} of {total} images"
+        raise ValueError(f"{count} could not be restored, the others are written: {'; '.join(failed)}")
     return written
 
 
