@@ -76,6 +76,19 @@ def test_the_average_follows_weights_and_buffers(write_options: Write) -> None:
     assert not torch.equal(before["body.1.running_mean"], average.state_dict()["body.1.running_mean"])
 
 
+@pytest.mark.parametrize("key", [None, "params_ema"])
+def test_fine_tuning_takes_up_network_and_average_of_a_file(write_options: Write, tmp_path: Path, key: Any) -> None:
+    trained = model_of(write_options({"train.ema_decay": 0.9}))
+    step(trained, batch())
+    trained.save(tmp_path, 5)
+    content = read_file(tmp_path / "net_g_5.pth")
+    path = {"pretrain_network_g": str(tmp_path / "net_g_5.pth"), **({"param_key_g": key} if key else {})}
+    model = model_of(write_options({"train.ema_decay": 0.9, "path": path}))
+    for network, entry in ((model.bare["g"], key or "params"), (model.ema["g"].module, "params_ema")):
+        assert all(torch.equal(content[entry][name], value) for name, value in network.state_dict().items())
+    assert not torch.equal(content["params"]["body.0.weight"], content["params_ema"]["body.0.weight"])
+
+
 def test_validation_uses_the_average(write_options: Write) -> None:
     model = model_of(write_options({"train.ema_decay": 0.9}))
     assert model.test_network() is model.ema["g"].module

@@ -14,7 +14,7 @@ from uir.core.checkpoint import CheckpointError, StateDict, fit_state, read_weig
 from uir.inference.code_predictor import takes_code
 from uir.inference.predictor import Predictor
 from uir.layers.code_widths import sized_by_encoder
-from uir.registry import ARCH_REGISTRY, PREDICTORS
+from uir.registry import ARCH_REGISTRY, PREDICTORS, UnknownNameError
 from uir.registry.components import build
 
 
@@ -61,7 +61,10 @@ def load_predictor(
         "labels": tuple(card.get("labels", ())),
     }
     settings = {key: value for key, value in described.items() if key != "type"}
-    predictor: Predictor = cls(**context, **settings)
+    try:
+        predictor: Predictor = cls(**context, **settings)
+    except TypeError as error:
+        raise CheckpointError(f"{path}: `predictor` on its card does not fit {cls.__name__} ({error})") from None
     if predictor.refusal:
         raise CheckpointError(f"{path}: {predictor.refusal}")
     return predictor
@@ -135,5 +138,13 @@ def _build(
         raise CheckpointError(
             f"{path}: has no card that names its network; give the option file it was trained with (-opt)"
         )
-    built: nn.Module = build(ARCH_REGISTRY, arch)
+    try:
+        built: nn.Module = build(ARCH_REGISTRY, arch)
+    except UnknownNameError:
+        raise
+    except Exception as error:  # whatever a constructor makes of arguments of another kind
+        if raw is not None:
+            raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise CheckpointError(f"{path}: {arch['type']} cannot be built as its card describes it ({reason})") from None
     return built

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
+class NonFiniteImageError(ValueError):
+    """A network gave NaN or infinity, which no picture can hold."""
+
+
 class Restorer:
     """Restores images of any size, bit depth and channel count.
 
@@ -239,13 +243,23 @@ class Restorer:
         code: DegradationCode | None,
         controls: Mapping[str, Any],
     ) -> Iterator[Tensor]:
-        """The restored images in bands of rows [B, 3, rows, w·scale], clipped."""
+        """The restored images in bands of rows [B, 3, rows, w·scale], clipped.
+
+        Raises:
+            NonFiniteImageError: the network gave NaN or infinity.
+        """
         predictor = self.predictor
         if code is not None and "code" not in predictor.supplies:
             raise ValueError(f"{type(predictor.network).__name__} takes no degradation code")
         whole = Whole.of(predictor, read, size, names, self.device, {"code": code}, controls)
         conditions = self._running.conditions(predictor, whole)
         for rows in self._running.rows(predictor, whole, conditions):
+            if not rows.isfinite().all():
+                advice = "" if self._running.precision == "fp32" else "; restore in fp32 (--precision fp32)"
+                raise NonFiniteImageError(
+                    f"{type(predictor.network).__name__} gave values for {names[0] or 'the image'} that are NaN or "
+                    f"infinity{advice}"
+                )
             yield rows.clamp(0, 1)
 
 
