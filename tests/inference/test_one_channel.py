@@ -92,7 +92,7 @@ def test_trains_tests_and_restores_grey_files(name: str, write_options: Write, g
     assert pictures
     assert all(read_image(picture).shape[2] == 1 for picture in pictures)
     restorer = Restorer.from_pretrained(run / "models" / "net_g_2.pth")
-    (written,) = restore_files(restorer, [grey_pairs / "lq" / "0.png"], run / "restored")
+    (written,) = restore_files(restorer, [grey_pairs / "lq" / "0.png"], run / "restored").written
     assert read_image(written).shape == read_image(grey_pairs / "gt" / "0.png").shape
 
 
