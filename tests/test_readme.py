@@ -26,35 +26,42 @@ def test_the_examples_are_there() -> None:
     }  # fmt: skip
 
 
-def rows_of(option_file: str, folder: Path, *more: str) -> list[dict[str, Any]]:
-    """What a training by one of the README's option files logs in each iteration."""
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for all examples: a name can be registered by one file only."""
+    folder = tmp_path_factory.mktemp("readme")
     for name, text in FILES.items():
         (folder / name).write_text(text)
-    force = [f"path:experiments_root={folder / 'run'}", "num_gpu=0", "logger:print_freq=1", *more]
+    return folder
+
+
+def rows_of(option_file: str, folder: Path, *more: str) -> list[dict[str, Any]]:
+    """What a training by one of the README's option files logs in each iteration."""
+    force = [f"path:experiments_root={folder}", "num_gpu=0", "logger:print_freq=1", *more]
     run = train_pipeline(ROOT, ["-opt", str(folder / option_file), "--force_yml", *force])
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
 @pytest.mark.thorough
-def test_own_backbone_loss_and_degradation_train(tmp_path: Path) -> None:
-    rows = rows_of("my_run.yml", tmp_path)
+def test_own_backbone_loss_and_degradation_train(folder: Path) -> None:
+    rows = rows_of("my_run.yml", folder)
     assert len(rows) == 20
     assert set(rows[0]) >= {"l_pix", "l_gradient"}
 
 
-def test_own_encoder_steers(tmp_path: Path) -> None:
-    rows = rows_of("my_blind_sr.yml", tmp_path, "train:total_iter=2")
+def test_own_encoder_steers(folder: Path) -> None:
+    rows = rows_of("my_blind_sr.yml", folder, "train:total_iter=2")
     assert len(rows) == 2
     assert set(rows[0]) >= {"l_pix", "l_contrastive"}
-    card = read_file(next(tmp_path.glob("run/*/models/net_g_latest.pth")))["card"]
+    card = read_file(folder / "my_blind_sr" / "models" / "net_g_latest.pth")["card"]
     assert card["arch"]["code_channels"] == 32
-    assert "body.0.weight" in read_file(next(tmp_path.glob("run/*/models/net_e_latest.pth")))["params"]
+    assert "body.0.weight" in read_file(folder / "my_blind_sr" / "models" / "net_e_latest.pth")["params"]
 
 
-def test_own_method_trains_both_networks(tmp_path: Path) -> None:
-    rows = rows_of("my_method.yml", tmp_path, "train:total_iter=3")
+def test_own_method_trains_both_networks(folder: Path) -> None:
+    rows = rows_of("my_method.yml", folder, "train:total_iter=3")
     assert set(rows[-1]) >= {"l_pix", "l_fool", "l_critic"}
-    weights = {role: read_file(tmp_path / "run" / "models" / f"net_{role}_latest.pth") for role in "gd"}
+    weights = {role: read_file(folder / "my_method" / "models" / f"net_{role}_latest.pth") for role in "gd"}
     assert weights["g"]["card"]["predictor"] == {"type": "NetworkPredictor"}
     assert "params_ema" in weights["g"]
     assert "params_ema" not in weights["d"]

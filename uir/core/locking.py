@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -30,7 +30,9 @@ def locked(folder: Path) -> Iterator[None]:
     lock = FileLock(folder.with_name(f".{folder.name}.lock"))
     owner_file = folder.with_name(f".{folder.name}.lock.json")
     problem = ""
+    made: list[Path] = []
     if is_main():
+        made = [place for place in folder.parents if not place.exists()]
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)
@@ -48,6 +50,11 @@ def locked(folder: Path) -> Iterator[None]:
         if lock.is_locked:
             owner_file.unlink(missing_ok=True)
             lock.release()
+            if made and not folder.exists():  # the run did not start: nothing is left of it
+                Path(lock.lock_file).unlink(missing_ok=True)
+                with suppress(OSError):  # another run has begun in one of them
+                    for place in made:
+                        place.rmdir()
 
 
 def _owner(file: Path) -> str:

@@ -50,7 +50,7 @@ def check_start(loaded: OptionFile, state_file: Path | None = None) -> bool:
         state_file: the state that the run goes on from.
 
     Returns:
-        Whether the run goes on in its folder; else an earlier run there is to be put aside.
+        Whether the run goes on in its folder; else an earlier run there is to be renamed.
 
     Raises:
         ValueError: a file of weights is missing; a folder is not uir's own; something that is needed would be moved.
@@ -86,7 +86,7 @@ def _number(state: Path) -> int:
 
 
 def _moving_problem(loaded: OptionFile, folder: Path) -> str:
-    """Why a folder cannot be put aside; empty where it can, or where there is none."""
+    """Why a folder cannot be renamed; empty where it can, or where there is none."""
     if folder.exists() and not folder.is_dir():
         return f"{folder} is a file, and the run needs a folder of this name; give the run another name"
     if is_empty(folder):
@@ -96,11 +96,11 @@ def _moving_problem(loaded: OptionFile, folder: Path) -> str:
             f"{folder} is not empty and holds no {RECORD} of uir, so that it is not renamed; give this run another "
             "name, or move the folder yourself"
         )
-    advice = "which would be put aside; give this run another name, or go on with that one (--auto_resume)"
+    advice = "which would be renamed; give this run another name, or continue that run (--auto_resume)"
     files = [("the option file", file) for file in (loaded.file, *loaded.files)]
     for key, file in [*files, *_named_files(loaded.raw, loaded.root)]:
         if _is_inside(file, folder):
-            return f"{key}: {file} lies in the folder of run '{loaded.options.name}', {advice}"
+            return f"{key}: {file} is in the folder of run '{loaded.options.name}', {advice}"
     for place, _, names in os.walk(folder):
         if RECORD in names and Path(place) != folder and is_run(Path(place)):
             return f"{place} is another run in the folder of run '{loaded.options.name}', {advice}"

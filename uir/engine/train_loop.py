@@ -213,7 +213,7 @@ class Training:
         typed = sys.argv[2:] if sys.argv[1:2] == ["train"] else ["-opt", str(self.stage.file.file)]
         again = " ".join(["uir", "train", *typed, *([] if "--auto_resume" in typed else ["--auto_resume"])])
         saved = "is saved" if self.saved == self.iteration else "is not saved, because its step was skipped"
-        logger.info("Stopped at iteration %d, which %s. Go on with: %s", self.iteration, saved, again)
+        logger.info("Stopped at iteration %d, which %s. Continue with: %s", self.iteration, saved, again)
         self.log.close()
         raise Interrupted(128 + (self.interruption.signal or 15))
 
