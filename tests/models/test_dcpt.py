@@ -269,3 +269,16 @@ def test_a_guide_without_weights_is_warned_of(make: Callable[..., Any], caplog: 
     make("DCDistModel")
     said = "path.pretrain_network_dc is missing: the classifier that guides network_g is not trained"
     assert caplog.text.count(said) == 1
+
+
+@pytest.mark.parametrize("model_type", [name for name in METHODS if name != "DCModel"])
+def test_any_further_loss_judges_what_is_restored(make: Callable[..., Any], model_type: str) -> None:
+    model = make(model_type, train__edge_opt={"type": "MSELoss", "loss_weight": 0.5})
+    step(model, batch())
+    assert set(model.get_current_log()) == {"l_pix", "l_edge", "l_classify"}
+    assert model.get_current_log()["l_edge"] > 0
+
+
+def test_a_probe_that_restores_nothing_takes_no_loss_on_images(write_options: Write, pair_folders: Path) -> None:
+    with pytest.raises(ValueError, match=r"train\.edge_opt is not an option"):
+        load_options(write_options(changes(pair_folders, "DCModel", **{"train.edge_opt": {"type": "MSELoss"}})))

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from pydantic import Field
@@ -19,7 +19,7 @@ from uir.degradations.record import DegradationRecord, RecordBatch
 from uir.layers.code_widths import evaluating
 from uir.layers.padding import pad_to_multiple
 from uir.layers.tapped import TappedRestorer
-from uir.models.base_model import BaseModel
+from uir.models.base_model import BaseModel, offers
 from uir.models.label_classes import LabelClasses, classes_of
 
 logger = logging.getLogger("uir")
@@ -47,6 +47,20 @@ class ClassifyingOptions(TrainOptions):
     )
 
 
+class ClassifyingStep(NamedTuple):
+    """What a step's run of the restorer gives.
+
+    Attributes:
+        restored: [B, 3, H, W], to compare with `gt`; None if the method restores nothing.
+        features: fine to coarse.
+        seen: the images [B, 3, H, W] that the features are of.
+    """
+
+    restored: Tensor | None
+    features: list[Tensor]
+    seen: Tensor
+
+
 class ClassifyingModel(BaseModel):
     """A restorer `network_g` and a classifier `network_dc` of its features.
 
@@ -61,6 +75,7 @@ class ClassifyingModel(BaseModel):
 
     network_roles: ClassVar[Mapping[str, Role]] = {"g": Role(averaged=True), "dc": CLASSIFIER}
     loss_slots: ClassVar[tuple[str, ...]] = ("pixel_opt", "classify_opt")
+    open_losses: ClassVar[bool] = True
     train_options: ClassVar[type[TrainOptions]] = ClassifyingOptions
     measures: ClassVar[tuple[str, ...]] = ("top1",)
 
@@ -171,22 +186,44 @@ class ClassifyingModel(BaseModel):
             raise ValueError("the classes are not known; write train.labels")
         self.target = self._classes.target(_records_of(data)).to(self.device)
 
-    def pixel_loss(self, restored: Tensor | None) -> Tensor:
-        """`pixel_opt` of restored images.
+    def run_step(self) -> ClassifyingStep:
+        """Run `net_g` on the batch: the features to classify by, and, where the method restores, the restored images.
 
         Raises:
-            ValueError: their size differs from that of `gt`.
+            TypeError: the method does not define it.
         """
-        if restored is None:
-            raise ValueError("the restorer stopped at its features, but a pixel loss needs the restored image")
-        value: Tensor = self.losses["pixel_opt"](self.fits_gt(restored.float()), self.gt)
-        return value
+        raise TypeError(f"{type(self).__name__} must define run_step")
 
-    def classification_loss(self, lq: Tensor, features: list[Tensor]) -> Tensor:
-        """`classify_opt` of the classifier's logits for `lq` and its features; `lq` is padded as for `network_g`."""
-        lq = pad_to_multiple(lq, getattr(self.bare["g"], "pad_multiple", 1))
-        value: Tensor = self.losses["classify_opt"](self.net_dc(lq, features).float(), self.target)
-        return value
+    @offers("step", runs=("g",))
+    def _run_once(self) -> ClassifyingStep:
+        return self.run_step()
+
+    @offers("restored", runs=("g",))
+    def restored_batch(self) -> Tensor:
+        """The restored images of the step, float32.
+
+        Raises:
+            ValueError: their size differs from that of `gt`, or the method restores nothing.
+        """
+        restored = self.value("step").restored
+        if restored is None:
+            raise ValueError(f"{type(self).__name__} stops at the features; a loss on images needs restored images")
+        return self.fits_gt(restored.float())
+
+    @offers("logits", runs=("dc",))
+    def logits_of_batch(self) -> Tensor:
+        """What the classifier says of the features [B, K]; the images it gets are padded as for `network_g`."""
+        step = self.value("step")
+        seen = pad_to_multiple(step.seen, getattr(self.bare["g"], "pad_multiple", 1))
+        logits: Tensor = self.net_dc(seen, step.features).float()
+        return logits
+
+    def compute_losses(self) -> dict[str, Tensor]:
+        """The losses on images, each by its name, and `classify_opt` of the logits."""
+        on_images = [slot for slot in self.losses if slot != "classify_opt"]
+        losses = self.losses_of(*on_images) if on_images else {}
+        losses["l_classify"] = self.losses["classify_opt"](self.value("logits"), self.target)
+        return losses
 
     # --- validation and files ---
 

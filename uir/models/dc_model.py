@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from uir.config.roles import Role
 from uir.layers.tapped import TappedRestorer
-from uir.models.classifying_model import CLASSIFIER, ClassifyingModel
+from uir.models.classifying_model import CLASSIFIER, ClassifyingModel, ClassifyingStep
 from uir.registry import MODEL_REGISTRY
 
 
@@ -26,13 +26,14 @@ class DCModel(ClassifyingModel):
 
     network_roles: ClassVar[Mapping[str, Role]] = {"g": Role(trained=False), "dc": CLASSIFIER}
     loss_slots: ClassVar[tuple[str, ...]] = ("classify_opt",)
+    open_losses: ClassVar[bool] = False  # it restores nothing that a loss could judge
 
     def make_tapped(self, network: nn.Module) -> TappedRestorer:
         """The restorer up to its last feature."""
         return _FeaturesOnly(network, self.train_opt.taps if self.is_train else None)
 
-    def compute_losses(self) -> dict[str, Tensor]:
-        """The loss of the batch."""
+    def run_step(self) -> ClassifyingStep:
+        """Read the features of `lq`, without gradients."""
         with torch.no_grad():
             _, features = self.net_g(self.lq)
-        return {"l_classify": self.classification_loss(self.lq, features)}
+        return ClassifyingStep(None, features, self.lq)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from uir.layers.tapped import TappedRestorer
-from uir.models.classifying_model import ClassifyingModel
+from uir.models.classifying_model import ClassifyingModel, ClassifyingStep
 from uir.registry import MODEL_REGISTRY
 
 
@@ -34,11 +34,7 @@ class DCPTModel(ClassifyingModel):
         """The restorer, for a pair of batches."""
         return PretrainingStep(network, self.train_opt.taps if self.is_train else None)
 
-    def compute_losses(self) -> dict[str, Tensor]:
-        """The losses of the batch; `network_g` must keep the size of its input."""
-        gt = self.clean_images()
-        restored, features = self.net_g(gt, self.lq)
-        return {
-            "l_pix": self.pixel_loss(restored),
-            "l_classify": self.classification_loss(self.lq, features),
-        }
+    def run_step(self) -> ClassifyingStep:
+        """Restore `gt`, and read the features of `lq`; `network_g` must keep the size of its input."""
+        restored, features = self.net_g(self.clean_images(), self.lq)
+        return ClassifyingStep(restored, features, self.lq)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from uir.models.classifying_model import ClassifyingModel
+from uir.models.classifying_model import ClassifyingModel, ClassifyingStep
 from uir.registry import MODEL_REGISTRY
 
 
@@ -16,10 +14,7 @@ class DCTModel(ClassifyingModel):
     DCPT only in the image that is restored (Hu et al., ICLR 2025, Table 12).
     """
 
-    def compute_losses(self) -> dict[str, Tensor]:
-        """The losses of the batch."""
+    def run_step(self) -> ClassifyingStep:
+        """Restore `lq`, and read its features on the way."""
         restored, features = self.net_g(self.lq)
-        return {
-            "l_pix": self.pixel_loss(restored),
-            "l_classify": self.classification_loss(self.lq, features),
-        }
+        return ClassifyingStep(restored, features, self.lq)

@@ -19,7 +19,7 @@ from uir.core.distributed import gathered, rank_and_world
 from uir.core.seeds import derive_seed
 from uir.layers.patch_mask import hide, patch_mask
 from uir.layers.tapped import TappedRestorer
-from uir.models.classifying_model import ClassifyingModel, ClassifyingOptions
+from uir.models.classifying_model import ClassifyingModel, ClassifyingOptions, ClassifyingStep
 from uir.registry import MODEL_REGISTRY
 
 
@@ -120,14 +120,11 @@ class MaskDCPTModel(ClassifyingModel):
         if self.micro_batch == 0:
             self._steps += 1
 
-    def compute_losses(self) -> dict[str, Tensor]:
-        """The losses of the batch."""
+    def run_step(self) -> ClassifyingStep:
+        """Restore the masked `lq`, and read its features on the way."""
         mask = self._draw_mask().to(self.device)
         restored, features = self.net_g(self.lq, mask)
-        return {
-            "l_pix": self.pixel_loss(restored),
-            "l_classify": self.classification_loss(self.lq * mask, features),
-        }
+        return ClassifyingStep(restored, features, self.lq * mask)
 
     def _draw_mask(self) -> Tensor:
         rank, world = rank_and_world()
