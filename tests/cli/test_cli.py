@@ -58,6 +58,7 @@ def test_train_then_restore_a_folder(write_options: Write, pair_folders: Path, t
     assert cv2.imread(str(written[0])).shape == (64, 72, 3)
 
 
+@pytest.mark.thorough
 def test_restore_names_what_it_could_not_restore(
     write_options: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -256,6 +257,7 @@ def test_restoring_with_an_option_file_imports_its_plugins(
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.thorough
 def test_our_own_fault_is_exit_code_1_with_a_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -27,6 +27,7 @@ def resumed(model: Any, folder: Path, caplog: pytest.LogCaptureFixture, **train:
     """A model of a changed file that goes on from another one's state, and what was said."""
     model.save(folder, 3)
     other = duel(**train)
+    caplog.clear()  # what was said while the models were built
     with caplog.at_level(logging.WARNING, "uir"):
         other.resume_training({"iter": 3, **model.training_state()}, folder)
     return other, caplog.text
