@@ -10,6 +10,8 @@ import torch
 from uir.config.options import Stage, load_options, read_merged
 from uir.engine.dry_run import describe_stage
 
+pytestmark = pytest.mark.thorough
+
 OPTIONS = Path(__file__).resolve().parents[1] / "options"
 TRAIN, TEST = (sorted((OPTIONS / kind).glob("*.yml")) for kind in ("train", "test"))
 # One of each kind is tried with every run of the tests, all with those that take longer.

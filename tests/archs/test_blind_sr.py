@@ -16,6 +16,8 @@ from uir.layers.code_modulator import MODULATORS
 from uir.layers.degradation_code import DegradationCode
 from uir.registry.components import build
 
+pytestmark = pytest.mark.thorough
+
 
 def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed))

@@ -16,6 +16,8 @@ from uir.compat.imports import prepare
 from uir.core.checkpoint import digest, fit_state, load_weights, published_state, read_file, write_checkpoint
 from uir.registry.components import build
 
+pytestmark = pytest.mark.thorough
+
 # Who knows a backbone's weights. A new backbone must be put into one of the two.
 KNOWN_TO: dict[str, tuple[str, ...]] = {
     "NAFNet": ("spandrel",),

@@ -17,6 +17,8 @@ from PIL import Image, ImageOps
 
 from uir.core.images import UnreadableImageError, decode_image, read_image, read_pages
 
+pytestmark = pytest.mark.thorough
+
 SIZE = (12, 10)
 SAVED: dict[str, dict[str, Any]] = {
     "PNG": {}, "BMP": {}, "WEBP": {"lossless": True, "exact": True}, "JPEG": {"quality": 95}, "TIFF": {},

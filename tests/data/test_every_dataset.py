@@ -19,6 +19,8 @@ from uir.degradations.record import RecordBatch
 from uir.registry import DATASET_REGISTRY
 from uir.registry.components import build
 
+pytestmark = pytest.mark.thorough
+
 Make = Callable[..., Any]
 OWN = [name for name, cls in DATASET_REGISTRY if cls.__module__.startswith("uir.")]
 

@@ -19,6 +19,8 @@ from uir.degradations.kernels import (
 )
 from uir.degradations.opencv_filters import separable_terms, tiles_of, trimmed
 
+pytestmark = pytest.mark.thorough
+
 ANGLES = [-90, -67, -45, -30, 0, 12.5, 45, 60, 90, 135, 180]
 
 

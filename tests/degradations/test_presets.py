@@ -13,6 +13,8 @@ from uir.degradations.task_degradation import CDD11_CLASSES, CDD11_ORDER
 from uir.registry import DEGRADATION_REGISTRY
 from uir.registry.components import build
 
+pytestmark = pytest.mark.thorough
+
 PRESETS = [
     name
     for name in DEGRADATION_REGISTRY.keys()  # noqa: SIM118

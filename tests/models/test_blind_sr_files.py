@@ -13,6 +13,8 @@ from uir.data.building import training_stream
 from uir.models.building import build_model
 from uir.registry.components import build
 
+pytestmark = pytest.mark.thorough
+
 OPTIONS = Path(__file__).resolve().parents[2] / "options"
 METHODS = ("dasr", "cdsr", "daa", "airnet", "crl_sr")
 PROXIES = sorted(file for method in METHODS for file in (OPTIONS / "train").glob(f"{method}_*_proxy.yml"))

@@ -28,6 +28,8 @@ from write_records import main, record_of
 
 from uir.layers.features import points_of
 
+pytestmark = pytest.mark.thorough
+
 NAMES = own_networks()
 BACKBONES = [name for name in NAMES if kind_of(name) == "backbone"]
 

@@ -13,6 +13,8 @@ import uir.compat
 import uir.registry.plugins as plugins
 from uir.registry import REGISTRIES, Registry, UnknownNameError, first_line, nearest_names
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
