@@ -128,7 +128,7 @@ def child(side: str, folder: Path, file: Path) -> None:
 
         train_loop.build_model = built  # type: ignore[assignment]
         train_loop.Training.finish = lambda self: print(json.dumps(watch.result()))  # type: ignore[assignment, method-assign]
-        train_loop.train(load_options(file, root=folder))
+        train_loop.train(load_options(file, force=["name=loop_uir"], root=folder))  # the folder of basicsr is its own
     else:
         from uir.compat import load_basicsr
 
