@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
 import typer
 
+from uir.cli.arguments import JsonArgument, PluginArgument
+
 if TYPE_CHECKING:
     from uir.analysis.feature_source import FeatureSource
 
@@ -61,8 +63,6 @@ DeviceArgument = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--device", help="cpu, cuda, mps; default the best available."),
 ]
-PluginArgument = Annotated[Optional[list[str]], typer.Option("--plugin", help="Module or file to import first.")]  # noqa: UP045
-JsonArgument = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 OutputFolderArgument = Annotated[
     Optional[Path],  # noqa: UP045
     typer.Option("-o", "--output", help="Folder for the numbers, the tables and the confusion pictures."),

@@ -17,6 +17,7 @@ import typer
 from uir import __version__
 from uir.cli.ablate import ablate
 from uir.cli.analyze import analyze_app
+from uir.cli.arguments import JsonArgument, PluginArgument
 from uir.cli.convert import convert
 from uir.cli.prepare import prepare_app
 from uir.cli.restore import restore
@@ -57,9 +58,7 @@ OptionFileArgument = Annotated[Path, typer.Option("-opt", "--opt", help="Option 
 ForceArgument = Annotated[
     list[str] | None, typer.Option("--force_yml", help="Override options: train:ema_decay=0.999 name=x")
 ]
-PluginArgument = Annotated[Optional[list[str]], typer.Option("--plugin", help="Module or file to import first.")]  # noqa: UP045
 RootArgument = Annotated[Optional[Path], typer.Option("--root", help="Folder where relative paths start.")]  # noqa: UP045
-JsonArgument = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 LauncherArgument = Annotated[
     Literal["none", "pytorch", "slurm"], typer.Option("--launcher", help="How the processes are started.")
 ]

@@ -8,6 +8,8 @@ from typing import Annotated, Optional
 
 import typer
 
+from uir.cli.arguments import JsonArgument
+
 prepare_app = typer.Typer(
     name="prepare",
     help="Prepare folders of images for training: lmdb stores, sub-images, lists.",
@@ -21,7 +23,6 @@ WorkersArgument = Annotated[
     Optional[int],  # noqa: UP045
     typer.Option("--workers", min=1, help="Threads; default one for each core, eight at most."),
 ]
-JsonArgument = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @prepare_app.command("lmdb")

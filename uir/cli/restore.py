@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal, Optional
 
 import typer
 
-PluginArgument = Annotated[Optional[list[str]], typer.Option("--plugin", help="Module or file to import first.")]  # noqa: UP045
-JsonArgument = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+from uir.cli.arguments import JsonArgument, PluginArgument
 
 
 def restore(

@@ -22,7 +22,7 @@ from uir.core.seeds import torch_generator
 from uir.inference.controls import Control, read_controls
 from uir.inference.tiling import Read, tiled_rows
 from uir.layers.image_channels import check_channels
-from uir.layers.padding import crop, pad_to_multiple
+from uir.layers.padding import crop, pad_to_multiple, pad_to_size
 
 
 @dataclass
@@ -106,11 +106,7 @@ class Place:
 
     def of(self, image: Tensor) -> Tensor:
         """The same part of another image [B, C, H, W] with the size of the whole image, padded in the same way."""
-        part = image[..., self.rows, self.columns]
-        bottom, right = self.padded[0] - part.shape[-2], self.padded[1] - part.shape[-1]
-        fits = bottom < part.shape[-2] and right < part.shape[-1]
-        padding = (0, right, 0, bottom)
-        return nn.functional.pad(part, padding, mode="reflect" if fits else "replicate") if any(padding) else part
+        return pad_to_size(image[..., self.rows, self.columns], *self.padded)
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,17 @@ def pad_to_multiple(image: Tensor, multiple: int, mode: str = "reflect") -> Tens
     if multiple < 1:
         raise ValueError(f"pad_to_multiple: expected a multiple of at least 1, got {multiple}")
     height, width = image.shape[-2:]
-    bottom, right = -height % multiple, -width % multiple
+    return pad_to_size(image, height + -height % multiple, width + -width % multiple, mode)
+
+
+def pad_to_size(image: Tensor, height: int, width: int, mode: str = "reflect") -> Tensor:
+    """Pad the right and bottom edges of [B, C, H, W] up to a height and a width, as `pad_to_multiple` does."""
+    bottom, right = height - image.shape[-2], width - image.shape[-1]
     if bottom == right == 0:
         return image
     if image.ndim == 5:
-        return pad_to_multiple(image.flatten(0, 1), multiple, mode).unflatten(0, image.shape[:2])
-    fits = mode != "reflect" or (bottom < height and right < width)
+        return pad_to_size(image.flatten(0, 1), height, width, mode).unflatten(0, image.shape[:2])
+    fits = mode != "reflect" or (bottom < image.shape[-2] and right < image.shape[-1])
     return F.pad(image, (0, right, 0, bottom), mode=mode if fits else "replicate")
 
 

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import logging
 import math
+from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -63,9 +64,9 @@ class TrainingStep(NetworkPhases):
     _nonfinite: dict[str, float]
     _buffers: KeptBuffers
 
+    @abstractmethod
     def compute_losses(self) -> dict[str, Tensor]:
         """The losses of the present batch, by log name."""
-        raise TypeError(f"{type(self).__name__} must define compute_losses or objectives")
 
     def objectives(self) -> Iterator[Objective]:
         """The objectives of a step, one after another; by default the sum of `compute_losses` over all networks.
