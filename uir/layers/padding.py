@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 
@@ -38,18 +38,3 @@ def pad_to_size(image: Tensor, height: int, width: int, mode: str = "reflect") -
 def crop(image: Tensor, height: int, width: int) -> Tensor:
     """The upper left [B, C, height, width] of an image."""
     return image[..., :height, :width]
-
-
-def call_padded(network: nn.Module, image: Tensor, scale: int = 1) -> Tensor:
-    """Run a network on an image of any size: reflect it up to `pad_multiple`, and cut the result back.
-
-    A network with `pads_itself` accepts any size, and pads as its authors do.
-
-    Args:
-        network: maps [B, C, H, W] to [B, C, H·scale, W·scale].
-        image: [B, C, H, W].
-        scale: output size divided by input size.
-    """
-    multiple = 1 if getattr(network, "pads_itself", False) else getattr(network, "pad_multiple", 1)
-    restored: Tensor = network(pad_to_multiple(image, multiple))
-    return crop(restored, image.shape[-2] * scale, image.shape[-1] * scale)
