@@ -15,7 +15,7 @@ import torch
 
 from uir.cli import main
 from uir.config.options import OptionFile, load_options
-from uir.core.files import remove_unfinished
+from uir.core.files import remove_unfinished, temporary_beside
 from uir.core.locking import locked
 from uir.engine.run import open_run
 from uir.engine.run_folder import check_start, is_run, run_lock
@@ -233,10 +233,8 @@ def test_the_lock_of_a_killed_run_is_free(tmp_path: Path) -> None:
 def test_unfinished_files_of_a_killed_run_are_removed(write_options: Write) -> None:
     loaded = load_options(write_options())
     folder = begin(loaded)
-    stale = [folder / "models" / ".net_g_3.pth.123.part.pth", folder / ".options.yml.9.part.yml"]
-    own = [
-        folder / "models" / name for name in (".net.part.pth", "a.pth.1.part.pth", ".x.12.part", ".x.pth.1.part.state")
-    ]
+    stale = [temporary_beside(folder / name, ".123") for name in ("models/net_g_3.pth", "options.yml", "no_suffix")]
+    own = [folder / "models" / name for name in (".net.part.pth", "a.pth.1.part.pth", ".x.pth.1.part.state")]
     for file in [*stale, *own]:
         file.write_bytes(b"")
     begin(loaded)
@@ -249,7 +247,7 @@ def test_unfinished_files_of_a_killed_run_are_removed(write_options: Write) -> N
 def test_a_run_killed_before_its_record_was_written_is_in_nobody_s_way(write_options: Write) -> None:
     loaded = load_options(write_options())
     loaded.run_dir.mkdir(parents=True)
-    (loaded.run_dir / ".run.json.77.part.json").write_text("{")
+    temporary_beside(loaded.run_dir / "run.json", ".77").write_text("{")
     begin(loaded)
     assert os.listdir(loaded.run_dir.parent) == ["small"]
     assert not list(loaded.run_dir.glob(".*"))
@@ -257,7 +255,7 @@ def test_a_run_killed_before_its_record_was_written_is_in_nobody_s_way(write_opt
 
 def test_unfinished_files_are_looked_for_below_one_folder_only(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
-    outside = tmp_path / ".x.pth.1.part.pth"
+    outside = temporary_beside(tmp_path / "x.pth", ".1")
     outside.write_bytes(b"")
     remove_unfinished(tmp_path / "a")
     assert outside.exists()

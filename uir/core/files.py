@@ -45,7 +45,7 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-_UNFINISHED = re.compile(r"\..*(\.[A-Za-z0-9]+)\.\d+\.part\1")
+_UNFINISHED = re.compile(r"\.[0-9a-f]{32}\.\d+\.part(\..*)?")
 
 
 def is_unfinished(path: Path) -> bool:
@@ -55,6 +55,6 @@ def is_unfinished(path: Path) -> bool:
 
 def remove_unfinished(folder: Path) -> None:
     """Remove what a killed process left unfinished in a folder and below it; no living process may write there."""
-    for path in folder.rglob(".*.part.*"):
+    for path in folder.rglob(".*.part*"):
         if is_unfinished(path) and path.is_file():
             path.unlink()
