@@ -33,8 +33,13 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
 def test_an_error_while_writing_leaves_the_old_file(tmp_path: Path) -> None:
     file = tmp_path / "x.txt"
     file.write_text("old")
-    with pytest.raises(OSError, match="full"), replacing(file) as temporary:
-        temporary.write_text("half")
-        raise OSError("full")
+
+    def write() -> None:
+        with replacing(file) as temporary:
+            temporary.write_text("half")
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        write()
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]

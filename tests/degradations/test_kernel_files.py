@@ -73,7 +73,9 @@ def test_levins_kernels(shared):
     [
         ("missing.npy", "there is no file"),
         ("text.npy", "cannot be read as an array"),
-        ("text.png", r"cannot be read; expected \.npy, \.mat or an image"),
+        ("head.npy", "cannot be read as an array"),
+        ("text.mat", "cannot be read as a file of MATLAB"),
+        ("text.png", r"expected \.npy, \.mat or an image; .* cannot be decoded"),
         ("colour.png", "is a colour image; a kernel is grey"),
         ("zero.npy", r"positive sum, got shape \[3, 3\] with sum 0"),
         ("volume.npy", r"got shape \[2, 2, 2, 2\]"),
@@ -81,10 +83,12 @@ def test_levins_kernels(shared):
     ],
 )
 def test_mistakes_are_named(tmp_path, name, message):
-    for text in ("text.npy", "text.png"):
+    for text in ("text.npy", "text.png", "text.mat"):
         (tmp_path / text).write_text("no kernel")
     cv2.imwrite(str(tmp_path / "colour.png"), np.arange(27, dtype=np.uint8).reshape(3, 3, 3))
     np.save(tmp_path / "zero.npy", np.zeros((3, 3)))
+    cut_off = (tmp_path / "zero.npy").read_bytes().replace(b"(3, 3)", b"(3, 3(")  # numpy reads the head as Python
+    (tmp_path / "head.npy").write_bytes(cut_off)
     np.save(tmp_path / "volume.npy", np.ones((2, 2, 2, 2)))
     savemat(tmp_path / "empty.mat", {})
     with pytest.raises(ValueError, match=message):

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 
 @contextmanager
 def replacing(path: Path, flush: bool = True) -> Iterator[Path]:
@@ -58,3 +60,22 @@ def remove_unfinished(folder: Path) -> None:
     for path in folder.rglob(".*.part*"):
         if is_unfinished(path) and path.is_file():
             path.unlink()
+
+
+def read_npy(path: str | Path, where: str) -> np.ndarray:
+    """The array in an `.npy` file; objects in it, which could run code, are not read.
+
+    Args:
+        path: the file.
+        where: what asks for it, for messages.
+
+    Raises:
+        ValueError: it is damaged, or contains more than numbers.
+    """
+    try:
+        array = np.load(path, allow_pickle=False)
+    except Exception as error:  # a damaged head makes the reader fail in any way
+        raise ValueError(f"{where}: '{path}' cannot be read as an array of numbers ({error})") from error
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{where}: '{path}' is an archive of arrays, expected one array")
+    return array

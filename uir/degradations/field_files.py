@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from uir.core.files import read_npy
+from uir.core.images import UnreadableImageError, read_image
 from uir.core.seeds import numpy_generator
 
 SUFFIXES = (".npy", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
@@ -68,9 +70,9 @@ def read_field(where: str, path: str, size: tuple[int, int] | None = None) -> Te
 
     if not Path(path).is_file():
         raise ValueError(f"{where}: there is no file '{path}'")
-    field = np.load(path, allow_pickle=False) if path.endswith(".npy") else cv2.imread(path, cv2.IMREAD_UNCHANGED)
-    if field is None:
-        raise ValueError(f"{where}: '{path}' cannot be read as an image")
+    field = read_npy(path, where) if path.endswith(".npy") else _read_image(path, where)
+    if field.dtype.kind not in "uif":
+        raise ValueError(f"{where}: '{path}' must hold numbers, got {field.dtype}")
     if np.issubdtype(field.dtype, np.integer):
         field = field / np.iinfo(field.dtype).max
     field = field.astype(np.float32)
@@ -83,3 +85,10 @@ def read_field(where: str, path: str, size: tuple[int, int] | None = None) -> Te
         shrinks = size[0] <= field.shape[0] and size[1] <= field.shape[1]
         field = cv2.resize(field, size[::-1], interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     return torch.from_numpy(field)[None]
+
+
+def _read_image(path: str, where: str) -> np.ndarray:
+    try:
+        return read_image(path)
+    except UnreadableImageError as error:
+        raise ValueError(f"{where}: {error}") from error

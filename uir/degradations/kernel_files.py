@@ -12,6 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from uir.core.files import read_npy
+from uir.core.images import UnreadableImageError, read_image
+
 
 @lru_cache(maxsize=8)
 def read_kernels(path: str) -> tuple[Tensor, ...]:
@@ -56,19 +59,15 @@ def squared(array: Any, where: str) -> Tensor:
 
 
 def _read_npy(path: str) -> list[np.ndarray]:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except ValueError as error:
-        raise ValueError(f"kernels: '{path}' cannot be read as an array of numbers ({error})") from error
+    array = read_npy(path, "kernels")
     return list(array) if array.ndim == 3 else [array]
 
 
 def _read_image(path: str) -> list[np.ndarray]:
-    import cv2
-
-    image = cv2.imread(path, cv2.IMREAD_UNCHANGED)
-    if image is None:
-        raise ValueError(f"kernels: '{path}' cannot be read; expected .npy, .mat or an image")
+    try:
+        image = read_image(path)
+    except UnreadableImageError as error:
+        raise ValueError(f"kernels: expected .npy, .mat or an image; {error}") from error
     if image.ndim == 3:
         if (image[..., :3] != image[..., :1]).any():
             raise ValueError(f"kernels: '{path}' is a colour image; a kernel is grey")
@@ -84,6 +83,8 @@ def _read_mat(path: str) -> list[np.ndarray]:
         return _read_mat_hdf5(path) if hdf5 else _read_mat_classic(path)
     except ImportError:
         raise ValueError(f"kernels: '{path}' needs {package} to be read: pip install {package}") from None
+    except Exception as error:  # a damaged file makes the readers fail in any way
+        raise ValueError(f"kernels: '{path}' cannot be read as a file of MATLAB ({error})") from error
 
 
 def _read_mat_classic(path: str) -> list[np.ndarray]:
