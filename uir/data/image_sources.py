@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from uir.core.images import IMAGE_EXTENSIONS, UnreadableImageError, decode_image, list_image_names, read_image
+from uir.data.journal import JOURNAL
 
 
 class ImageSource(Protocol):
@@ -56,7 +57,7 @@ class LmdbImages:
     the stored folder: disk and store give the same batches.
 
     Raises:
-        ValueError: the name does not end in `.lmdb`, or `meta_info.txt` is missing.
+        ValueError: the name does not end in `.lmdb`, or `meta_info.txt` is missing: the store is unfinished or none.
     """
 
     def __init__(self, root: Path) -> None:
@@ -64,6 +65,8 @@ class LmdbImages:
         if root.suffix != ".lmdb":
             raise ValueError(f"{root}: with `io_backend: {{type: lmdb}}` the folder's name must end in '.lmdb'")
         if not listing.is_file():
+            if (root / JOURNAL).is_file():
+                raise ValueError(f"{root}: an unfinished LMDB store; the `uir prepare lmdb` that began it continues it")
             raise ValueError(f"{root}: no LMDB store: {listing} is missing")
         self.root = root
         self._store = root.resolve()

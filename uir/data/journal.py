@@ -11,6 +11,8 @@ from typing import Any
 from uir.core.files import write_text
 from uir.data.source_files import Fingerprint, SourceFile
 
+JOURNAL = "written.jsonl"  # its name, beside what it lists
+
 
 @dataclass(frozen=True)
 class Entry:

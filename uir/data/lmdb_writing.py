@@ -10,7 +10,7 @@ from uir.core.files import write_text
 from uir.core.images import UnreadableImageError, decode_image
 from uir.core.progress import progress_bar
 from uir.data.image_sources import close_stores, first_column, load_lmdb, without_extension
-from uir.data.journal import Entry, Journal
+from uir.data.journal import JOURNAL, Entry, Journal
 from uir.data.source_files import (
     Fingerprint,
     SourceFile,
@@ -21,7 +21,6 @@ from uir.data.source_files import (
     raise_unreadable,
 )
 
-JOURNAL = "written.jsonl"
 RESTART = "write to another folder, or start again with resume=False (--overwrite)"
 KEPT_LEVEL = -1  # the compression in meta_info.txt for a PNG file that was stored unchanged
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"

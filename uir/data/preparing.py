@@ -13,7 +13,7 @@ from uir.core.files import temporary_beside, write_text
 from uir.core.images import IMAGE_EXTENSIONS, UnreadableImageError, decode_image
 from uir.core.progress import progress_bar
 from uir.data.image_sources import without_extension
-from uir.data.journal import Entry, Journal
+from uir.data.journal import JOURNAL, Entry, Journal
 from uir.data.source_files import (
     Fingerprint,
     SourceFile,
@@ -24,7 +24,6 @@ from uir.data.source_files import (
     raise_unreadable,
 )
 
-JOURNAL = "written.jsonl"
 RESTART = "write to another folder, or delete this one"
 GROUP = 32  # number of small images that are worth the hand-over to another thread
 SCALE_SUFFIX = re.compile(r"(?<=\d)x[2348]$")  # in names of DIV2K's and Flickr2K's small images: 0001x4.png
