@@ -15,10 +15,14 @@ NOISE = {"type": "GaussianNoise", "sigma": [5, 50]}
 
 
 def write_pictures(folder: Path, count: int = 4) -> Path:
-    """The folders gt, lq and hazy (`0_0.8.png` of `0.png`) with as many pictures of 24×30, and a list of the pairs."""
+    """The folders gt, lq, hazy (`0_0.8.png` of `0.png`), rainy (`0_0.8_a.png` of `0_0.8.png`) and frames (`0/0.png`).
+
+    Each has as many pictures of 24×30; beside them is a list of the pairs.
+    """
+    degraded = ("lq/{}", "hazy/{}_0.8", "rainy/{}_0.8_a", "frames/{}/0")
     for number in range(count):
         clean = np.random.default_rng(number).integers(0, 256, (24, 30, 3)).astype(np.uint8)
-        for name, picture in (("gt/{}", clean), ("lq/{}", clean // 2), ("hazy/{}_0.8", 255 - clean // 2)):
+        for name, picture in (("gt/{}", clean), *((name, 255 - clean // 2) for name in degraded)):
             file = folder / f"{name.format(number)}.png"
             file.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(file), picture)
@@ -49,6 +53,7 @@ DATASETS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "ContrastiveDataset": lambda folder: clean(folder, degradation=NOISE),
     "DegradedImageDataset": lambda folder: clean(folder, degradation=NOISE),
     "HeldOutImageDataset": lambda folder: clean(folder, degradation=NOISE, held_out=2),
+    "MultiPairedImageDataset": lambda folder: pairs(folder, "frames"),
     "MultiTaskDataset": tasks,
     "PairedImageDataset": pairs,
     "PairedImageDehazeDataset": lambda folder: pairs(folder, "hazy", suffix=".png"),
@@ -57,6 +62,7 @@ DATASETS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "PairedImageInpaintingDataset": lambda folder: clean(folder, width=[2, 4]),
     "PairedImageJPEGCARDataset": clean,
     "PairedImageMosaicDataset": clean,
+    "PairedImageOutdoorRainDataset": lambda folder: {**pairs(folder, "rainy"), "dataroot_gt": str(folder / "hazy")},
     "PairedImageTxtlistDataset": lambda folder: pairs(folder, meta_info_file=str(folder / "pairs.txt")),
     "RankingDataset": lambda folder: clean(folder, degradation=NOISE, factors=["GaussianNoise.sigma_255"]),
 }

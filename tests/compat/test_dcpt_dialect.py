@@ -204,7 +204,7 @@ def test_blurred_and_listed_sets_are_tasks_too(write: Callable[[Form], Path], sm
     names.write_text("\n".join(f"{file.name} {file.name}" for file in sorted((pair_folders / "gt").iterdir())[:2]))
     small["datasets"]["train_4"]["type"] = "PairedImageTxtlistDataset"
     small["datasets"]["train_4"]["meta_info_file"] = str(names)
-    small["datasets"]["train_5"] |= {"type": "PairedImageGaussianBlurDataset", "sigma_range": [1, 3]}
+    small["datasets"]["train_5"] |= {"type": "PairedImageGaussianBlurDataset", "blur_sigma": [1, 3]}
     dataset: Any = build_dataset(load_options(write(small)), "train")
     assert dataset.labels == tuple(NAMES)
     assert len(dataset.datasets["low"]) == 2

@@ -118,3 +118,9 @@ def test_mistakes_are_told(photographed):
         RankingDataset(photographed, ANISO, ["Haze.beta"], gt_size=32, scale=2)
     with pytest.raises(ValueError, match="factors: expected a list"):
         RankingDataset(photographed, ANISO, gt_size=32, scale=2)
+
+
+def test_renditions_of_grey_images_have_one_channel(clean):
+    noise = {"type": "GaussianNoise", "sigma": [5, 25]}
+    item = RankingDataset(clean, noise, ["GaussianNoise.sigma_255"], gt_size=32, color="grey").sample(0, 1)
+    assert (item["renditions"].shape, item["lq"].shape) == ((4, 1, 32, 32), (1, 32, 32))

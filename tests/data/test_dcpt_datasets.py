@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from uir.core.images import write_image
-from uir.data.dcpt_input_dataset import PairedImageDenoiseDataset, training_sigma
+from uir.data.dcpt_input_dataset import PairedImageDenoiseDataset, drawn_numbers
 from uir.data.dehaze_dataset import PairedImageDehazeDataset
 from uir.data.txtlist_dataset import PairedImageTxtlistDataset
 from uir.degradations.base import replay
@@ -63,40 +63,115 @@ def test_random_sigma_fills_its_range(clean):
     assert len(set(got)) == 30
 
 
-def test_test_noise_has_its_own_sigma_and_is_not_clipped(clean):
-    dataset = PairedImageDenoiseDataset(clean, sigma_test=60, phase="test")
-    item = dataset[0]
-    assert item["degradation"].steps[0]["sigma_255"] == 60
-    assert item["lq"].min() < 0
-    assert item["lq"].max() > 1
+@pytest.mark.parametrize("phase", ["train", "val", "test"])
+@pytest.mark.parametrize("sigma", [15, 60])
+def test_noise_is_as_strong_as_the_file_says_in_every_phase(clean, phase, sigma):
+    dataset = PairedImageDenoiseDataset(clean, sigma_type="constant", sigma_range=sigma, phase=phase)
+    assert {dataset[index]["degradation"].steps[0]["sigma_255"] for index in range(3)} == {sigma}
 
 
+def test_restormer_s_sigma_test_counts_outside_training(clean):
+    drawn = {"sigma_type": "constant", "sigma_range": 5, "sigma_test": 60}
+    got = {phase: PairedImageDenoiseDataset(clean, phase=phase, **drawn)[0] for phase in ("train", "val", "test")}
+    assert [item["degradation"].steps[0]["sigma_255"] for item in got.values()] == [5, 60, 60]
+
+
+@pytest.mark.parametrize(("phase", "unused"), [("train", "sigma_test 60"), ("test", "sigma_range 5")])
+def test_a_sigma_that_is_not_used_is_said(clean, caplog, phase, unused):
+    with caplog.at_level(logging.WARNING, logger="uir"):
+        PairedImageDenoiseDataset(clean, "constant", 5, sigma_test=60, phase=phase)
+    assert f"{unused} of the phase {phase} is not used" in caplog.text
+
+
+@pytest.mark.parametrize("clip", [False, True])
+def test_noise_is_clipped_only_on_request(clean, clip):
+    lq = PairedImageDenoiseDataset(clean, "constant", 60, clip=clip, phase="test")[0]["lq"]
+    assert (float(lq.min()) >= 0, float(lq.max()) <= 1) == (clip, clip)
+
+
+@pytest.mark.parametrize("phase", ["train", "val", "test"])
 @pytest.mark.parametrize(
-    ("phase", "arguments", "drawn"),
+    ("arguments", "drawn"),
     [
-        ("train", {"sigma_type": "choice", "sigma_range": [1, 2]}, {1, 2}),
-        ("train", {"sigma_type": "constant", "sigma_range": 1.5}, {1.5}),
-        ("test", {"sigma_range": [1, 2], "sigma_test": 3.0}, {3.0}),
+        ({"q_type": "constant", "q_range": 50}, {50}),
+        ({"q_type": "choice", "q_range": [10, 90]}, {10, 90}),
+        ({"q_type": "random", "q_range": [10, 12]}, {10, 11, 12}),
+        ({}, {10, 20, 30, 40, 50}),
     ],
 )
-def test_gaussian_blur_is_as_wide_as_it_says(clean, phase, arguments, drawn):
+def test_jpeg_quality_is_drawn_as_its_type_says_in_every_phase(clean, phase, arguments, drawn):
+    spec = {"type": "PairedImageJPEGCARDataset", "dataroot_gt": clean, "phase": phase, **arguments}
+    datasets = [build("datasets", {**spec, "seed": seed}) for seed in range(12)]
+    steps = [
+        dataset.sample(index, seed)["degradation"].steps[0]
+        for seed, dataset in enumerate(datasets)
+        for index in range(3)
+    ]
+    assert {step["quality"] for step in steps} == drawn
+
+
+@pytest.mark.parametrize("phase", ["train", "test"])
+@pytest.mark.parametrize(
+    ("arguments", "ops"),
+    [
+        ({"kernel_list": ["iso"], "kernel_prob": [1], "sinc_prob": 0}, {"IsotropicGaussianBlur"}),
+        ({"kernel_list": ["aniso"], "kernel_prob": [1], "sinc_prob": 0}, {"AnisotropicGaussianBlur"}),
+        ({"kernel_list": ["generalized_iso", "plateau_aniso"], "kernel_prob": [1, 1], "sinc_prob": 0},
+         {"GeneralizedGaussianBlur", "PlateauBlur"}),
+        ({"kernel_list": ["iso"], "kernel_prob": [1], "sinc_prob": 1}, {"SincFilter"}),
+    ],
+)  # fmt: skip
+def test_the_blur_has_the_kernels_of_its_list(clean, phase, arguments, ops):
     spec = {"type": "PairedImageGaussianBlurDataset", "dataroot_gt": clean, "phase": phase, **arguments}
-    dataset = build("datasets", spec)
-    records = [dataset.sample(0, seed)["degradation"] for seed in range(12)]
-    assert {record.steps[0]["sigma_px"] for record in records} == drawn
-    assert {record.steps[0]["op"] for record in records} == {"IsotropicGaussianBlur"}
+    datasets = [build("datasets", {**spec, "seed": seed}) for seed in range(6)]
+    steps = [dataset.sample(seed % 3, seed)["degradation"].steps[0] for seed, dataset in enumerate(datasets)]
+    assert {step["op"] for step in steps} == ops
+
+
+def test_the_blur_draws_sigma_and_shape_from_their_ranges(clean):
+    ranges = {"blur_sigma": [1, 1.5], "betag_range": [2, 3], "kernel_list": ["generalized_aniso"], "kernel_prob": [1]}
+    dataset = build(
+        "datasets", {"type": "PairedImageGaussianBlurDataset", "dataroot_gt": clean, "sinc_prob": 0, **ranges}
+    )
+    for step in (dataset.sample(0, seed)["degradation"].steps[0] for seed in range(8)):
+        assert 1 <= step["sigma_x_px"] <= 1.5
+        assert step["sigma_x_px"] != step["sigma_y_px"]
+        assert 2 <= step["beta"] <= 3
+        assert step["kernel_size"] in range(7, 22, 2)
 
 
 @pytest.mark.parametrize(
-    ("name", "step"),
+    ("arguments", "said"),
     [
-        ("PairedImageJPEGCARDataset", {"quality": 20}),
-        ("PairedImageMosaicDataset", {"pattern": "rggb", "demosaic": "edge_aware"}),
+        ({"kernel_list": ["box"], "kernel_prob": [1]}, r"kernel_list: got \['box'\]; expected some of iso"),
+        ({"kernel_prob": [1]}, "kernel_prob: got .* expected 6, one for each kernel"),
+        ({"sinc_prob": 2}, "sinc_prob: got 2; expected a number from 0 to 1"),
     ],
 )
-def test_defaults_in_evaluation_are_the_published_ones(clean, name, step):
-    dataset = build("datasets", {"type": name, "dataroot_gt": clean, "phase": "val"})
-    assert step.items() <= dataset[0]["degradation"].steps[0].items()
+def test_mistakes_in_the_blur_are_named(clean, arguments, said):
+    with pytest.raises(ValueError, match=said):
+        build("datasets", {"type": "PairedImageGaussianBlurDataset", "dataroot_gt": clean, **arguments})
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_the_mosaic_keeps_its_colours_unless_it_is_to_be_as_published(tmp_path, legacy):
+    write_image(tmp_path / "0.png", np.full((12, 12, 3), (200, 100, 50), np.uint8))
+    spec = {"type": "PairedImageMosaicDataset", "dataroot_gt": str(tmp_path), "legacy": legacy, "phase": "test"}
+    item = build("datasets", spec)[0]
+    expected = torch.tensor([50, 100, 200] if legacy else [200, 100, 50]) / 255
+    torch.testing.assert_close(item["lq"], expected[:, None, None].expand(3, 12, 12))
+    assert torch.equal(replay(item["degradation"], item["gt"]), item["lq"])
+
+
+def test_the_mosaic_is_rggb_after_opencv_s_edge_aware_filter(clean):
+    dataset = build("datasets", {"type": "PairedImageMosaicDataset", "dataroot_gt": clean, "phase": "val"})
+    assert dataset[0]["degradation"].steps[0].items() >= {"pattern": "rggb", "demosaic": "edge_aware"}.items()
+
+
+@pytest.mark.parametrize("name", [name for name in MADE if name != "PairedImageMosaicDataset"])
+def test_grey_images_are_one_channel(clean, name):
+    item = build("datasets", {"type": name, "dataroot_gt": clean, "color": "grey"})[0]
+    assert (len(item["lq"]), len(item["gt"])) == (1, 1)
 
 
 def test_inpainting_draws_the_published_lines_and_always_the_same_in_evaluation(clean):
@@ -121,11 +196,11 @@ def test_a_dataroot_lq_that_is_not_read_is_mentioned(clean, caplog):
 
 def test_mistakes_in_the_noise_are_named(clean):
     with pytest.raises(ValueError, match="sigma_type: got 'gauss'; expected one of constant, random, choice"):
-        training_sigma("gauss", 25)
+        drawn_numbers("sigma", "gauss", 25)
     with pytest.raises(ValueError, match=r"sigma_range: with sigma_type random expected \[low, high\], got 25"):
-        training_sigma("random", 25)
+        drawn_numbers("sigma", "random", 25)
     with pytest.raises(ValueError, match="sigma_range: with sigma_type constant expected a number"):
-        training_sigma("constant", [1, 2])
+        drawn_numbers("sigma", "constant", [1, 2])
     with pytest.raises(ValueError, match="quality_factor"):
         build("datasets", {"type": "PairedImageJPEGCARDataset", "dataroot_gt": clean, "quality_factor": 20})
 
@@ -150,6 +225,14 @@ def test_hazy_images_share_a_clean_one(haze):
     torch.testing.assert_close(item["lq"] - item["gt"], torch.full((3, 8, 8), 80 / 255))
     assert item["degradation"].label == "haze"
     assert not item["degradation"].is_known
+
+
+def test_rainy_images_are_named_by_two_parts(tmp_path):
+    for name in ("gt/im_1", "gt/im_2", "lq/im_1_s80_a04", "lq/im_2_s80_a04", "lq/im_2_s90_a05"):
+        write_image(tmp_path / f"{name}.png", np.zeros((6, 6, 3), np.uint8))
+    folders = {"dataroot_gt": str(tmp_path / "gt"), "dataroot_lq": str(tmp_path / "lq")}
+    dataset = build("datasets", {"type": "PairedImageOutdoorRainDataset", **folders})
+    assert [pair[0] for pair in dataset.pairs] == ["im_1.png", "im_2.png", "im_2.png"]
 
 
 def test_a_hazy_image_without_a_clean_one_is_an_error(haze):

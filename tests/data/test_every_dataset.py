@@ -86,7 +86,7 @@ def test_a_sample_is_a_pair_of_images(make: Make) -> None:
         for side in ("lq", "gt"):
             assert item[side].dtype == torch.float32
             assert item[side].isfinite().all()
-            assert Path(item[f"{side}_path"]).is_file()
+            assert Path(item[f"{side}_path"]).exists()
         assert item["lq"].shape == item["gt"].shape
         assert item["gt"].min() >= 0
         assert item["gt"].max() <= 1

@@ -72,6 +72,22 @@ def test_the_seed_alone_decides(tmp_path):
     assert not torch.equal(dataset.sample(1, 5)["lq"], dataset.sample(1, 6)["lq"])
 
 
+def test_legacy_adds_mask_dcpt_s_rows_before_the_crop(tmp_path):
+    roots = write_pairs(tmp_path, count=1, lq_size=(10, 12))
+    whole = PairedImageDataset(**roots, phase="val")[0]["gt"]
+    assert whole.shape == (3, 10, 12)
+    padded = torch.cat([whole, whole.flip(1)[:, :5]], 1)  # 8 - 3 rows
+    crops = [PairedImageDataset(**roots, gt_size=8, legacy=True).sample(0, seed) for seed in range(40)]
+    windows = padded.unfold(1, 8, 1).unfold(2, 8, 1).permute(1, 2, 0, 3, 4)  # every place of a crop
+    tops = set()
+    for item in crops:
+        assert torch.equal(item["lq"], item["gt"])
+        places = [place for place in np.ndindex(8, 5) if torch.equal(windows[place], item["gt"])]
+        assert len(places) == 1
+        tops.add(places[0][0])
+    assert max(tops) > 10 - 8
+
+
 @pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_any_depth_and_channel_count_gives_three_channels(tmp_path, channels, dtype):

@@ -96,8 +96,8 @@ class RankingDataset(_TwoCrops):
     clean one, without the factors' ops. R = factors + 3, six in DAA.
 
     Args:
-        dataroot_gt, degradation, gt_size, scale, phase, use_hflip, use_rot, label, seed, io_backend, name: as in
-            `DegradedImageDataset`.
+        dataroot_gt, degradation, gt_size, scale, phase, use_hflip, use_rot, label, seed, io_backend, name, color: as
+            in `DegradedImageDataset`.
         factors: `Op.parameter` as in the records, of ops that the degradation always applies:
             `[AnisotropicGaussianBlur.sigma_x_px, GaussianNoise.sigma_255]`.
 
@@ -121,13 +121,14 @@ class RankingDataset(_TwoCrops):
         seed: int = 0,
         io_backend: Mapping[str, Any] | None = None,
         name: str = "",
+        color: str | None = None,
     ) -> None:
         self.factors = list(factors)
         if phase == "train" and not self.factors:
             raise ValueError("factors: expected a list of Op.parameter, such as [GaussianNoise.sigma_255], got none")
         super().__init__(
             dataroot_gt, degradation, gt_size=gt_size, scale=scale, phase=phase, use_hflip=use_hflip, use_rot=use_rot,
-            label=label, seed=seed, io_backend=io_backend, name=name,
+            label=label, seed=seed, io_backend=io_backend, name=name, color=color,
         )  # fmt: skip
 
     def degraded(self, gt: Tensor, key: Tensor, seed: int) -> dict[str, Any]:

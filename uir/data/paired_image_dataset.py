@@ -15,7 +15,7 @@ from uir.core.seeds import derive_seed
 from uir.data.augment import apply_flips, crop_pair, draw_corner, draw_flips
 from uir.data.colors import check_color, colored
 from uir.data.dataset_checks import check_patch, check_phase
-from uir.data.image_sources import LmdbImages, open_images
+from uir.data.image_sources import ImageSource, LmdbImages, open_images
 from uir.data.pairing import pair_names, read_meta_info
 from uir.degradations.record import DegradationRecord
 from uir.registry import DATASET_REGISTRY
@@ -47,6 +47,8 @@ class PairedImageDataset(Dataset[dict[str, Any]]):
         mean, std: per channel; samples are then (image - mean) / std.
         label: the name of the degradation, stored in the record.
         name: the set's name in tables and logs.
+        legacy: before the crop, `gt_size` - 3 reflected rows are added at the bottom of every training image, as in
+            MaskDCPT's code; only with scale 1.
 
     Raises:
         ValueError: a folder is missing or empty, an image has no partner, an argument does not fit, or the first pair
@@ -70,9 +72,13 @@ class PairedImageDataset(Dataset[dict[str, Any]]):
         std: Sequence[float] | None = None,
         label: str | None = None,
         name: str = "",
+        legacy: bool = False,
     ) -> None:
         self.training = check_phase(phase)
         self.scale = scale
+        if legacy and scale != 1:
+            raise ValueError(f"legacy: MaskDCPT's rows are known only for scale 1, got scale {scale}; leave it out")
+        self.legacy = legacy
         self.lq_patch = check_patch(gt_size, scale)
         self.use_hflip = use_hflip
         self.use_rot = use_rot
@@ -82,9 +88,12 @@ class PairedImageDataset(Dataset[dict[str, Any]]):
         self.labels = (label,) if label else ()
         self.name = name
         self.gt_images = open_images("dataroot_gt", dataroot_gt, io_backend)
-        self.lq_images = open_images("dataroot_lq", dataroot_lq, io_backend)
+        self.lq_images = self._open_lq(dataroot_lq, io_backend)
         self.pairs = self._find_pairs(filename_tmpl, meta_info_file)
         self.sample(0, seed=0)  # so that mistakes common to all pairs show before training
+
+    def _open_lq(self, root: str, io_backend: Mapping[str, Any] | None) -> ImageSource:
+        return open_images("dataroot_lq", root, io_backend)
 
     def _find_pairs(self, filename_tmpl: str, meta_info_file: str | None) -> list[tuple[str, str]]:
         """Names `(gt, lq)` of the pairs, in order."""
@@ -115,6 +124,8 @@ class PairedImageDataset(Dataset[dict[str, Any]]):
         gt, lq = self.gt_images.read(gt_name), self.lq_images.read(lq_name)
         gt = self._match_sizes(gt, lq, gt_path, lq_path)
         if self.training and self.lq_patch:
+            if self.legacy:
+                gt, lq = (_with_reflected_rows(image, self.lq_patch) for image in (gt, lq))
             try:
                 corner = draw_corner(seed, lq.shape[0], lq.shape[1], self.lq_patch)
             except ValueError as error:
@@ -148,6 +159,12 @@ class PairedImageDataset(Dataset[dict[str, Any]]):
             mean, std = self.normalization
             tensor = (tensor - mean) / std
         return tensor
+
+
+def _with_reflected_rows(image: np.ndarray, patch: int) -> np.ndarray:
+    """The image as MaskDCPT makes it at least as large as a patch: the height that it compares is the channel count."""
+    rows, columns = max(patch - 3, 0), max(patch - image.shape[1], 0)
+    return np.pad(image, ((0, rows), (0, columns), (0, 0)), mode="symmetric")
 
 
 def _normalization(mean: Sequence[float] | None, std: Sequence[float] | None) -> tuple[Tensor, Tensor] | None:

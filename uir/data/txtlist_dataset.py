@@ -14,14 +14,14 @@ from uir.registry import DATASET_REGISTRY
 class PairedImageTxtlistDataset(PairedImageDataset):
     """Pairs listed in a text file, `gt/gt_1.png blur/blur_1.png` on each line, as in RealBlur (Rim et al., ECCV 2020).
 
-    DCPT's code has a class of this name. Its option keys are not documented; the keys here are BasicSR's.
+    Files of DCPT and MaskDCPT write `dataroot`, `txt_lists` and `datasets_balance`; uir reads them as these keys.
 
     Args:
         dataroot_gt: folder where the clean names of the list start.
         dataroot_lq: folder where the degraded names start; it may be the same one.
         meta_info_file: the list. Each line has the clean image, white space, the degraded image; the rest is ignored.
             An image may be on several lines.
-        gt_size, scale, phase, use_hflip, use_rot, label, name: see `PairedImageDataset`.
+        gt_size, scale, phase, use_hflip, use_rot, label, name, color, legacy: see `PairedImageDataset`.
 
     Raises:
         ValueError: the list is missing or names an image that does not exist, or an error of `PairedImageDataset`.
@@ -40,20 +40,14 @@ class PairedImageTxtlistDataset(PairedImageDataset):
         io_backend: Mapping[str, Any] | None = None,
         label: str | None = None,
         name: str = "",
+        color: str | None = None,
+        legacy: bool = False,
     ) -> None:
         self.meta_info_file = meta_info_file
         super().__init__(
-            dataroot_gt,
-            dataroot_lq,
-            gt_size=gt_size,
-            scale=scale,
-            phase=phase,
-            use_hflip=use_hflip,
-            use_rot=use_rot,
-            io_backend=io_backend,
-            label=label,
-            name=name,
-        )
+            dataroot_gt, dataroot_lq, gt_size=gt_size, scale=scale, phase=phase, use_hflip=use_hflip, use_rot=use_rot,
+            io_backend=io_backend, label=label, name=name, color=color, legacy=legacy,
+        )  # fmt: skip
 
     def _find_pairs(self, filename_tmpl: str, meta_info_file: str | None) -> list[tuple[str, str]]:
         return read_pair_list(self.meta_info_file, self.gt_images, self.lq_images)

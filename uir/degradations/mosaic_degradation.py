@@ -12,6 +12,7 @@ from torch import Tensor
 from uir.core.seeds import numpy_generator
 from uir.degradations.base import Degradation, Params, Size, check_image, working
 from uir.degradations.filters import filter_valid, reflect_pad
+from uir.degradations.noise_degradation import check_flag
 from uir.degradations.raw_pipeline import CROSS, TENT, at_least_two
 from uir.registry import DEGRADATION_REGISTRY
 
@@ -29,6 +30,7 @@ class Mosaic(Degradation):
         demosaic: the values for the missing colours; one of a list is chosen. `none`: 0. `bilinear`: the mean of the
             nearest known values. `edge_aware`, in DCPT's data: the same, but green along the direction in which it
             changes less (Hibbard, US patent 5382976, 1995; OpenCV's `_EA`).
+        legacy: red and blue are exchanged in the result, as in DCPT's data.
     """
 
     family: ClassVar[str] = "mosaic"
@@ -38,15 +40,19 @@ class Mosaic(Degradation):
         {"demosaic": "none"},
     )
 
-    def __init__(self, pattern: str | list[str] = "rggb", demosaic: str | list[str] = "none") -> None:
+    def __init__(
+        self, pattern: str | list[str] = "rggb", demosaic: str | list[str] = "none", legacy: bool = False
+    ) -> None:
         self.patterns = _names("pattern", pattern, PATTERNS)
         self.methods = _names("demosaic", demosaic, DEMOSAICS)
+        self.legacy = check_flag("Mosaic.legacy", legacy)
 
     def sample(self, seed: int, size: Size) -> Params:
-        """`pattern` and `demosaic`; there is no field."""
+        """`pattern` and `demosaic`, and `legacy` if it is true; there is no field."""
         pattern = int(numpy_generator(seed, "pattern").integers(len(self.patterns)))
         method = int(numpy_generator(seed, "demosaic").integers(len(self.methods)))
-        return {"pattern": self.patterns[pattern], "demosaic": self.methods[method]}
+        params: Params = {"pattern": self.patterns[pattern], "demosaic": self.methods[method]}
+        return {**params, "legacy": True} if self.legacy else params
 
     @staticmethod
     def apply(image: Tensor, params: Mapping[str, Any]) -> Tensor:
@@ -67,6 +73,8 @@ class Mosaic(Degradation):
         if params["demosaic"] != "none":
             result = demosaiced(result, params["pattern"], params["demosaic"] == "edge_aware")
         result = result[..., :height, :width].clamp(0, 1)
+        if params.get("legacy"):
+            result = result.flip(-3)
         return (result if channels == 3 else result.mean(-3, keepdim=True)).to(image.dtype)
 
     @staticmethod
