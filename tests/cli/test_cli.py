@@ -228,6 +228,16 @@ def test_a_damaged_image_in_a_loader_s_process_is_the_user_s_mistake(
     assert "Traceback" not in error
 
 
+def test_train_as_json_prints_one_object(write_options: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_options({"train.total_iter": 3})
+    assert call("train", "-opt", file, "--json") == 0
+    done = json.loads(capsys.readouterr().out)
+    run = file.parents[1] / "experiments" / "small"
+    assert (done["result"], done["run_folder"]) == ("finished", str(run))
+    assert done["checkpoint"] == {"g": str(run / "models" / "net_g_latest.pth")}
+    assert (done["metrics"]["val"]["iter"], done["metrics"]["val"]["psnr"] > 0) == (3, True)
+
+
 @pytest.mark.thorough
 def test_json_of_a_test_is_all_that_standard_output_holds(write_options: Write) -> None:
     command = [sys.executable, "-m", "uir", "test", "-opt", str(write_options()), "--json"]

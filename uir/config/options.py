@@ -255,9 +255,13 @@ def _carry_problem(stages: Sequence[Stage], index: int, key: str) -> str:
 
 
 def find_root(file: Path) -> Path:
-    """The nearest parent folder of an option file that has a folder `options`, else the file's own folder."""
+    """The nearest parent folder of an option file that has a folder `options`, else the file's own folder.
+
+    `Options`, as Restormer writes it, counts too.
+    """
     folder = file.resolve().parent
-    return next((parent for parent in (folder, *folder.parents) if (parent / "options").is_dir()), folder)
+    parents = (folder, *folder.parents)
+    return next((root for root in parents if any((root / name).is_dir() for name in ("options", "Options"))), folder)
 
 
 def read_merged(file: Path, _seen: tuple[Path, ...] = ()) -> tuple[dict[str, Any], dict[KeyPath, Mark]]:
