@@ -401,6 +401,7 @@ def basicsr_dictionary(loaded: OptionFile, *, num_gpu: int, rank: int = 0, world
         val.setdefault("save_img", False)
         val.setdefault("suffix", None)
         val.setdefault("pbar", False)
+        val.setdefault("metrics", None)
         val.setdefault("val_freq", loaded.options.val.val_freq or 10**12)
     return opt
 
