@@ -291,8 +291,9 @@ def _processes(launcher: str, loaded: Any, local_rank: int | None) -> Any:
     if local_rank is not None:
         os.environ.setdefault("LOCAL_RANK", str(local_rank))
 
-    num_gpu, settings = loaded.options.num_gpu, loaded.options.dist_params or {}
-    return processes(launcher, "cpu" if num_gpu == 0 else None, settings.get("backend"))
+    num_gpu, settings = loaded.options.num_gpu, loaded.options.dist_params
+    backend, port = (settings.backend, settings.port) if settings else (None, None)
+    return processes(launcher, "cpu" if num_gpu == 0 else None, backend, port)
 
 
 @contextmanager
