@@ -1,14 +1,13 @@
-"""Training in BasicSR's way: `python -m uir.train -opt FILE`, or a script with `train_pipeline(root_path)`."""
+"""Training in BasicSR's way: `python -m uir.train -opt FILE`, or a script with `train_pipeline(root_path)`.
+
+In a script, `import uir` comes before the imports of its own modules: it makes basicsr importable with today's torch.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-from uir.compat import prepare
-
-prepare()  # a script may import basicsr's registries after this module
 
 
 def train_pipeline(root_path: str | Path, argv: Sequence[str] | None = None) -> Path:

@@ -178,6 +178,21 @@ def test_basicsr_log_lines_come_out_once_where_uir_lines_do(tmp_path: Path) -> N
 
 @pytest.mark.thorough
 @needs_basicsr
+def test_lines_of_a_plugin_that_imports_basicsr_itself_are_in_uir_s_log(tmp_path: Path) -> None:
+    run(
+        "import uir\n"
+        "from pathlib import Path\n"
+        "from basicsr.utils import get_root_logger\n"
+        "get_root_logger()\n"
+        "from uir.engine.logs import start_logging\n"
+        f"start_logging(Path({str(tmp_path / 'run.log')!r})); start_logging(Path({str(tmp_path / 'run.log')!r}))\n"
+        "get_root_logger().info('Network: Own')\n"
+    )
+    assert (tmp_path / "run.log").read_text().count("INFO: Network: Own") == 1
+
+
+@pytest.mark.thorough
+@needs_basicsr
 def test_a_plugin_in_basicsr_registry_is_found_and_a_name_with_its_suffix_stays_basicsr(tmp_path: Path) -> None:
     (tmp_path / "their_habit.py").write_text(
         "from basicsr.utils.registry import ARCH_REGISTRY\n\n\n"

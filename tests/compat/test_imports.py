@@ -62,6 +62,19 @@ def test_torchvision_imports_after_a_first_attempt_without_prepare() -> None:
 
 
 @pytest.mark.thorough
+def test_import_uir_alone_makes_basicsr_importable() -> None:
+    """As in a script that imports its plug-ins, which import basicsr, before `uir.train`."""
+    if not _installed("basicsr"):
+        pytest.skip("basicsr is not installed")
+    run(
+        "import uir\n"
+        "assert 'torch' not in sys.modules\n"
+        "from basicsr.models.sr_model import SRModel\n"
+        "from uir.train import train_pipeline\n"
+    )
+
+
+@pytest.mark.thorough
 def test_timm_builds_and_runs_a_classifier_after_prepare() -> None:
     if not _installed("timm"):
         pytest.skip("timm is not installed")

@@ -376,8 +376,8 @@ def test_a_class_that_hard_codes_cuda_says_so(project: Path) -> None:
         train(load_options(file, force=force))
 
 
-def test_a_video_model_of_basicsr_s_trains_on_the_cpu(project: Path, photographs: list[Path]) -> None:
-    """VideoRecurrentModel with BasicVSR on a REDS-like folder of frames."""
+def test_a_video_model_of_basicsr_s_trains_and_validates_on_the_cpu(project: Path, photographs: list[Path]) -> None:
+    """VideoRecurrentModel with BasicVSR on a REDS-like folder of frames; its metrics are means over two folders."""
     sharp = cv2.imread(str(photographs[0]))[:256, :256]
     for kind, image in (("gt", sharp), ("lq", cv2.resize(sharp, (64, 64), interpolation=cv2.INTER_AREA))):
         for clip in ("001", "002"):
@@ -394,7 +394,11 @@ def test_a_video_model_of_basicsr_s_trains_on_the_cpu(project: Path, photographs
                 "meta_info_file": "reds/meta.txt", "val_partition": "REDS4", "test_mode": False, "num_frame": 3,
                 "gt_size": 256, "interval_list": [1], "random_reverse": False, "use_hflip": True, "use_rot": True,
                 "io_backend": {"type": "disk"}, "batch_size_per_gpu": 1, "dataset_enlarge_ratio": 5,
-            }
+            },
+            **{f"val_{name}": {
+                "name": name, "type": "VideoRecurrentTestDataset", "dataroot_gt": "reds/gt", "dataroot_lq": "reds/lq",
+                "cache_data": True, "num_frame": 2, "io_backend": {"type": "disk"},
+            } for name in ("REDS4", "Vid4")},
         },
         "network_g": {"type": "BasicVSR", "num_feat": 4, "num_block": 1},
         "path": {},
@@ -404,6 +408,7 @@ def test_a_video_model_of_basicsr_s_trains_on_the_cpu(project: Path, photographs
             "scheduler": {"type": "CosineAnnealingRestartLR", "periods": [10], "eta_min": 1.0e-7},
             "pixel_opt": {"type": "CharbonnierLoss", "loss_weight": 1.0, "reduction": "mean"},
         },
+        "val": {"val_freq": 2, "metrics": {"psnr": {"type": "calculate_psnr", "crop_border": 0}}},
         "logger": {"print_freq": 1, "save_checkpoint_freq": 100},
     }  # fmt: skip
     file = project / "options" / "video.yml"
@@ -411,3 +416,6 @@ def test_a_video_model_of_basicsr_s_trains_on_the_cpu(project: Path, photographs
     folder = train(load_options(file))
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [row["iter"] for row in rows if "l_pix" in row] == [1, 2]
+    measured = {row["dataset"]: row["metrics"]["psnr"] for row in rows if "dataset" in row}
+    assert list(measured) == ["REDS4", "Vid4"]
+    assert all(0 < value < 60 for value in measured.values())

@@ -203,6 +203,12 @@ def test_the_root_is_the_nearest_ancestor_that_holds_options(tmp_path: Path) -> 
     assert find_root(tmp_path / "elsewhere" / "x.yml") == tmp_path / "elsewhere"
 
 
+def test_restormer_s_capital_options_mark_the_root_too(tmp_path: Path) -> None:
+    file = tmp_path / "Deraining" / "Options" / "x.yml"
+    file.parent.mkdir(parents=True)
+    assert find_root(file) == tmp_path / "Deraining"
+
+
 def test_relative_paths_start_at_the_root_wherever_one_stands(
     write_options: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:

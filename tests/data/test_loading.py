@@ -1,5 +1,6 @@
 """From a dataset to batches."""
 
+import pickle
 import random
 import subprocess
 import sys
@@ -165,6 +166,14 @@ def test_a_bare_index_gives_the_dataset_s_own_sample(roots):
 def test_basicsr_finds_the_name_of_any_dataset(roots):
     assert SeededDataset(PairedImageDataset(**roots, name="GoPro")).opt["name"] == "GoPro"
     assert SeededDataset(ForeignDataset()).name == "foreign"
+
+
+def test_attributes_of_the_wrapped_dataset_are_there_too():
+    dataset = ForeignDataset()
+    dataset.data_info = {"folder": ["001"]}
+    seeded = pickle.loads(pickle.dumps(SeededDataset(dataset)))  # as a loading process gets it
+    assert seeded.data_info == {"folder": ["001"]}
+    assert not hasattr(seeded, "nothing_like_it")
 
 
 @pytest.mark.parametrize("workers", [0, 2])

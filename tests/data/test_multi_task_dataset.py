@@ -58,7 +58,7 @@ def roots(tmp_path):
         ({"sampling": "temperature", "temperature": 1.0}, {"many": 16 / 21, "some": 4 / 21, "few": 1 / 21}),
         ({"ratios": {"some": 2.5, "few": 6}}, {"many": 16 / 32, "some": 10 / 32, "few": 6 / 32}),
         ({"ratios": {"few": 9}, "sampling": "temperature"}, {"many": 4 / 9, "some": 2 / 9, "few": 3 / 9}),
-        ({"ratios": {"few": 9}, "sampling": "uniform"}, {"many": 1 / 3, "some": 1 / 3, "few": 1 / 3}),
+        ({"ratios": {"few": 9}, "sampling": "uniform"}, {"many": 1 / 11, "some": 1 / 11, "few": 9 / 11}),
     ],
 )
 def test_shares(options, expected):

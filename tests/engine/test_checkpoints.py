@@ -68,6 +68,23 @@ def everything(folder: Path, iteration: int) -> dict[str, Any]:
     }
 
 
+def test_a_validation_that_fails_loses_nothing(write_options: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checkpoint of its iteration is there, and the resumed run repeats the validation."""
+    from uir.engine.train_loop import Training
+
+    file = write_options()
+    whole = train(load_options(file, force=["name=whole"]))
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "_validate", lambda self: (_ for _ in ()).throw(RuntimeError("it failed")))
+        with pytest.raises(RuntimeError, match="it failed"):
+            train(load_options(file, force=["name=parts"]))
+    parts = train(load_options(file, force=["name=parts"]), auto_resume=True)
+    assert names(parts / "training_states") == ["3.state", "6.state"]
+    assert everything(parts, 6)["rows"] == everything(whole, 6)["rows"]
+    for iteration in (3, 6):
+        assert everything(parts, iteration)["own"]["best"] == everything(whole, iteration)["own"]["best"]
+
+
 def same(one: Any, other: Any, path: str = "") -> None:
     """Assert equality of nested plain data with tensors, naming the first difference."""
     if isinstance(one, dict):

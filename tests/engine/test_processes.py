@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -13,9 +14,11 @@ from typing import Any
 import pytest
 import torch
 
+from uir.config.options import load_options
 from uir.core.checkpoint import read_file
 from uir.core.distributed import first_host, launcher_of, slurm_environment
 from uir.core.images import read_rgb
+from uir.engine.train_loop import train
 
 Write = Callable[..., Path]
 
@@ -195,6 +198,20 @@ def test_slurm_s_variables_are_understood() -> None:
     }  # fmt: skip
     with pytest.raises(ValueError, match="lacks SLURM_PROCID"):
         slurm_environment({})
+
+
+def test_the_port_of_the_file_is_slurm_s() -> None:
+    slurm = {"SLURM_PROCID": "0", "SLURM_NTASKS": "2", "SLURM_NODELIST": "gpu1", "MASTER_PORT": "29400"}
+    assert [slurm_environment(slurm, port)["MASTER_PORT"] for port in (None, 29511)] == ["29400", "29511"]
+
+
+def test_num_gpu_without_a_launcher_is_said_to_do_nothing(
+    write_options: Write, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("uir.engine.run.start_logging", lambda file: logging.getLogger("uir").setLevel("INFO"))
+    train(load_options(write_options({"num_gpu": 4, "train.total_iter": 1})))
+    assert "num_gpu: 4 has no effect without a launcher: one process uses one device, with batches of 2" in caplog.text
+    assert "batches of 8" in caplog.text
 
 
 def test_torchrun_is_recognised_without_a_flag(monkeypatch: pytest.MonkeyPatch) -> None:

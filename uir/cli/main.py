@@ -8,7 +8,8 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
@@ -98,7 +99,10 @@ def train(
             return Path(loaded.run_dir)
         from uir.engine.train_loop import train as run_training
 
-        return run_training(loaded, auto_resume)
+        if not as_json:
+            return run_training(loaded, auto_resume)
+        with _result_as_json(loaded):
+            return run_training(loaded, auto_resume)
 
 
 @app.command()
@@ -287,8 +291,30 @@ def _processes(launcher: str, loaded: Any, local_rank: int | None) -> Any:
     if local_rank is not None:
         os.environ.setdefault("LOCAL_RANK", str(local_rank))
 
-    num_gpu, settings = loaded.options.num_gpu, loaded.options.dist_params or {}
-    return processes(launcher, "cpu" if num_gpu == 0 else None, settings.get("backend"))
+    num_gpu, settings = loaded.options.num_gpu, loaded.options.dist_params
+    backend, port = (settings.backend, settings.port) if settings else (None, None)
+    return processes(launcher, "cpu" if num_gpu == 0 else None, backend, port)
+
+
+@contextmanager
+def _result_as_json(loaded: Any) -> Iterator[None]:
+    """Print what the training in the block has made as one JSON object; its log goes to stderr."""
+    from uir.core.distributed import is_main
+    from uir.core.progress import console
+    from uir.engine.interruption import Interrupted
+    from uir.engine.run import describe_result
+
+    console.stderr = True
+    try:
+        yield
+    except Interrupted:
+        if is_main():
+            print(json.dumps(describe_result(loaded.run_dir, "stopped")))
+        raise
+    finally:
+        console.stderr = False
+    if is_main():
+        print(json.dumps(describe_result(loaded.run_dir, "finished")))
 
 
 def _load(

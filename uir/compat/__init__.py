@@ -2,8 +2,8 @@
 
 `prepare()` makes torchvision, timm and basicsr importable with today's torch. `load_basicsr()` imports basicsr and
 connects it to uir. `basicsr_names()` lists the names that basicsr registers without importing it. `import uir` calls
-`lend()`, which gives basicsr's names to the registries and the dialects to the reader of option files. Importing this
-package does not load torch.
+`lend()`, which gives basicsr's names to the registries and the dialects to the reader of option files, and lets the
+first import of those packages call `prepare()`. Importing this package does not load torch.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from uir.compat.basicsr_source import basicsr_names
 from uir.compat.bridge import BasicSRMissingError, basicsr_registry, load_basicsr, loaded_basicsr_registry
-from uir.compat.imports import prepare
+from uir.compat.imports import prepare, prepare_at_first_import
 from uir.compat.moved import find_moved_modules
 from uir.compat.option_keys import DATASET_KEYS, MODEL_KEYS
 from uir.config.dialects import register_dialect
@@ -71,6 +71,7 @@ def _forks(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark]) -> Translation
 
 def lend() -> None:
     """Give basicsr's names to the registries and the dialects to the reader; keep old import paths valid."""
+    prepare_at_first_import()
     find_moved_modules()
     set_name_source(BasicSRNames())
     register_dialect(_dcpt)

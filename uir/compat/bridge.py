@@ -50,7 +50,8 @@ def load_basicsr() -> ModuleType:
             f"install it again, {_INSTALL}"
         ) from error
     _entered = True
-    _take_log_lines()
+    importlib.import_module("basicsr.utils.logger")
+    take_log_lines()
     _lend(ARCH_REGISTRY, registries.ARCH_REGISTRY)
     _lend(LOSS_REGISTRY, registries.LOSS_REGISTRY)
     return basicsr
@@ -92,12 +93,16 @@ class _ToUIR(logging.Handler):
             logger.handle(record)
 
 
-def _take_log_lines() -> None:
-    """Make basicsr's `get_root_logger()` return a logger that writes only through uir's handlers."""
+def take_log_lines() -> None:
+    """Make basicsr's `get_root_logger()` return a logger that writes only through uir's handlers.
+
+    It is also called for plug-ins, which import basicsr themselves; it does not import basicsr.
+    """
     logger = logging.getLogger("basicsr")
-    for handler in list(logger.handlers):
+    for handler in [handler for handler in logger.handlers if not isinstance(handler, _ToUIR)]:
         logger.removeHandler(handler)
-    logger.addHandler(_ToUIR())
+    if not logger.handlers:
+        logger.addHandler(_ToUIR())
     logger.propagate = False
     logger.setLevel(logging.INFO)
-    importlib.import_module("basicsr.utils.logger").initialized_logger["basicsr"] = True
+    getattr(sys.modules.get("basicsr.utils.logger"), "initialized_logger", {})["basicsr"] = True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +24,8 @@ class ForeignModel:
         self.model = model
         self.device = getattr(model, "device", "cpu")
         model.save_training_state = lambda *_: None  # the training loop writes the complete state after the networks
+        if _is_video_model(model):
+            _copy_what_it_reads(model)
 
     def roles(self) -> list[str]:
         """Roles of the model's networks."""
@@ -67,8 +71,48 @@ class ForeignModel:
 
     def evaluate(self, loader: Any, current_iter: int | str, tb_logger: Any, save_img: bool) -> dict[str, float]:
         """Run the model's own validation and return its metrics."""
-        self.model.validation(loader, current_iter, tb_logger, save_img)
-        return {name: float(value) for name, value in getattr(self.model, "metric_results", {}).items()}
+        with naming_cuda(type(self.model).__name__):
+            self._prepare_folders(loader.dataset)
+            self.model.validation(loader, current_iter, tb_logger, save_img)
+        return self._means(getattr(self.model, "metric_results", None) or {})
+
+    def _prepare_folders(self, dataset: Any) -> None:
+        """Make the tables in which basicsr's video models measure a set, on the model's device.
+
+        These models make them themselves, but only for the first set, and only on a GPU.
+        """
+        names = (self.model.opt.get("val") or {}).get("metrics")
+        frames = getattr(dataset, "data_info", None)
+        if names and isinstance(frames, Mapping) and "folder" in frames and _is_video_model(self.model):
+            import torch
+
+            sizes: Counter[str] = Counter(frames["folder"])
+            self.model.metric_results = {
+                folder: torch.zeros(count, len(names), device=self.device) for folder, count in sizes.items()
+            }
+
+    def _means(self, results: Mapping[str, Any]) -> dict[str, float]:
+        """The metrics by name: the model's own values, or the means over frames and then over folders."""
+        if not results or not all(getattr(value, "ndim", 0) for value in results.values()):
+            return {name: float(value) for name, value in results.items()}
+        folders = [table.float().mean(dim=0).tolist() for table in results.values()]
+        means = [sum(values) / len(folders) for values in zip(*folders, strict=True)]
+        return dict(zip(self.model.opt["val"]["metrics"], means, strict=True))
+
+
+def _is_video_model(model: Any) -> bool:
+    return any(
+        cls.__module__.startswith("basicsr.") and cls.__name__ == "VideoBaseModel"
+        for cls in inspect.getmro(type(model))
+    )
+
+
+def _copy_what_it_reads(model: Any) -> None:
+    """Feed the model copies: its validation changes the shape of a batch after feeding it; a GPU has copies anyway."""
+    feed = model.feed_data
+    model.feed_data = lambda data: feed(
+        {key: value.clone() if key in ("lq", "gt") else value for key, value in data.items()}
+    )
 
 
 @contextmanager

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from functools import total_ordering
-from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, PathFinder
 from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from types import ModuleType
@@ -47,6 +49,44 @@ def prepare() -> None:
             _add_functional_tensor()
     if find_spec("distutils") is None:
         _add_distutils_version()
+
+
+class _PreparingLoader(Loader):
+    """Calls `prepare` before a module is created, and then leaves everything to the module's own loader."""
+
+    def __init__(self, own: Loader) -> None:
+        self.own = own
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """As the own loader does."""
+        spec.loader = self.own
+        prepare()
+        return self.own.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """As the own loader does."""
+        self.own.exec_module(module)
+
+
+class _PreparingFinder(MetaPathFinder):
+    """Finds the packages that `prepare` makes importable; merely asking where they are prepares nothing."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """A spec whose loader prepares first; None for any other name."""
+        if _prepared or fullname not in ("torchvision", "timm", "basicsr"):
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _PreparingLoader(spec.loader)
+        return spec
+
+
+def prepare_at_first_import() -> None:
+    """Let the first import of torchvision, timm or basicsr call `prepare`, wherever it is written."""
+    if not any(isinstance(finder, _PreparingFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _PreparingFinder())
 
 
 def rgb_to_grayscale(img: Tensor, num_output_channels: int = 1) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,8 @@ from uir.config.spec import (
 )  # fmt: skip
 from uir.config.yaml_file import KeyPath, Mark, YamlError
 from uir.core.names import PLAIN_NAME, is_plain_name
-from uir.registry import MODEL_REGISTRY, UnknownNameError
+from uir.registry import MODEL_REGISTRY, TABLES, UnknownNameError
+from uir.registry.sources import name_source
 
 
 @dataclass
@@ -40,11 +42,13 @@ class Checked:
     Attributes:
         options: the typed file; None if there are problems.
         problems: all mistakes, in the order of the file.
+        warnings: what may be a mistake, or has no effect, in the order of the file.
         unchecked: keys that belong to a plugin which does not declare its keys.
     """
 
     options: Options | None
     problems: list[Problem]
+    warnings: list[Problem]
     unchecked: list[str]
 
 
@@ -69,6 +73,7 @@ class _Checker(ComponentChecker):
             for key in [key for key, spec in datasets.items() if spec is None]:
                 del datasets[key]  # `~` removes a section
         self._keys(file, self.raw, ())
+        self._leave_to_plugin()
         self._datasets()
         self._rules()
         options = None
@@ -76,10 +81,13 @@ class _Checker(ComponentChecker):
             options = schema.model_validate(self.raw)
         except ValidationError as error:
             self._report_types(error)
-        order = sorted(self.problems, key=lambda item: self._order(item[0]))
-        return Checked(options if not order else None, [problem for _, problem in order], self.unchecked)
+        problems, warnings = self._in_order(self.problems), self._in_order(self.warnings)
+        return Checked(None if problems else options, problems, warnings, self.unchecked)
 
     # --- reporting ---
+
+    def _in_order(self, said: list[tuple[KeyPath, Problem]]) -> list[Problem]:
+        return [problem for _, problem in sorted(said, key=lambda item: self._order(item[0]))]
 
     def _order(self, path: KeyPath) -> tuple[str, int]:
         mark = Problem.at(path, self.marks, "").mark
@@ -138,7 +146,9 @@ class _Checker(ComponentChecker):
             is_loss = keys.has_open_losses and str(name).endswith(LOSS_SUFFIX) and isinstance(inner, Mapping)
             if key is None and not is_loss:
                 if keys.is_open:
-                    self._open_key(path, name, keys.keys)
+                    self._open_key(path, name, () if named is not None else keys.keys)
+                    if not (isinstance(inner, Mapping) and "type" in inner):
+                        continue  # the plugin alone knows what it is
                 else:
                     self._say(here, f"is not an option{ADVICE.get(str(name)) or nearest(str(name), keys.keys)}")
             node = key.node if key is not None else node_of(named)
@@ -159,6 +169,34 @@ class _Checker(ComponentChecker):
                 self._descend(node.item, item, (*path, index))
         elif isinstance(node, Either):
             self._descend(arm_for(node, value), value, path)
+
+    def _named(self, place: Place, spec: Any, path: KeyPath) -> Any:
+        """As everywhere; but what basicsr's code builds is looked up in basicsr's registries alone."""
+        model: Any = self.method.target if self.method else None
+        own = TABLES[place.table].basicsr_name if place.table else None
+        is_basicsr = model is not None and MODEL_REGISTRY.origin_of(model) == "basicsr"
+        if own is None or not _derives_from_basicsr(model) or not _is_built_by_model(path):
+            return super()._named(place, spec, path)
+        name = spec.get("type") if isinstance(spec, Mapping) else None
+        objects = name_source().objects(own) if isinstance(name, str) else {}
+        target = objects.get(str(name), objects.get(f"{name}_basicsr"))
+        if target is not None or not is_basicsr or not isinstance(name, str):
+            return target if target is not None else super()._named(place, spec, path)
+        near = nearest(name, [key.removesuffix("_basicsr") for key in objects])
+        message = f": {self.raw['model_type']} builds it, and basicsr has no {place.noun} '{name}'{near}"
+        self._say((*path, "type"), f"{message}; uir:SRModel can build all")
+        return None
+
+    def _leave_to_plugin(self) -> None:
+        """Make warnings of what is unknown in optimizers and schedules that a plug-in's model builds itself."""
+        method = self.method
+        if method is None or not method.is_foreign or MODEL_REGISTRY.origin_of(method.target) != "plugin":
+            return
+        for path, problem in list(self.problems):
+            if len(path) > 1 and path[0] == "train" and str(path[1]).startswith(("optim_", "scheduler")):
+                self.problems.remove((path, problem))
+                text = f"{problem.message}; it is left to {self.raw['model_type']}"
+                self.warnings.append((path, Problem(problem.mark, text)))
 
     # --- rules between keys ---
 
@@ -213,8 +251,8 @@ class _Checker(ComponentChecker):
             self._recipes(val.get("probes"))
         if method is not None and method.is_foreign:
             self._refuse_for_foreign(method, train if isinstance(train, Mapping) else {})
-            if MODEL_REGISTRY.origin_of(model) == "basicsr" and isinstance(train, Mapping):
-                self._refuse_for_basicsr(train)
+            if isinstance(train, Mapping):
+                self._refuse_for_basicsr(model, train)
         self._paths()
 
     def _paths(self) -> None:
@@ -250,9 +288,10 @@ class _Checker(ComponentChecker):
             self._say(("val", "radar"), f": a radar chart needs at least 3 validation sets; the file has {names}")
 
     def _refuse_for_foreign(self, method: Method, train: Mapping[str, Any]) -> None:
-        name = self.raw["model_type"]
-        val = self.raw.get("val") or {}
+        """Refuse what a model that does its whole step and its whole validation itself cannot honour."""
+        name, val = self.raw["model_type"], self.raw.get("val") or {}
         why = f"cannot be used with {name}, which does its whole step itself; uir:SRModel supports it"
+        reads_anything = method.section("train").is_open
         for path, value, neutral in (
             (("precision",), self.raw.get("precision"), "fp32"),
             (("compile",), self.raw.get("compile"), False),
@@ -261,11 +300,16 @@ class _Checker(ComponentChecker):
             (("train", "grad_clip"), train.get("grad_clip"), None),
             (("train", "accumulate"), train.get("accumulate"), 1),
             *((("val", key), val.get(key), None) for key in ("keep_best", "probes", "sheet", "observers", "controls")),
+            (("val", "measure_input"), val.get("measure_input"), False),
             (("train", "max_nonfinite"), train.get("max_nonfinite"), None),
             (("train", "vectorisers"), train.get("vectorisers"), None),
         ):
             declared = path[-1] in method.extra.get(".".join(path[:-1]), ())
-            if value is not None and value != neutral and not declared:
+            if value is None or value == neutral or declared:
+                continue
+            if path[-1] == "grad_clip" and reads_anything:
+                self._warn(path, f"is left to {name}, which does its whole step itself: uir does not clip for it")
+            else:
                 self._say(path, why)
 
     def _parameter_groups(self, train: Mapping[str, Any]) -> None:
@@ -285,15 +329,40 @@ class _Checker(ComponentChecker):
                     elif key != "lr":
                         group[key] = self._typed(known[key].annotation, group[key], (*path, key))
 
-    def _refuse_for_basicsr(self, train: Mapping[str, Any]) -> None:
-        for key, spec in train.items():
-            if str(key).startswith("optim_") and isinstance(spec, Mapping) and spec.get("groups"):
+    def _refuse_for_basicsr(self, model: Any, train: Mapping[str, Any]) -> None:
+        """Refuse what the methods of basicsr's BaseModel cannot do, for models that have not replaced them."""
+        limit = ": basicsr's own models support only"
+        for key, spec in train.items() if _inherits(model, "get_optimizer") else ():
+            if not (str(key).startswith("optim_") and isinstance(spec, Mapping)):
+                continue
+            if spec.get("groups"):
                 self._say(("train", key, "groups"), ": basicsr's own models have no groups; uir:SRModel has them")
-            other = (
-                str(key).startswith("optim_") and isinstance(spec, Mapping) and spec.get("type") not in (None, "Adam")
-            )
-            if other:
-                message = f": basicsr's own models support only Adam, not {spec['type']}; uir:SRModel supports all"
+            if spec.get("type") not in (None, "Adam"):
+                message = f"{limit} Adam, not {spec['type']}; uir:SRModel supports all"
                 self._say(("train", key, "type"), message)
-        if self.is_train and train.get("scheduler") is None:
+        if not _inherits(model, "setup_schedulers"):
+            return
+        scheduler = train.get("scheduler")
+        if self.is_train and scheduler is None:
             self._say(("train",), f"lacks scheduler, which {self.raw['model_type']} needs")
+        kind = scheduler.get("type") if isinstance(scheduler, Mapping) else None
+        if kind is not None and kind not in BASICSR_SCHEDULERS:
+            names = ", ".join(BASICSR_SCHEDULERS)
+            self._say(("train", "scheduler", "type"), f"{limit} {names}, not {kind}; uir:SRModel supports all")
+
+
+BASICSR_SCHEDULERS = ("MultiStepLR", "MultiStepRestartLR", "CosineAnnealingRestartLR")
+
+
+def _derives_from_basicsr(model: Any) -> bool:
+    return inspect.isclass(model) and any(cls.__module__.startswith("basicsr.") for cls in inspect.getmro(model))
+
+
+def _inherits(model: Any, method: str) -> bool:
+    """Whether a model has a method from basicsr's BaseModel."""
+    return getattr(getattr(model, method, None), "__module__", "") == "basicsr.models.base_model"
+
+
+def _is_built_by_model(path: KeyPath) -> bool:
+    """Whether a model written like BasicSR's builds this component itself; uir builds the datasets."""
+    return str(path[0]).startswith("network_") or path[0] == "train" or path[:2] == ("val", "metrics")

@@ -59,6 +59,7 @@ class ComponentChecker:
 
     Attributes:
         problems: the mistakes, each with its key path.
+        warnings: what may be a mistake, in the same form.
         unchecked: keys that belong to a plugin which does not declare its keys.
         absent: key paths that name a file which does not exist.
     """
@@ -66,11 +67,15 @@ class ComponentChecker:
     def __init__(self, marks: Mapping[KeyPath, Mark], root: Path) -> None:
         self.marks, self.root = marks, root
         self.problems: list[tuple[KeyPath, Problem]] = []
+        self.warnings: list[tuple[KeyPath, Problem]] = []
         self.unchecked: list[str] = []
         self.absent: list[KeyPath] = []
 
     def _say(self, path: KeyPath, message: str) -> None:
         self.problems.append((path, Problem.at(path, self.marks, message)))
+
+    def _warn(self, path: KeyPath, message: str) -> None:
+        self.warnings.append((path, Problem.at(path, self.marks, message)))
 
     def _component(self, place: Place, spec: Any, path: KeyPath, supplied: Iterable[str] = ()) -> None:
         """Check `{type: Name, ...}` and the mappings inside it against the arguments of the class that it names.
@@ -182,9 +187,8 @@ class ComponentChecker:
             return None
 
     def _open_key(self, path: KeyPath, key: str, known: Iterable[str]) -> None:
-        """Handle a key that a plugin may read: it is an error only if it looks like a typing mistake."""
+        """Handle a key that a plugin may read: it is left to the plugin, and a likely typing mistake is pointed out."""
+        self.unchecked.append(".".join(map(str, (*path, key))))
         near = nearest_names(str(key), known, count=1)
         if near and similar(str(key), near[0]):
-            self._say((*path, key), f"is not an option; did you mean '{near[0]}'?")
-        else:
-            self.unchecked.append(".".join(map(str, (*path, key))))
+            self._warn((*path, key), f"is left to the plug-in, for uir does not know it; did you mean '{near[0]}'?")

@@ -162,11 +162,13 @@ def load_options(
         raise OptionError([Problem.at(error.path, marks, str(error))]) from None
     refused = refusals(translation, marks)
     try:
-        loaded = _checked(translation.raw, translation.marks, path, base, is_train)
+        loaded, warnings = _checked(translation.raw, translation.marks, path, base, is_train)
     except OptionError as error:
         raise OptionError([*refused, *map(translation.as_written, error.problems)]) from None
     if refused:
         raise OptionError(refused)
+    for warning in dict.fromkeys(str(translation.as_written(warning)) for warning in warnings):
+        logger.warning(warning)
     return replace(loaded, files=tuple({mark.file.resolve(): None for mark in marks.values() if mark.line}))
 
 
@@ -176,8 +178,10 @@ def refusals(translation: Translation, marks: Mapping[KeyPath, Mark]) -> list[Pr
     return [Problem.at(path, marks, f": {text}{advice}") for path, text in translation.refused.items()]
 
 
-def _checked(raw: dict[str, Any], marks: dict[KeyPath, Mark], path: Path, base: Path, is_train: bool) -> OptionFile:
-    """Check a merged mapping in uir's form as a whole."""
+def _checked(
+    raw: dict[str, Any], marks: dict[KeyPath, Mark], path: Path, base: Path, is_train: bool
+) -> tuple[OptionFile, list[Problem]]:
+    """Check a merged mapping in uir's form as a whole; the second value is what may be a mistake."""
     try:
         plans = plan_stages(raw, marks)
     except StageError as error:
@@ -187,18 +191,21 @@ def _checked(raw: dict[str, Any], marks: dict[KeyPath, Mark], path: Path, base: 
     result: Checked = check(raw, marks, base, is_train)
     if result.options is None:
         raise OptionError(result.problems)
-    return OptionFile(result.options, raw, path.resolve(), base, is_train, tuple(result.unchecked))
+    loaded = OptionFile(result.options, raw, path.resolve(), base, is_train, tuple(result.unchecked))
+    return loaded, result.warnings
 
 
 def _staged(
     plans: list[StagePlan], raw: dict[str, Any], marks: dict[KeyPath, Mark], path: Path, base: Path, is_train: bool
-) -> OptionFile:
+) -> tuple[OptionFile, list[Problem]]:
     """Check a file with stages: each stage is checked as a file of its own."""
     problems: dict[str, Problem] = {}
+    warnings: list[Problem] = []
     stages: list[Stage] = []
     for plan in plans:
         result = check(plan.raw, {**marks, **plan.places}, base, is_train)
         problems |= {str(problem): problem for problem in result.problems}
+        warnings += result.warnings
         if result.options is not None:
             file = OptionFile(result.options, plan.raw, path.resolve(), base, is_train, tuple(result.unchecked))
             stages.append(Stage(plan.name, file, plan.carry, plan.fresh))
@@ -212,7 +219,7 @@ def _staged(
         raise OptionError(list(problems.values()))
     for index in range(1, len(stages)):
         _warn_of_old_average(stages, index)
-    return replace(stages[0].file, raw=raw, stages=tuple(stages))
+    return replace(stages[0].file, raw=raw, stages=tuple(stages)), warnings
 
 
 def _warn_of_old_average(stages: Sequence[Stage], index: int) -> None:
@@ -255,9 +262,13 @@ def _carry_problem(stages: Sequence[Stage], index: int, key: str) -> str:
 
 
 def find_root(file: Path) -> Path:
-    """The nearest parent folder of an option file that has a folder `options`, else the file's own folder."""
+    """The nearest parent folder of an option file that has a folder `options`, else the file's own folder.
+
+    `Options`, as Restormer writes it, counts too.
+    """
     folder = file.resolve().parent
-    return next((parent for parent in (folder, *folder.parents) if (parent / "options").is_dir()), folder)
+    parents = (folder, *folder.parents)
+    return next((root for root in parents if any((root / name).is_dir() for name in ("options", "Options"))), folder)
 
 
 def read_merged(file: Path, _seen: tuple[Path, ...] = ()) -> tuple[dict[str, Any], dict[KeyPath, Mark]]:
@@ -397,6 +408,7 @@ def basicsr_dictionary(loaded: OptionFile, *, num_gpu: int, rank: int = 0, world
         val.setdefault("save_img", False)
         val.setdefault("suffix", None)
         val.setdefault("pbar", False)
+        val.setdefault("metrics", None)
         val.setdefault("val_freq", loaded.options.val.val_freq or 10**12)
     return opt
 

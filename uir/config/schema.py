@@ -332,13 +332,27 @@ class DatasetOptions(LoaderOptions):
         return dict(self.model_extra or {})
 
 
+class DistOptions(Section):
+    """How several processes are connected."""
+
+    backend: str | None = Field(None, description="Backend of torch.distributed, if it is not the default.")
+    port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        description="Port of the first process, with `--launcher slurm`; torchrun has its own `--master_port`.",
+    )
+
+
 class Options(Section):
     """A whole option file, checked."""
 
     name: PlainName = Field(description="Name of the run, and of its folder.")
     model_type: str = Field(description="The training method, a name of the model registry.")
     scale: int = Field(1, ge=1, description="Size of the clean image divided by that of the degraded one.")
-    num_gpu: int | Literal["auto"] = Field("auto", description="Number of GPUs; 0 is the CPU, `auto` is all GPUs.")
+    num_gpu: int | Literal["auto"] = Field(
+        "auto", description="0 is the CPU, else a GPU if there is one; each process of the launcher uses one."
+    )
     manual_seed: int | None = Field(None, description="Seed of everything random; if absent, it is drawn and recorded.")
     plugins: list[str] = Field(
         default_factory=list, description="Modules or files to import first; relative to this file."
@@ -350,9 +364,7 @@ class Options(Section):
         False, description="With several processes: allow that some parameters get no gradient in a step."
     )
     grad_clip: float | ClipOptions | None = Field(None, description="The same as train.grad_clip.")
-    dist_params: dict[str, Any] | None = Field(
-        None, description="`backend` of torch.distributed, if it is not the default."
-    )
+    dist_params: DistOptions | None = None
     datasets: dict[str, DatasetOptions] = Field(
         default_factory=dict,
         description="What to train, validate and test on; keys start with `train`, `val` or `test`.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import re
 import sys
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
+logger = logging.getLogger("uir")
 _started = False
 
 
@@ -44,13 +46,16 @@ def launcher_of(launcher: str) -> str:
 
 
 @contextmanager
-def processes(launcher: str, device_type: str | None = None, backend: str | None = None) -> Iterator[None]:
+def processes(
+    launcher: str, device_type: str | None = None, backend: str | None = None, port: int | None = None
+) -> Iterator[None]:
     """Join the other processes for the duration of a block.
 
     Args:
         launcher: `none`, `pytorch` (torchrun's environment) or `slurm`.
         device_type: device type of the computation; NCCL is used only with `cuda`.
         backend: a backend to use instead.
+        port: port of the first process, with `slurm`; torchrun has chosen one.
 
     An error in the block is printed with this process's rank; torchrun then stops the others.
 
@@ -66,11 +71,15 @@ def processes(launcher: str, device_type: str | None = None, backend: str | None
     import torch.distributed as dist
 
     if kind == "slurm":
-        os.environ.update(slurm_environment(os.environ))
+        os.environ.update(slurm_environment(os.environ, port))
     missing = [key for key in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT") if key not in os.environ]
     if missing:
         raise ValueError(
             f"--launcher {kind}: the environment lacks {', '.join(missing)}; start uir with torchrun (or srun)"
+        )
+    if port is not None and str(port) != os.environ["MASTER_PORT"] and os.environ["RANK"] == "0":
+        logger.warning(
+            "dist_params.port: %d is not used; torchrun's --master_port is (%s)", port, os.environ["MASTER_PORT"]
         )
     cuda = torch.cuda.is_available() if device_type is None else device_type == "cuda"
     if cuda:
@@ -90,8 +99,8 @@ def processes(launcher: str, device_type: str | None = None, backend: str | None
         _started = False
 
 
-def slurm_environment(environment: Any) -> dict[str, str]:
-    """torchrun's variables, derived from Slurm's.
+def slurm_environment(environment: Any, port: int | None = None) -> dict[str, str]:
+    """torchrun's variables, derived from Slurm's; `port` counts more than MASTER_PORT.
 
     Raises:
         ValueError: the process was not started by srun.
@@ -104,7 +113,7 @@ def slurm_environment(environment: Any) -> dict[str, str]:
         "WORLD_SIZE": environment["SLURM_NTASKS"],
         "LOCAL_RANK": environment.get("SLURM_LOCALID", "0"),
         "MASTER_ADDR": environment.get("MASTER_ADDR") or first_host(environment["SLURM_NODELIST"]),
-        "MASTER_PORT": environment.get("MASTER_PORT", "29500"),
+        "MASTER_PORT": str(port or environment.get("MASTER_PORT", "29500")),
     }
 
 

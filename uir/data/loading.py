@@ -40,7 +40,8 @@ class SeededDataset(Dataset[dict[str, Any]]):
     A sample that cannot be read is replaced by the next one of the dataset; its `skipped` lists the paths that failed.
 
     Args:
-        dataset: the dataset. Its `opt` and `name` are available here too; BasicSR's models read `opt['name']`.
+        dataset: the dataset. Its attributes are available here too: BasicSR's models read `opt['name']`, and those for
+            video `data_info`.
         replace_unreadable: False raises the error, as an evaluation should.
     """
 
@@ -52,6 +53,11 @@ class SeededDataset(Dataset[dict[str, Any]]):
 
     def __len__(self) -> int:
         return len(self.dataset)  # type: ignore[arg-type]
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name == "dataset":  # torch's own ways to read many samples would miss the seeds
+            raise AttributeError(f"SeededDataset has no '{name}'")
+        return getattr(self.dataset, name)
 
     def __getitem__(self, key: SampleKey | int) -> dict[str, Any]:
         """The sample of `key`; for a plain index a fixed seed is derived from it.

@@ -32,7 +32,7 @@ class MultiTaskDataset(Dataset[dict[str, Any]]):
             for all tasks, `temperature` in proportion to n^(1/temperature).
         temperature: 1 is `size`, a large value comes close to `uniform`.
         ratios: factor on n for each task, by the task's name; default 1. In other toolboxes a `dataset_enlarge_ratio`
-            for each task does this.
+            for each task does this. With `uniform` it is a factor on how often the task is sampled.
         gt_size, scale, phase, use_hflip, use_rot, io_backend: passed to each task that has the argument and does not
             set it itself.
         name: the set's name in tables and logs.
@@ -105,8 +105,9 @@ class MultiTaskDataset(Dataset[dict[str, Any]]):
 
     def shares(self) -> dict[str, float]:
         """The fraction of an epoch for each task; they sum to 1."""
-        exponent = {"size": 1.0, "uniform": 0.0, "temperature": 1.0 / self.temperature}[self.sampling]
-        weights = [(size * ratio) ** exponent for size, ratio in zip(self._sizes, self._ratios, strict=True)]
+        exponent = 1.0 / self.temperature if self.sampling == "temperature" else 1.0
+        sizes = [1] * len(self._sizes) if self.sampling == "uniform" else self._sizes
+        weights = [(size * ratio) ** exponent for size, ratio in zip(sizes, self._ratios, strict=True)]
         return {task: weight / sum(weights) for task, weight in zip(self._tasks, weights, strict=True)}
 
     def epoch_order(self, generator: torch.Generator, length: int) -> Tensor:

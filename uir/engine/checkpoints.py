@@ -30,11 +30,17 @@ class Checkpoints:
 
     def save(self, model: Any, iteration: int, epoch: int, own: Mapping[str, Any]) -> None:
         """Write the networks first, then the state that refers to them; `own` is uir's addition to basicsr's state."""
-        rank = rank_and_world()[0]
         if is_main():
             model.save(self.models, iteration)
-            write_state(self.states / f"{iteration}.state", iteration, epoch, model.training_state(), own)
+        self.save_state(model, iteration, epoch, own)
+        if is_main():
             self._clear()
+
+    def save_state(self, model: Any, iteration: int, epoch: int, own: Mapping[str, Any]) -> None:
+        """Write only the state; it replaces an earlier one of this iteration."""
+        rank = rank_and_world()[0]
+        if is_main():
+            write_state(self.states / f"{iteration}.state", iteration, epoch, model.training_state(), own)
         else:  # random states and pools differ from process to process
             write_state(self.states / f"rank{rank}" / f"{iteration}.state", iteration, epoch, {"optimizers": []}, own)
 

@@ -36,6 +36,7 @@ def describe_training(stage: Stage, stream: BatchStream, validation: Mapping[str
         -(-total * accumulate // len(sampler)),
         total,
     )
+    _describe_num_gpu(loaded.options.num_gpu, section.batch_size_per_gpu or 1)
     for name, further in stream.beside.items():
         logger.info("Number of images of train_%s: %d", name, len(further.sampler.dataset))  # type: ignore[arg-type]
     shares = getattr(sampler.dataset, "shares", None)
@@ -45,6 +46,21 @@ def describe_training(stage: Stage, stream: BatchStream, validation: Mapping[str
         logger.info("Number of val images/folders in %s: %d", name, len(loader.dataset))  # type: ignore[arg-type]
     for key in loaded.unchecked:
         logger.info("Option %s is not checked: its plugin does not declare its keys (option_keys)", key)
+
+
+def _describe_num_gpu(num_gpu: int | str, batch: int) -> None:
+    """Say what becomes of `num_gpu` if it is not the number of processes, each of which uses one device."""
+    processes = rank_and_world()[1]
+    if not isinstance(num_gpu, int) or num_gpu < 2 or num_gpu == processes:
+        return
+    if processes > 1:
+        logger.warning("num_gpu: %d has no effect: the launcher has started %d processes", num_gpu, processes)
+        return
+    logger.warning(
+        "num_gpu: %d has no effect without a launcher: one process uses one device, with batches of %d; BasicSR would "
+        "make batches of %d. Start it by `torchrun --nproc_per_node %d -m uir train ...`, or set batch_size_per_gpu",
+        num_gpu, batch, num_gpu * batch, num_gpu,
+    )  # fmt: skip
 
 
 class Clock:

@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.logging import RichHandler
 
+from uir.compat.bridge import take_log_lines
 from uir.config.schema import Options
 from uir.core.distributed import is_main
 from uir.core.progress import console
@@ -20,8 +21,12 @@ logger = logging.getLogger("uir")
 
 
 def start_logging(file: Path | None) -> None:
-    """Send the log to the screen and to a file; call it again to change the file. Only the main process logs."""
+    """Send the log, basicsr's too, to the screen and to a file; call it again to change the file.
+
+    Only the main process logs.
+    """
     stop_logging()
+    take_log_lines()
     logger.setLevel(logging.INFO if is_main() else logging.ERROR)
     logger.propagate = False
     if console.is_terminal:

@@ -77,6 +77,33 @@ def describe_run(loaded: OptionFile, device: torch.device) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def describe_result(folder: Path, result: str) -> dict[str, Any]:
+    """What a training has made, as plain data.
+
+    Args:
+        folder: the run's folder.
+        result: `finished`, or `stopped` if a signal ended it.
+
+    Returns:
+        `result`, `run_folder`, `checkpoint` (the file of each network by its role) and `metrics` (those of the last
+            validation of each set, with its iteration).
+    """
+    iterations = [int(file.stem) for file in (folder / "training_states").glob("*.state") if file.stem.isdigit()]
+    tag = "latest" if result == "finished" else max(iterations, default=0)
+    networks = sorted((folder / "models").glob(f"net_*_{tag}.pth"))
+    metrics: dict[str, Any] = {}
+    log = folder / "metrics.jsonl"
+    for row in map(json.loads, log.read_text(encoding="utf-8").splitlines() if log.exists() else ()):
+        if "dataset" in row:
+            metrics[row["dataset"]] = {"iter": row["iter"], **row["metrics"]}
+    return {
+        "result": result,
+        "run_folder": str(folder),
+        "checkpoint": {file.stem.removeprefix("net_").removesuffix(f"_{tag}"): str(file) for file in networks},
+        "metrics": metrics,
+    }
+
+
 def git_commit(folder: Path) -> str | None:
     """The commit of `folder`, with `-dirty` if files are changed; None outside a repository."""
     try:

@@ -143,7 +143,7 @@ class Training:
         self.iteration = offset
         self.saved = -1
         self.save_is_due = False
-        self.must_validate = False  # a signal came during the validation of this iteration, which is to be repeated
+        self.must_validate = False  # this iteration's validation is still to be done; a resumed run begins with it
         self.interruption = Interruption()
 
     def carry_from(self, earlier: Training) -> None:
@@ -192,12 +192,14 @@ class Training:
                 if self.iteration % self.options.logger.print_freq == 0:
                     self._log_losses(*clock.means())
                 progress.update(task, completed=self.iteration, note=_note(self.model))
-                if self._validates_at(self.iteration):
-                    self.validate()
-                    clock.restart()
+                self.must_validate = self._validates_at(self.iteration)
                 self.save_is_due |= self.iteration % self.options.logger.save_checkpoint_freq == 0
                 if self.save_is_due and not self.model.nonfinite_in_a_row:
-                    self.save()  # after validating, so that a state knows what was measured at its own iteration
+                    self.save()  # before validating: if that fails, the training is not lost
+                    clock.restart()
+                if self.must_validate:
+                    self.validate()
+                    self._save_what_was_measured()
                     clock.restart()
                 if self.interruption.requested(self.model.device):
                     self._stop()
@@ -240,7 +242,16 @@ class Training:
             return
         self.saved = self.iteration
         logger.info("Saving models and training states.")
-        own = {
+        self.checkpoints.save(self.model, self.iteration, self.stream.epoch, self._own_state())
+
+    def _save_what_was_measured(self) -> None:
+        """Write the state of this iteration again, if it has one: it then knows what was measured at its iteration."""
+        if self.saved == self.iteration:
+            self.checkpoints.save_state(self.model, self.iteration, self.stream.epoch, self._own_state())
+
+    def _own_state(self) -> dict[str, Any]:
+        """What a state has besides the model's own data."""
+        return {
             "stream": self.stream.state_dict(),
             "stage": self.index,
             "best": self.best,
@@ -248,7 +259,6 @@ class Training:
             "random": random_state(),
             "must_validate": self.must_validate,
         }
-        self.checkpoints.save(self.model, self.iteration, self.stream.epoch, own)
 
     def validate(self) -> None:
         """Evaluate on every validation set. On a signal, save and leave at once: a resumed run repeats the validation.

@@ -26,11 +26,7 @@ def build_model(loaded: OptionFile, device: torch.device, resume_iter: int | Non
     target = MODEL_REGISTRY.get(options.model_type)
     if signature_of(target).takes_opt:
         rank, world = rank_and_world()
-        num_gpu = (
-            (torch.cuda.device_count() if options.num_gpu == "auto" else options.num_gpu)
-            if device.type == "cuda"
-            else 0
-        )
+        num_gpu = int(device.type == "cuda")  # a process uses one GPU; with more, BasicSR would split its batches
         opt = basicsr_dictionary(loaded, num_gpu=num_gpu, rank=rank, world_size=world)
         if resume_iter is not None:
             resume_paths(opt, resume_iter)

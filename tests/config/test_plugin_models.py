@@ -1,0 +1,127 @@
+"""Files whose training method is written like BasicSR's: basicsr's own models, and those of plug-ins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from uir.compat import basicsr_names
+from uir.config.options import OptionError, load_options
+
+Write = Callable[..., Path]
+needs_basicsr = pytest.mark.skipif(not basicsr_names(), reason="basicsr is not installed")
+MODEL = """
+from uir.registry import MODEL_REGISTRY
+if "OwnModel" not in MODEL_REGISTRY:
+    @MODEL_REGISTRY.register()
+    class OwnModel:
+        def __init__(self, opt):
+            self.opt = opt
+"""
+DERIVED = """
+from basicsr.models.sr_model import SRModel
+from basicsr.utils.registry import MODEL_REGISTRY
+if "DerivedModel" not in MODEL_REGISTRY:
+    @MODEL_REGISTRY.register()
+    class DerivedModel(SRModel):
+        pass
+"""
+
+
+def written(write_options: Write, changes: dict[str, Any], model: str = "OwnModel", code: str = MODEL) -> Path:
+    """A file for a model of a plug-in."""
+    file = write_options({"model_type": model, "plugins": ["./small_net.py", "./own.py"], **changes})
+    (file.parent / "own.py").write_text(code)
+    return file
+
+
+NETWORK = {"type": "PixelShuffleSR", "width": 6}
+OWN_KEYS: dict[str, Any] = {
+    "network_S1": NETWORK,
+    "network_p": NETWORK,
+    "network_m": {"nf": 64},
+    "path.pretrain_network_S1": "y.pth",
+    "path.pretrain_network_p": "x.pth",
+    "path.strict_load_p": False,
+    "train.optim_d": {"type": "Adam", "lr": 1e-4},
+    "train.optim_h": {"type": "OwnOptimizer", "rate": 1e-4},
+    "train.scheduler": {"type": "TrueCosineAnnealingLR", "T_max": 10},
+    "train.use_grad_clip": True,
+    "train.total_iters": 3,
+    "train.mixing_opt": {"mixup": True},
+    "train.degree_opt": [1, 2],
+    "val.window_size": 8,
+}
+
+
+@pytest.mark.parametrize("key", OWN_KEYS)
+def test_a_plugin_s_model_reads_its_own_keys(write_options: Write, key: str) -> None:
+    load_options(written(write_options, {key: OWN_KEYS[key]}))
+
+
+def test_networks_and_optimizers_of_a_plugin_are_never_guessed(
+    write_options: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = ("network_p", "network_S1", "path.pretrain_network_p", "train.optim_d")
+    loaded = load_options(written(write_options, {name: OWN_KEYS[name] for name in names}))
+    assert set(names) <= set(loaded.unchecked)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("train.use_grad_clip", True, "train.use_grad_clip is left to the plug-in, for uir does not know it; did you"),
+        ("train.grad_clip", 0.1, "train.grad_clip is left to OwnModel, which does its whole step itself"),
+        ("train.scheduler", {"type": "OwnLR"}, "no scheduler is called 'OwnLR'; it is left to OwnModel"),
+    ],
+)
+def test_a_likely_mistake_under_a_plugin_s_model_is_a_warning(
+    write_options: Write, caplog: pytest.LogCaptureFixture, key: str, value: Any, said: str
+) -> None:
+    load_options(written(write_options, {key: value}))
+    assert said in caplog.text
+
+
+@needs_basicsr
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"val.measure_input": True}, "val.measure_input cannot be used with basicsr:SRModel"),
+        (
+            {"train.scheduler": {"type": "CosineAnnealingRestartCyclicLR", "periods": [6], "eta_mins": [0]}},
+            "train.scheduler.type: basicsr's own models support only MultiStepLR, MultiStepRestartLR, "
+            "CosineAnnealingRestartLR, not CosineAnnealingRestartCyclicLR; uir:SRModel supports all",
+        ),
+        ({"train.optim_g.type": "AdamW"}, "train.optim_g.type: basicsr's own models support only Adam, not AdamW"),
+        ({"network_g": {"type": "SwinIR", "upscale": 2, "rel_pos_bias": False}}, "network_g.rel_pos_bias is not an"),
+        ({"network_g": NETWORK}, "network_g.type: basicsr:SRModel builds it, and basicsr has no arch 'Pixel"),
+        ({"val.metrics": {"p": {"type": "PSNR"}}}, "val.metrics.p.type: basicsr:SRModel builds it, and basicsr has no"),
+    ],
+)  # fmt: skip
+def test_what_a_model_of_basicsr_cannot_do_is_refused(write_options: Write, changes: Any, said: str) -> None:
+    net = {"type": "EDSR", "num_in_ch": 3, "num_out_ch": 3, "upscale": 2}
+    with pytest.raises(OptionError) as error:
+        load_options(write_options({"model_type": "basicsr:SRModel", "network_g": net, **changes}))
+    assert len(error.value.problems) == 1
+    assert said in str(error.value)
+
+
+@needs_basicsr
+def test_a_plugin_that_derives_from_a_model_of_basicsr_has_its_limits(write_options: Write) -> None:
+    with pytest.raises(OptionError, match="support only Adam, not AdamW"):
+        load_options(written(write_options, {"train.optim_g.type": "AdamW"}, "DerivedModel", DERIVED))
+
+
+@needs_basicsr
+def test_networks_that_uir_lends_to_basicsr_are_found(write_options: Write) -> None:
+    net = {"type": "NAFNet", "width": 8}
+    assert load_options(write_options({"model_type": "basicsr:SRModel", "network_g": net})).options.scale == 2
+
+
+def test_unknown_keys_of_dist_params_are_mistakes(write_options: Write) -> None:
+    with pytest.raises(OptionError, match=r"dist_params\.backned is not an option; did you mean backend\?"):
+        load_options(write_options({"dist_params": {"backned": "gloo", "port": 29500}}))
