@@ -16,6 +16,9 @@ def replacing(path: Path, flush: bool = True) -> Iterator[Path]:
 
     Args:
         flush: wait until the disk has the data, so that a power failure leaves no incomplete file; not for small files.
+
+    Raises:
+        OSError: the file cannot be written, such as on a full disk; it names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(path, f".{os.getpid()}")
@@ -25,6 +28,10 @@ def replacing(path: Path, flush: bool = True) -> Iterator[Path]:
             with temporary.open("rb+") as handle:
                 os.fsync(handle.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(temporary)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 
