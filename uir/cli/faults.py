@@ -87,7 +87,7 @@ def _of_program(error: BaseException) -> Fault:
     if owner == "uir":
         if is_check:
             return Fault(message)
-        below = "" if is_innermost else f" ({_library(frames[-1].file)} raised it)"
+        below = "" if is_innermost else f" ({_library(frames[-1].file) or 'Python'} raised it)"
         text = f"this is a fault of uir, not yours: {name} in {_short(frame.file)}, {where}{below}"
         return Fault(f"{text}; please report it with the lines above", 1, True)
     if is_check and frame.text.startswith("raise"):

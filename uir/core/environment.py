@@ -32,6 +32,8 @@ def problem_of_machine(error: BaseException) -> str | None:
         return _of_system(error)
     if not isinstance(error, RuntimeError | AssertionError) and type(error).__module__ != "cv2":
         return None
+    if "Could not determine home directory" in text:
+        return "a path begins with ~ and a name that no user of this machine has"
     worker = _WORKER.search(text)
     if worker is not None:
         return _of_worker(worker[1], worker[2] or "")

@@ -10,6 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def home_expanded(path: str | Path) -> Path:
+    """A path with the home folder for `~`; unchanged for `~name` if there is no such user."""
+    return Path(os.path.expanduser(path))
+
+
 @contextmanager
 def replacing(path: Path, flush: bool = True) -> Iterator[Path]:
     """Give a temporary name beside `path` to write to; if no error occurs, the file then replaces `path`.
