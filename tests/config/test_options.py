@@ -188,6 +188,25 @@ def test_a_circle_of_bases_is_an_error(tmp_path: Path) -> None:
         read_merged(tmp_path / "a.yml")
 
 
+def test_a_long_chain_of_bases_is_refused_at_once(tmp_path: Path) -> None:
+    for number in range(60):
+        (tmp_path / f"{number}.yml").write_text(f"base: {number + 1}.yml\nname: x\n")
+    assert "more than 50 files inherit one from another" in problems_of(tmp_path / "0.yml")
+
+
+@pytest.mark.parametrize("text", ["base: ~nouser/x.yml", "name: x"])
+def test_a_home_of_nobody_is_a_folder_that_does_not_exist(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.yml"
+    file.write_text(text)
+    is_base = text.startswith("base")
+    assert "~nouser/x.yml: No such file" in problems_of(file if is_base else Path("~nouser/x.yml"))
+
+
+@pytest.mark.parametrize("key", ["datasets.train.dataroot_gt", "path.pretrain_network_g"])
+def test_a_path_with_a_null_character_is_refused(write_options: Write, key: str) -> None:
+    assert f"{key}: no file can have the name" in problems_of(write_options({key: "a\0b"}))
+
+
 def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"none\.yml: No such file"):
         load_options(tmp_path / "none.yml")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from rich.console import Console
 
 from uir.config.options import load_options
 from uir.core.images import list_images, read_image, write_image
+from uir.engine.evaluation import Evaluation
+from uir.engine.testing import results_table
 from uir.engine.testing import test as run_test
 from uir.layers.resize import imresize
 
@@ -90,3 +94,16 @@ def test_restored_pictures_are_written_under_basicsr_s_names(pair_folders: Path,
 def test_a_file_without_a_test_set_is_an_error(write_options: Write) -> None:
     with pytest.raises(ValueError, match="there is no test set"):
         run_test(load_options(write_options({"datasets.val": None}), is_train=False), quiet=True)
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_narrow_table_cuts_no_name_and_no_number(width: int) -> None:
+    names = [f"rain_of_a_very_long_name_that_ends_in_{end}" for end in ("light", "heavy")]
+    sets = [Evaluation(name, 3, {f"m{i}": 11.25 for i in range(9)}) for name in names]
+    screen = Console(width=width, file=io.StringIO())
+    screen.print(results_table(sets, {}), crop=False)
+    assert isinstance(screen.file, io.StringIO)
+    text = screen.file.getvalue()
+    assert text.count("11.25") == 27
+    first_column = "".join(line.split("│")[1].strip() for line in text.splitlines() if line.startswith("│"))
+    assert first_column == f"{names[0]}{names[1]}mean"

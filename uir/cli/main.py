@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from uir.cli.ablate import ablate
 from uir.cli.analyze import analyze_app
 from uir.cli.arguments import JsonArgument, PluginArgument
 from uir.cli.convert import convert
+from uir.cli.faults import fault_of
 from uir.cli.prepare import prepare_app
 from uir.cli.restore import restore
 
@@ -156,10 +156,10 @@ def check(
         raise typer.BadParameter("needs an option file (-opt FILE), or --schema")
     from uir.config.options import OptionError
 
-    is_train = not for_test and _holds_training(opt)
     problems: list[str] = []
     unchecked: tuple[str, ...] = ()
     try:
+        is_train = not for_test and _holds_training(opt)
         unchecked = _load(opt, is_train, force_yml, plugin, root, False).unchecked
     except OptionError as error:
         problems = [str(problem) for problem in error.problems]
@@ -370,63 +370,38 @@ def run(argv: Sequence[str]) -> Any:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line: exit code 2 and one clear message for a user's mistake, 1 and a traceback for a bug."""
+    """Run the command line: exit code 2 and one clear message for a user's mistake, 1 and a traceback for a fault."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file's name can hold bytes that are no letters
+    typed = sys.argv[1:] if argv is None else list(argv)
     try:
-        result = run(sys.argv[1:] if argv is None else argv)
+        result = run(typed)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # the program that reads the output has ended, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except Exception as error:
-        sys.exit(_report(error))
+        sys.exit(_report(error, typed))
     sys.exit(result if isinstance(result, int) and not isinstance(result, bool) else 0)
 
 
-def _report(error: Exception) -> int:
-    """Print the error and return the exit code."""
-    if hasattr(error, "format_message"):  # the command line itself is wrong
-        context = getattr(error, "ctx", None)
-        if context is not None:
-            print(context.get_usage(), file=sys.stderr)
-        print(f"uir: {error.format_message()}", file=sys.stderr)
-        return 2
+def _report(error: Exception, typed: Sequence[str]) -> int:
+    """Print the error, as JSON too if the command was to print JSON, and return the exit code."""
     if type(error).__name__ in ("Exit", "Abort"):
         return int(getattr(error, "exit_code", 1))
-    if _is_users(error):
-        print(f"uir: {_message(error)}", file=sys.stderr)
-        return 2
-    traceback.print_exception(error)
-    print("uir: this is a bug in uir, not your mistake; please report it with the lines above", file=sys.stderr)
-    return 1
-
-
-_IN_WORKER = "in DataLoader worker process"
-
-
-def _message(error: Exception) -> str:
-    """The message of an error; in an error from a loader process, the last line of the traceback is the message."""
-    text = str(error)
-    if _IN_WORKER not in text:
-        return text
-    return next(line for line in reversed(text.splitlines()) if line.strip(" :")).split(": ", 1)[-1]
-
-
-def _is_users(error: Exception) -> bool:
-    """Whether the user made a mistake: uir itself checked and raised the error, no library below it."""
-    from uir.registry import UnknownNameError
-    from uir.registry.plugins import PluginError
-
-    if isinstance(error, PluginError | UnknownNameError):
-        return True
-    frames = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-    if _IN_WORKER in str(error):
-        frames = re.findall(r'File "([^"]+)"', str(error))
-    package = str(Path(__file__).resolve().parents[1])
-    raised_here = bool(frames) and str(Path(frames[-1]).resolve()).startswith(package)
-    return isinstance(error, FileNotFoundError) or (
-        isinstance(error, ValueError | ImportError | RuntimeError) and raised_here
-    )
+    fault = fault_of(error, typed[0] if typed else "")
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        print(context.get_usage(), file=sys.stderr)
+    if fault.with_traceback:
+        traceback.print_exception(error)
+    print(f"uir: {fault.message}", file=sys.stderr)
+    if "--json" in typed:
+        print(json.dumps({"ok": False, "problems": fault.message.splitlines()}))
+    return fault.code
 
 
 if __name__ == "__main__":

@@ -262,7 +262,7 @@ class _Checker(ComponentChecker):
         for key, value in section.items() if isinstance(section, Mapping) else ():
             annotation = known[key].annotation if key in known else says_its_name(key, "path")
             if isinstance(value, str) and names_a_file(annotation):
-                section[key] = str(self.root / Path(value).expanduser())
+                section[key] = self._absolute(value, ("path", key))
 
     def _metric_named(self, path: KeyPath, name: Any, metrics: Iterable[Any]) -> None:
         names = [str(key) for key in metrics]

@@ -25,6 +25,7 @@ from uir.config.spec import (
     validator_of,
 )  # fmt: skip
 from uir.config.yaml_file import KeyPath, Mark, read_yaml
+from uir.core.files import home_expanded
 from uir.registry import TABLES, UnknownNameError, nearest_names
 from uir.registry.components import build
 
@@ -153,7 +154,10 @@ class ComponentChecker:
             return [self._absolute(item, path) for item in value]
         if not isinstance(value, str):
             return value
-        file = self.root / Path(value).expanduser()
+        if "\0" in value:
+            self._say(path, f": no file can have the name {value!r}")
+            return value
+        file = self.root / home_expanded(value)
         if not file.exists():
             self.absent.append(path)
         return str(file)

@@ -19,7 +19,7 @@ from uir.config.options import OptionError, find_root, load_options, load_plugin
 from uir.config.problems import Problem
 from uir.config.yaml_file import KeyPath, Mark, parse_yaml, read_yaml
 from uir.config.yaml_text import Entry, SourceText, block_lines, chunk, leaf_text, same, source_text, write_inline
-from uir.core.files import replacing
+from uir.core.files import home_expanded, replacing
 from uir.registry.plugins import is_file_plugin, load_plugin
 
 # Formats that other toolboxes use instead of YAML. Their sections differ too.
@@ -94,7 +94,7 @@ def _read_files(file: Path) -> set[Path]:
         files.add(file.resolve())
         content, _ = read_yaml(file)
         if content.get("base") is not None:
-            file = file.parent / Path(content["base"]).expanduser()
+            file = file.parent / home_expanded(content["base"])
     return files
 
 
@@ -105,7 +105,7 @@ def _place_plugins(content: dict[str, Any], marks: Mapping[KeyPath, Mark], old: 
         mark = marks.get(("plugins", index))
         folder = (mark.file if mark is not None else old).resolve().parent
         if isinstance(spec, str) and is_file_plugin(spec) and folder != new.resolve().parent:
-            place = os.path.relpath(folder / Path(spec).expanduser(), new.resolve().parent)
+            place = os.path.relpath(folder / home_expanded(spec), new.resolve().parent)
             content["plugins"][index] = place if place.startswith("..") else f"./{place}"
 
 

@@ -11,7 +11,7 @@ import copy
 import logging
 import math
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,13 @@ from uir.config.roles import Role
 from uir.config.schema import Options
 from uir.config.stages import StageError, StagePlan, plan_stages
 from uir.config.yaml_file import KeyPath, Mark, YamlError, parse_yaml, read_yaml
+from uir.core.files import home_expanded
 from uir.registry import MODEL_REGISTRY
 from uir.registry.components import signature_of
 from uir.registry.plugins import is_file_plugin, load_plugin
 
 logger = logging.getLogger("uir")
+MAX_BASES = 50
 
 
 class OptionError(ValueError):
@@ -144,7 +146,7 @@ def load_options(
         OptionError: all mistakes of the file at once.
         PluginError: a plugin failed to import.
     """
-    path = Path(file).expanduser()
+    path = home_expanded(file)
     raw, marks = read_merged(path)
     for text in force:
         _force(raw, marks, text)
@@ -275,9 +277,14 @@ def read_merged(file: Path, _seen: tuple[Path, ...] = ()) -> tuple[dict[str, Any
     """Read a file and the files that it inherits from.
 
     Raises:
-        OptionError: a file is missing, is not a YAML mapping, or inherits from itself.
+        OptionError: a file is missing, is not a YAML mapping, inherits from itself, or by too many steps.
     """
-    path = file.resolve()
+    try:
+        path = file.resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a circle of links, a null character
+        raise OptionError([f"{str(file)!r}: {error}"]) from None
+    if len(_seen) > MAX_BASES:
+        raise OptionError([f"{file}: more than {MAX_BASES} files inherit one from another by `base`"])
     if path in _seen:
         chain = " -> ".join(p.name for p in (*_seen, path))
         raise OptionError([f"{file}: the files of `base` form a circle: {chain}"])
@@ -294,7 +301,7 @@ def read_merged(file: Path, _seen: tuple[Path, ...] = ()) -> tuple[dict[str, Any
         return raw, marks
     if not isinstance(base, str):
         raise OptionError([f"{marks[('base',)]}: base: expected the path of one file, got {base!r}"])
-    inherited, inherited_marks = read_merged((file.parent / Path(base).expanduser()), (*_seen, path))
+    inherited, inherited_marks = read_merged(file.parent / home_expanded(base), (*_seen, path))
     return _merge(inherited, raw, inherited_marks, marks), inherited_marks
 
 
@@ -311,14 +318,26 @@ def _merge(
         if isinstance(value, Mapping) and isinstance(below.get(key), dict):
             _merge(below[key], value, marks, new_marks, here)
             continue
-        for stale in [p for p in marks if p[: len(here)] == here]:
-            del marks[stale]
+        for stale in _paths(below.get(key), here):
+            marks.pop(stale, None)
         if value is None and key in below:
             del below[key]
             continue
         below[key] = copy.deepcopy(value)
-        marks.update({p: mark for p, mark in new_marks.items() if p[: len(here)] == here})
+        marks.update({place: new_marks[place] for place in _paths(value, here) if place in new_marks})
     return below
+
+
+def _paths(value: Any, path: KeyPath) -> Iterator[KeyPath]:
+    """The key path of a value, and those of all values in it."""
+    yield path
+    inner: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, Mapping):
+        inner = value.items()
+    elif isinstance(value, list):
+        inner = enumerate(value)
+    for key, item in inner:
+        yield from _paths(item, (*path, key))
 
 
 def _force(raw: dict[str, Any], marks: dict[KeyPath, Mark], text: str) -> None:
@@ -344,7 +363,7 @@ def _force(raw: dict[str, Any], marks: dict[KeyPath, Mark], text: str) -> None:
     try:
         value = parse_yaml(value_text, (*path, keys[-1]))
     except Exception as error:
-        raise OptionError([f"{mark}: the value is not YAML ({error})"]) from None
+        raise OptionError([f"{mark}: the value is not YAML ({getattr(error, 'problem', None) or error})"]) from None
     if isinstance(target, list):
         _item(target, keys[-1], mark)
         target[int(keys[-1])] = value
@@ -367,7 +386,7 @@ def load_plugins_of(raw: dict[str, Any], marks: Mapping[KeyPath, Mark], file: Pa
         folder = (mark.file if mark.line else file).resolve().parent
         load_plugin(str(spec), folder, str(mark))
         if is_file_plugin(str(spec)):
-            plugins[index] = str(folder / Path(spec).expanduser())
+            plugins[index] = str(folder / home_expanded(spec))
 
 
 def _debug(raw: dict[str, Any], marks: dict[KeyPath, Mark], is_train: bool) -> None:

@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from yaml.composer import ComposerError
+from yaml.constructor import ConstructorError
+from yaml.reader import ReaderError
 
 KeyPath = tuple[str | int, ...]
 
@@ -28,15 +31,74 @@ class Mark:
         return f"{self.file}:{self.line}" if self.line else str(self.file)
 
 
+MAX_DEPTH = 60
+"""How deep lists and mappings may stand in each other."""
+MAX_VALUES = 200_000
+"""How many values a file may have; an alias (`*name`) counts as all that it stands for."""
+
+
 class YamlLoader(yaml.SafeLoader):
-    """YAML 1.1 as PyYAML reads it safely, with the floats of YAML 1.2 (`1e-4`, `1E5`)."""
+    """YAML 1.1 as PyYAML reads it safely, with the numbers of YAML 1.2: `1e-4` is one, `1:30` is text.
+
+    What would take all time and memory is refused: aliases that contain themselves, or that multiply to millions of
+    values, and lists within lists without end.
+    """
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """The next value, not too deep in others."""
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            problem = f"lists and mappings stand more than {MAX_DEPTH} deep in each other"
+            raise ComposerError(None, None, problem, self.peek_event().start_mark)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def get_single_node(self) -> yaml.Node | None:
+        """The only value of the text."""
+        node = super().get_single_node()
+        if node is not None:
+            _count(node, {})
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """The value of a node; an impossible one, such as a date in month 13, is an error with its line."""
+        try:
+            return super().construct_object(node, deep=deep)
+        except ValueError as error:
+            raise ConstructorError(None, None, f"not a value of its kind ({error})", node.start_mark) from None
 
 
+def _count(node: yaml.Node, counts: dict[yaml.Node, int]) -> int:
+    """The number of values that a node stands for. `counts` holds the nodes that are counted, 0 for unfinished ones."""
+    if node in counts:
+        if counts[node] == 0:
+            raise ComposerError(None, None, "the value contains itself (`&name` around `*name`)", node.start_mark)
+        return counts[node]
+    counts[node], total = 0, 1
+    if isinstance(node, yaml.CollectionNode):
+        for item in node.value:
+            total += sum(_count(part, counts) for part in item) if isinstance(item, tuple) else _count(item, counts)
+    if total > MAX_VALUES:
+        raise ComposerError(None, None, f"stands for more than {MAX_VALUES:,d} values", node.start_mark)
+    counts[node] = total
+    return total
+
+
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_INT = re.compile(r"^(?:[-+]?0b[0-1_]+|[-+]?0[0-7_]+|[-+]?(?:0|[1-9][0-9_]*)|[-+]?0x[0-9a-fA-F_]+)$")
 FLOAT = re.compile(
     r"^[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"
 )
-YamlLoader.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789."))
-# The resolver above also matches plain whole numbers; PyYAML tries resolvers in order, so these stay integers.
+YamlLoader.yaml_implicit_resolvers = {
+    letter: [(tag, pattern) for tag, pattern in resolvers if tag not in _NUMBERS]
+    for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+# The second one also matches whole numbers; PyYAML tries resolvers in order, so these stay integers.
+for _tag, _pattern, _letters in zip(_NUMBERS, (_INT, FLOAT), ("-+0123456789", "-+0123456789."), strict=True):
+    YamlLoader.add_implicit_resolver(_tag, _pattern, list(_letters))
 
 
 class Names(NamedTuple):
@@ -101,11 +163,18 @@ def read_yaml(path: Path, names: Names = OPTION_NAMES) -> tuple[Any, dict[KeyPat
         YamlError: the file is missing or not YAML, or a mapping has a key twice.
     """
     try:
-        loader = YamlLoader(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise YamlError(f"{path}: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise YamlError(f"{path}: not a text file in UTF-8") from None
+    except ValueError as error:  # no name of a file, such as one with a null character
+        raise YamlError(f"{str(path)!r}: {error}") from None
+    try:
+        loader = YamlLoader(text)
+    except ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise YamlError(f"{Mark(path, line)}: holds the control character {chr(error.character)!r}") from None
     try:
         node = loader.get_single_node()
         marks: dict[KeyPath, Mark] = {}
@@ -115,9 +184,8 @@ def read_yaml(path: Path, names: Names = OPTION_NAMES) -> tuple[Any, dict[KeyPat
         return _unshared(loader.construct_document(node) if node is not None else None), marks
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
-        raise YamlError(f"{Mark(path, line)}: {error.problem}") from None
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: an impossible date
-        raise error if isinstance(error, YamlError) else YamlError(f"{path}: {error}") from None
+        context = f"{error.context} " if str(error.problem).startswith("but ") else ""
+        raise YamlError(f"{Mark(path, line)}: {context}{error.problem}") from None
     finally:
         loader.dispose()
 

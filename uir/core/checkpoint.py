@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from uir import __version__
 from uir.core.digests import digest, digest_of
-from uir.core.files import replacing
-from uir.core.weight_files import CheckpointError, read_plain
+from uir.core.weight_files import CheckpointError, read_plain, write_tensors
 
 __all__ = [
     "CheckpointError", "StateDict", "digest", "fit_state", "load_weights", "read_file", "read_weights",
@@ -60,8 +59,7 @@ def write_checkpoint(path: Path, params: Mapping[str, StateDict], card: Mapping[
     digests = {key: digest(state) for key, state in on_cpu.items()}
     full_card = {**card, "uir_version": __version__, "sha256": digests}
     full_card["sha256"] = {**digests, "card": digest_of(full_card)}
-    with replacing(path) as temporary:
-        torch.save({**on_cpu, "card": full_card}, temporary)
+    write_tensors(path, {**on_cpu, "card": full_card})
 
 
 def read_file(path: Path) -> dict[str, Any]:

@@ -12,12 +12,20 @@ from pathlib import Path
 import numpy as np
 
 
+def home_expanded(path: str | Path) -> Path:
+    """A path with the home folder for `~`; unchanged for `~name` if there is no such user."""
+    return Path(os.path.expanduser(path))
+
+
 @contextmanager
 def replacing(path: Path, flush: bool = True) -> Iterator[Path]:
     """Give a temporary name beside `path` to write to; if no error occurs, the file then replaces `path`.
 
     Args:
         flush: wait until the disk has the data, so that a power failure leaves no incomplete file; not for small files.
+
+    Raises:
+        OSError: the file cannot be written, such as on a full disk; it names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(path, f".{os.getpid()}")
@@ -27,6 +35,10 @@ def replacing(path: Path, flush: bool = True) -> Iterator[Path]:
             with temporary.open("rb+") as handle:
                 os.fsync(handle.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(temporary)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from uir.core.files import replacing
+from uir.core.files import home_expanded, replacing
 from uir.core.image_heads import UnreadableImageError, kind_of, read_head
 from uir.core.tiff import tiff_pages, turned
 
@@ -163,7 +163,7 @@ def list_images(folder: str | Path) -> list[Path]:
     Raises:
         ValueError: the folder does not exist.
     """
-    root = Path(folder).expanduser()
+    root = home_expanded(folder)
     return [root / name for name in list_image_names(root)]
 
 

@@ -1,18 +1,36 @@
-"""Reading files of tensors without running what they contain, and saying why one cannot be read."""
+"""Files of tensors: written completely or not at all, and read without running what they contain."""
 
 from __future__ import annotations
 
 import re
 import warnings
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from uir.core.files import replacing
+
 
 class CheckpointError(ValueError):
     """A file of weights cannot be read, or does not fit the network."""
+
+
+def write_tensors(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a mapping of tensors and plain values to a `.pth` or `.state` file.
+
+    Raises:
+        OSError: the file cannot be written, such as on a full disk.
+    """
+    with replacing(path) as temporary, temporary.open("wb") as handle:
+        try:
+            torch.save(content, handle)
+        except RuntimeError as error:  # torch says that positions differ; the reason is the error before it
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
 
 
 def read_plain(path: Path) -> dict[str, Any]:

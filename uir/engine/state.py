@@ -16,7 +16,8 @@ from uir.config.options import OptionFile
 from uir.core.checkpoint import CheckpointError, read_file
 from uir.core.digests import digest_of
 from uir.core.distributed import gathered, is_main, rank_and_world
-from uir.core.files import replacing, write_text
+from uir.core.files import write_text
+from uir.core.weight_files import write_tensors
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,7 @@ def read_state(path: Path) -> dict[str, Any]:
 def write_state(path: Path, iteration: int, epoch: int, model: Mapping[str, Any], own: Mapping[str, Any]) -> None:
     """Write a state in basicsr's form, with what basicsr forgets under the key `uir`, and a digest of it all."""
     state = {"epoch": epoch, "iter": iteration, **model, "uir": dict(own)}
-    with replacing(path) as temporary:
-        torch.save({**state, "sha256": digest_of(state)}, temporary)
+    write_tensors(path, {**state, "sha256": digest_of(state)})
 
 
 def forget_rows_after(file: Path, iteration: int, validated: bool = True) -> None:

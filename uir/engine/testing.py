@@ -84,23 +84,30 @@ def _test(loaded: OptionFile, quiet: bool) -> list[Evaluation]:
         return evaluations
     _write(folder, evaluations, metrics)
     if not quiet:
-        console.print(results_table(evaluations, metrics))
+        console.print(results_table(evaluations, metrics), crop=False)
     return evaluations
 
 
 def results_table(
     evaluations: list[Evaluation], metrics: dict[str, Metric | SetMetric], title: str | None = None
 ) -> Table:
-    """A table of the measurements, with input and restored side by side if both are known."""
-    table = Table(title=title)
-    table.add_column("dataset")
-    table.add_column("images", justify="right")
+    """A table of the measurements, with input and restored side by side if both are known.
+
+    Names and numbers are never cut: on a narrow screen, long names go on in the next line. Print it with `crop=False`.
+    """
+    table, rows = Table(title=title), _rows(evaluations)
+    longest = max((len(row[0]) for row in rows), default=0)
+    table.add_column("dataset", overflow="fold", min_width=max(min(longest, 16), 7))
+    headings = ["images"]
     for name in _names(evaluations):
         described = metrics[name].describe(_channel(evaluations)) if name in metrics else name
         if any(name in item.inputs for item in evaluations):
-            table.add_column(f"input\n{described}", justify="right")
-        table.add_column(f"restored\n{described}", justify="right")
-    for row in _rows(evaluations):
+            headings.append(f"input\n{described}")
+        headings.append(f"restored\n{described}")
+    for number, heading in enumerate(headings, start=1):
+        words = [*heading.split(), *(row[number] for row in rows)]
+        table.add_column(heading, justify="right", min_width=max(map(len, words)))
+    for row in rows:
         table.add_row(*row)
     return table
 

@@ -14,6 +14,7 @@ import traceback
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from uir.core.files import home_expanded
 from uir.registry.sources import name_source
 
 _imported: dict[str, str] = {}  # imported file or module -> the name that the user gave
@@ -48,7 +49,7 @@ def load_plugin(spec: str, folder: Path | None = None, named_in: str = "") -> No
     name_source().prepare()
     place = f" (named in {named_in})" if named_in else ""
     if is_file_plugin(spec):
-        path = (Path(folder or ".") / Path(spec).expanduser()).resolve()
+        path = (Path(folder or ".") / home_expanded(spec)).resolve()
         if not path.exists():
             raise PluginError(f"plugin '{spec}'{place}: there is no file {path}")
         files = sorted(path.glob("*.py")) if path.is_dir() else [path]
