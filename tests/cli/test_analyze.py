@@ -117,12 +117,6 @@ def test_a_user_s_mistake_is_one_line_and_exit_code_2(opt, argv, message, capsys
     assert len(said.splitlines()) == 1
 
 
-@pytest.mark.parametrize("command", ["knn", "probe", "tsne", "radar", "complexity"])
-def test_help_has_an_example(command, capsys):
-    call(command, "--help")
-    assert f"Example: uir analyze {command}" in " ".join(capsys.readouterr().out.split())
-
-
 def test_random_state_is_left_alone(opt, photos):
     before = torch.get_rng_state()
     call("knn", "-opt", opt, "--images", photos, "--crop", 32, "--splits", 1)

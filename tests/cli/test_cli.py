@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import torch
 
 from uir.cli import main, spread
 from uir.compat import basicsr_names
+from uir.core.checkpoint import write_checkpoint
 from uir.train import train_pipeline
 
 Write = Callable[..., Path]
@@ -36,23 +38,22 @@ def test_help_loads_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60).returncode == 0
 
 
-@pytest.mark.parametrize("command", ["train", "test", "check", "list", "restore", "degrade", "convert"])
-def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call(command, "--help") == 0
-    assert f"Example: uir {command}" in capsys.readouterr().out
-
-
 def test_force_yml_takes_several_values_as_basicsr_does() -> None:
     argv = ["train", "-opt", "x", "--force_yml", "a=1", "b:c=2", "--debug"]
     assert spread(argv) == ["train", "-opt", "x", "--force_yml", "a=1", "--force_yml", "b:c=2", "--debug"]
 
 
-def test_train_then_restore_a_folder(write_options: Write, pair_folders: Path, tmp_path: Path) -> None:
+def test_training_ends_with_the_command_that_restores(
+    write_options: Write, pair_folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = write_options()
     assert call("train", "-opt", file, "--force_yml", "train:total_iter=2", "logger:save_checkpoint_freq=2") == 0
+    said = capsys.readouterr().out.splitlines()
     weights = file.parents[1] / "experiments" / "small" / "models" / "net_g_latest.pth"
-    plugin = file.parent / "small_net.py"
-    assert call("restore", pair_folders / "lq", "-o", tmp_path / "out", "--model", weights, "--plugin", plugin) == 0
+    assert any(line.endswith(f"The trained network is {weights}") for line in said)
+    (command,) = [line.split("with it: ")[1] for line in said if "To restore photographs with it: " in line]
+    assert str(pair_folders / "lq") in command
+    assert call(*shlex.split(command.replace("-o restored", f"-o {tmp_path}/out"))[1:]) == 0
     written = sorted((tmp_path / "out").iterdir())
     assert [p.name for p in written] == [f"{i}.png" for i in range(6)]
     assert cv2.imread(str(written[0])).shape == (64, 72, 3)
@@ -83,7 +84,7 @@ def test_restore_names_what_it_could_not_restore(
     outcome = json.loads(capsys.readouterr().out)
     assert {group: len(rows) for group, rows in outcome.items()} == {"restored": 2, "failed": 1, "left_out": 1}
     assert outcome["failed"][0]["file"] == f"{tmp_path}/in/{os.fsdecode(bytes([98, 233, 100]))}.png"
-    program = [sys.executable, "-m", "uir.cli.main", *map(str, command), "--overwrite", "--max-pixels", "29"]
+    program = [sys.executable, "-m", "uir.cli.main", *map(str, command), "--overwrite", "--max_pixels", "29"]
     done = subprocess.run(program, capture_output=True, timeout=120, env={**os.environ, "PYTHONIOENCODING": "utf-8"})
     assert done.returncode == 2
     assert b"3 images failed:" in done.stdout
@@ -96,7 +97,7 @@ def test_python_m_uir_train_works(write_options: Write) -> None:
     command = [sys.executable, "-m", "uir.train", "-opt", str(write_options()), "--force_yml", "train:total_iter=1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert "End of training" in done.stderr
+    assert "End of training" in done.stdout  # `| tee log.txt` gets it
 
 
 @pytest.mark.thorough
@@ -180,6 +181,21 @@ def test_list_names_origins_and_shadows(tmp_path: Path, capsys: pytest.CaptureFi
     assert entries["L1Loss"]["origin"] == "uir"
 
 
+def test_the_list_of_degradations_shows_the_test_sets(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("list", "degradations", "--json") == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert list(listed) == ["degradations", "test_sets"]
+    assert "gaussian8" in [entry["name"] for entry in listed["test_sets"]]
+
+
+def test_a_network_of_the_user_s_own_needs_its_plugin(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_checkpoint(tmp_path / "net.pth", {"params": {"weight": torch.zeros(1)}}, {"arch": {"type": "NetOfMyOwn"}})
+    assert call("restore", __file__, "-o", tmp_path / "out", "--model", tmp_path / "net.pth") == 2
+    error = capsys.readouterr().err
+    assert f"{tmp_path}/net.pth: no arch is called 'NetOfMyOwn'" in error
+    assert "--plugin" in error
+
+
 def test_degrading_is_reproducible(photographs: list[Path], tmp_path: Path) -> None:
     for name in ("a", "b"):
         assert (
@@ -199,6 +215,10 @@ def test_degrading_is_reproducible(photographs: list[Path], tmp_path: Path) -> N
         (("train", "-opt", "none.yml"), "none.yml: No such file"),
         (("train",), "-opt"),
         (("restore", "nowhere", "-o", "out", "--model", "none.pth"), "nowhere: there is no such file or folder"),
+        (("restore", str(Path(__file__)), "-o", "out"), "name the trained network: --model FILE, such as experiments/"),
+        (("restore", str(Path(__file__)), "--model", "none.pth"), "name the folder to write to: -o FOLDER"),
+        (("restore", "-o", "out", "--model", "none.pth"), "name the photographs to restore"),
+        (("restore", str(Path(__file__)), "-o", "out", "--model", "."), "is a folder; name a file, such as"),
         (("restore", "setup.py", "-o", "a.gif", "--model", "none.pth"), "a.gif: cannot write '.gif' files"),
         (("restore", str(Path(__file__)), "-o", "out", "--model", "none.pth"), "none.pth: there is no such file"),
         (("degrade", "nowhere", "-o", "out", "--recipe", "GausianNoise"), "GaussianNoise"),

@@ -37,7 +37,9 @@ def test_a_store_is_replaced_when_asked(folder, tmp_path):
     assert (tmp_path / "x.lmdb" / "meta_info.txt").read_text().splitlines() == ["a.png (8,8,3) 3", "b.png (8,8,3) 3"]
 
 
-@pytest.mark.parametrize("command", ["lmdb", "subimages", "meta"])
-def test_help_has_an_example(command, capsys):
-    call(command, "--help")
-    assert f"Example: uir prepare {command}" in capsys.readouterr().out
+def test_nothing_is_said_of_others_where_every_image_is_damaged(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(b"nonsense")
+    with pytest.raises(ValueError, match=r"^the only image cannot be used: .*a\.png") as error:
+        call("subimages", tmp_path / "in", "-o", tmp_path / "sub")
+    assert "The others" not in str(error.value)

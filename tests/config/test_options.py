@@ -181,6 +181,12 @@ def test_a_mistake_in_the_base_is_reported_in_its_own_file(write_options: Write)
     assert f"{file}:3: scal is not an option" in text
 
 
+def test_a_missing_base_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text("name: x\nbase: nowhere.yml\n")
+    with pytest.raises(OptionError, match=rf"a\.yml:2: base: there is no file {tmp_path}/nowhere\.yml"):
+        read_merged(tmp_path / "a.yml")
+
+
 def test_a_circle_of_bases_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.yml").write_text("base: b.yml\n")
     (tmp_path / "b.yml").write_text("base: a.yml\n")

@@ -254,7 +254,7 @@ def test_the_command_restores_in_tiles_by_the_code_of_another_image(
     cv2.imwrite(str(run_folder / "other.png"), dark()[:, :, ::-1])
     common = ["restore", str(run_folder / "photo.png"), "--model", str(run_folder / "net_g_latest.pth"), "--tile", "32"]
     run([*common, "-o", str(run_folder / "own")])
-    run([*common, "-o", str(run_folder / "coded"), "--code-from", str(run_folder / "other.png"), "--overlap", "16"])
+    run([*common, "-o", str(run_folder / "coded"), "--code_from", str(run_folder / "other.png"), "--overlap", "16"])
     restorer = Restorer(dasr[0], 2, encoder=dasr[1], tile=32, overlap=16)
     for folder, expected in (("own", restorer(photo())), ("coded", restorer(photo(), restorer.code_of(dark())))):
         assert np.array_equal(cv2.imread(str(run_folder / folder / "photo.png"))[:, :, ::-1], expected)

@@ -187,7 +187,7 @@ def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
 
 def test_a_limit_of_pixels(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", pixels(5, 6, 3))
-    outcome = restore_files(RESTORER, [tmp_path / "a.png"], tmp_path / "out", max_pixels=29)
+    outcome = restore_files(RESTORER, str(tmp_path / "a.png"), f"{tmp_path}/out", max_pixels=29)
     assert "claims 6x5 = 30 pixels" in outcome.failed[str(tmp_path / "a.png")]
 
 

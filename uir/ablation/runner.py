@@ -91,7 +91,7 @@ def train_runs(plan: Plan, jobs: int = 1, tell: Callable[[str], None] = print, s
                         failures.append(job.failure)
                     tell(f"[{number}/{count}] {job.failure or f'{job.run.title}: finished in {job.seconds():.0f} s'}")
         except KeyboardInterrupt:
-            tell(f"Stopping; {len(active)} runs save their state. The same command continues them.")
+            tell("Stopping: what is running saves its state. The same command continues.")
             _stop(active)
             raise
     return failures

@@ -19,10 +19,12 @@ def ablate(
     root: Annotated[Optional[Path], typer.Option("--root", help="Folder where relative paths start.")] = None,  # noqa: UP045
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
-    """Train a grid of option overrides with several seeds; write tables and charts to experiments/ablation/<name>.
+    """Train a grid of options with several seeds, and compare.
 
-    The same command continues the work: finished runs are skipped, interrupted runs are resumed.
+    Tables and charts go to experiments/ablation/<name>. The same command continues the work: finished runs are
+    skipped, interrupted runs are resumed.
 
+    \b
     Example: uir ablate options/ablation/dcpt_controls.yml --jobs 2
     """
     from uir.ablation.grid import read_ablation
@@ -73,4 +75,4 @@ def _list(plan: Any, as_json: bool) -> None:
         return
     for row in rows:
         print(f"{row['cell']} seed {row['seed']}: {row['iterations']:,d} iterations, {row['state']}, {row['folder']}")
-    print(f"{len(rows)} runs; every option file is valid")
+    print(f"{len(rows)} run{'s' * (len(rows) != 1)}; every option file is valid")

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Optional
 
 import typer
 
-from uir.cli.arguments import JsonArgument, PluginArgument
+from uir.cli.arguments import SETTINGS, JsonArgument, PluginArgument
 
 if TYPE_CHECKING:
     from uir.analysis.feature_source import FeatureSource
 
 analyze_app = typer.Typer(
     name="analyze",
-    help="Examine networks: do their features show the degradation, pictures of the features, and their cost.",
+    help="Examine networks: what their features show, what they cost.",
     no_args_is_help=True,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=SETTINGS,
 )
 
 OptArgument = Annotated[
@@ -92,10 +92,14 @@ def knn(
     plugin: PluginArgument = None,
     as_json: JsonArgument = False,
 ) -> int:
-    """Measure how well nearest neighbours in feature space name the degradation, at each level and for raw pixels.
+    """Name degradations by the nearest neighbours of features.
 
-    All classes contain the same photographs, and no photograph is in both parts of a split.
+    Clean photographs are degraded in several ways (the classes of --recipe). A network shows the degradation in its
+    features if those of another photograph with the same degradation are near. The accuracy is given for each level
+    (layer whose features are read), and for raw pixels as a comparison. All classes contain the same photographs, and
+    no photograph is in both parts of a split.
 
+    \b
     Example: uir analyze knn -opt options/train/nafnet_allinone_demo.yml --images datasets/demo/train -o probes
     """
     _load_plugins(plugin)
@@ -130,8 +134,13 @@ def probe(
     plugin: PluginArgument = None,
     as_json: JsonArgument = False,
 ) -> int:
-    """Measure how well a linear classifier on frozen features names the degradation, at each level and for raw pixels.
+    """Name degradations by a linear classifier of features.
 
+    Clean photographs are degraded in several ways (the classes of --recipe). The accuracy of a linear classifier, which
+    learns from the features of some photographs and is tested on others, is given for each level (layer whose features
+    are read), and for raw pixels as a comparison.
+
+    \b
     Example: uir analyze probe -opt options/train/nafnet_allinone_demo.yml --images datasets/demo/train --splits 3
     """
     _load_plugins(plugin)
@@ -171,8 +180,12 @@ def tsne(
     plugin: PluginArgument = None,
     as_json: JsonArgument = False,
 ) -> int:
-    """Draw features in two dimensions by t-SNE, coloured by degradation, and write the coordinates.
+    """Draw a network's features in two dimensions by t-SNE.
 
+    Clean photographs are degraded in several ways (the classes of --recipe); each degradation has its colour. The
+    coordinates are written too.
+
+    \b
     Example: uir analyze tsne -opt options/train/nafnet_allinone_demo.yml --images datasets/demo/train -o tsne
     """
     _load_plugins(plugin)
@@ -208,7 +221,8 @@ def radar(
 ) -> int:
     """Compare runs over their test sets in a radar chart.
 
-    Example: uir analyze radar results/scratch/metrics.json results/dcpt/metrics.json -o radar.png --metric psnr
+    \b
+    Example: uir analyze radar results/nafnet_allinone_demo/metrics.json -o radar.png
     """
     from uir.analysis.charts import radar_picture
     from uir.analysis.results_files import names_of, read_results, shared_values
@@ -237,8 +251,11 @@ def complexity(
     plugin: PluginArgument = None,
     as_json: JsonArgument = False,
 ) -> int:
-    """Count parameters and multiply-accumulates, and measure time and memory, for one image. An encoder is included.
+    """Count parameters and operations, measure time and memory.
 
+    The numbers are those of one image. An encoder of the network's degradation code is included.
+
+    \b
     Example: uir analyze complexity -opt options/train/nafnet_allinone_demo.yml --size 256 256
     """
     from dataclasses import asdict

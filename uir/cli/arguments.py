@@ -1,10 +1,18 @@
-"""Options that several commands take."""
+"""What several commands share: options, and the settings of the command line."""
 
 from __future__ import annotations
 
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
+
+def with_underscores(name: str) -> str:
+    """The name of an option as uir writes it; `--code-from` is read as `--code_from`."""
+    return name.replace("-", "_")
+
+
+SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "token_normalize_func": with_underscores}
+"""Settings of the command and of each of its groups."""
 PluginArgument = Annotated[Optional[list[str]], typer.Option("--plugin", help="Module or file to import first.")]  # noqa: UP045
 JsonArgument = Annotated[bool, typer.Option("--json", help="Print JSON.")]

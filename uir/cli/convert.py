@@ -18,8 +18,11 @@ def convert(
     root: Annotated[Optional[Path], typer.Option("--root", help="Where relative paths start.")] = None,  # noqa: UP045
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
-    """Write an option file of DCPT's dialect or of a fork of BasicSR in uir's own keys.
+    """Rewrite the option file of another toolbox in uir's own keys.
 
+    It reads files of DCPT and of BasicSR's forks.
+
+    \b
     Example: uir convert published/pretrain_5d.yml -o options/train/pretrain_5d.yml
 
     Keys keep their order, and lines that mean the same in uir stay as they are, comments and numbers such as 1e-4

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from uir.registry import TABLES, Entry, first_line
+from uir.registry import REGISTRIES, TABLES, Entry, first_line
 
-KINDS = (*TABLES, "encoders", "optimizers", "protocols", "schedulers", "weights")
+KINDS = (*TABLES, "encoders", "optimizers", "protocols", "schedulers", "test_sets", "weights")
 
 
 def entries_of(kind: str) -> list[Entry]:
@@ -13,7 +13,8 @@ def entries_of(kind: str) -> list[Entry]:
     Args:
         kind: a registry or table (`archs`, `predictors`, ...); `encoders`, the archs that give a degradation code or
             classify; `optimizers` and `schedulers`, torch's and uir's; `protocols`, fixed choices for metrics;
-            `weights`, the trained weights that ship with uir.
+            `test_sets`, several degradations of the same images, for `uir degrade --recipe`; `weights`, the trained
+            weights that ship with uir.
 
     Raises:
         ValueError: there is no such kind.
@@ -32,11 +33,22 @@ def entries_of(kind: str) -> list[Entry]:
 
         rows = sorted(PROTOCOLS.items())
         return [Entry(name, "uir", "uir.metrics.protocols", protocol.description) for name, protocol in rows]
+    if kind == "test_sets":
+        from uir.degradations.test_sets import TEST_SETS
+
+        sets = sorted(TEST_SETS.items())
+        return [Entry(name, "uir", make.__module__, first_line(make)) for name, make in sets]
     if kind == "weights":
         from uir.weights import shipped_weights
 
         return [Entry(name, "uir", "uir.weights", str(file)) for name, file in shipped_weights().items()]
     raise ValueError(f"list: there is no kind '{kind}'; there are {', '.join(KINDS)}")
+
+
+def shown_with(kind: str | None) -> list[str]:
+    """The kinds that `uir list KIND` shows: test sets too for degradations; without a kind every registry."""
+    kinds = [kind] if kind else list(REGISTRIES)
+    return [name for own in kinds for name in ((own, "test_sets") if own == "degradations" else (own,))]
 
 
 def list_names(kind: str) -> list[str]:

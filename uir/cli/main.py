@@ -8,7 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
@@ -17,7 +17,7 @@ import typer
 from uir import __version__
 from uir.cli.ablate import ablate
 from uir.cli.analyze import analyze_app
-from uir.cli.arguments import JsonArgument, PluginArgument
+from uir.cli.arguments import SETTINGS, JsonArgument, PluginArgument
 from uir.cli.convert import convert
 from uir.cli.faults import fault_of
 from uir.cli.prepare import prepare_app
@@ -27,10 +27,10 @@ app = typer.Typer(
     name="uir",
     help="The toolbox for universal image restoration: train, test and use restorers from BasicSR option files.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=SETTINGS,
 )
 
 
@@ -65,7 +65,7 @@ LauncherArgument = Annotated[
 ]
 LocalRankArgument = Annotated[
     Optional[int],  # noqa: UP045
-    typer.Option("--local_rank", "--local-rank", hidden=True, help="torch.distributed.launch sets this."),
+    typer.Option("--local_rank", hidden=True, help="torch.distributed.launch sets this."),
 ]
 
 
@@ -88,6 +88,7 @@ def train(
 ) -> Path:
     """Train from an option file.
 
+    \b
     Example: uir train -opt options/train/nafnet_allinone_demo.yml --force_yml train:total_iter=500
     """
     loaded = _load(opt, True, force_yml, plugin, root, debug)
@@ -115,8 +116,11 @@ def test(
     as_json: JsonArgument = False,
     local_rank: LocalRankArgument = None,
 ) -> Any:
-    """Test a network from an option file: one table, metrics.json and metrics.md in results/<name>.
+    """Test a network from an option file.
 
+    The result is one table on the screen, and metrics.json and metrics.md in results/<name>.
+
+    \b
     Example: uir test -opt options/test/nafnet_allinone_demo.yml
     """
     loaded = _load(opt, False, force_yml, plugin, root, False)
@@ -125,7 +129,8 @@ def test(
     from uir.core.distributed import is_main
     from uir.engine.testing import test as run_test
 
-    with _processes(launcher, loaded, local_rank):
+    screen = redirect_stdout(sys.stderr) if as_json else nullcontext()  # the log then stands beside the JSON
+    with screen, _processes(launcher, loaded, local_rank):
         evaluations = run_test(loaded, quiet=as_json)
         main_process = is_main()
     if as_json and main_process:
@@ -145,8 +150,11 @@ def check(
     root: RootArgument = None,
     as_json: JsonArgument = False,
 ) -> bool:
-    """Check an option file: list every mistake with its line and the nearest valid name. This runs nothing.
+    """List every mistake in an option file; run nothing.
 
+    Each mistake has its line and the nearest valid name.
+
+    \b
     Example: uir check -opt options/train/nafnet_allinone_demo.yml
     """
     if schema:
@@ -187,6 +195,7 @@ def list_names(
                 "metrics",
                 "datasets",
                 "degradations",
+                "test_sets",
                 "observers",
                 "predictors",
                 "vectorisers",
@@ -203,19 +212,21 @@ def list_names(
     plugin: PluginArgument = None,
     as_json: JsonArgument = False,
 ) -> None:
-    """List every name that an option file can use, with its origin and the names that it shadows.
+    """List every name that an option file can use.
 
-    Example: uir list archs --plugin ./my_arch.py
+    Each name has its origin (uir, basicsr or a plugin) and the packages whose class of that name it hides (shadows).
+
+    \b
+    Example: uir list degradations
     """
     from dataclasses import asdict
 
-    from uir.cli.listing import entries_of
-    from uir.registry import REGISTRIES
+    from uir.cli.listing import entries_of, shown_with
     from uir.registry.plugins import load_plugin
 
     for spec in plugin or []:
         load_plugin(spec, named_in="--plugin")
-    entries_by_kind = {name: entries_of(name) for name in ([kind] if kind else REGISTRIES)}
+    entries_by_kind = {name: entries_of(name) for name in shown_with(kind)}
     if as_json:
         print(
             json.dumps(
@@ -258,8 +269,11 @@ def degrade(
     plugin: PluginArgument = None,
     as_json: JsonArgument = False,
 ) -> None:
-    """Degrade clean photographs reproducibly: the same command gives the same files on every machine.
+    """Degrade clean photographs reproducibly.
 
+    The same command gives the same files on every machine.
+
+    \b
     Example: uir degrade datasets/demo/test -o degraded --recipe realesrgan --scale 4 --gt --seed 7
     """
     from uir.registry.plugins import load_plugin
@@ -353,7 +367,7 @@ def spread(argv: Sequence[str]) -> list[str]:
     index = 0
     while index < len(argv):
         result.append(argv[index])
-        if argv[index] == "--force_yml":
+        if argv[index] in ("--force_yml", "--force-yml"):
             values = []
             while index + 1 < len(argv) and not argv[index + 1].startswith("-"):
                 index += 1

@@ -8,14 +8,14 @@ from typing import Annotated, Optional
 
 import typer
 
-from uir.cli.arguments import JsonArgument
+from uir.cli.arguments import SETTINGS, JsonArgument
 
 prepare_app = typer.Typer(
     name="prepare",
-    help="Prepare folders of images for training: lmdb stores, sub-images, lists.",
+    help="Store, cut or list folders of images for training.",
     no_args_is_help=True,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=SETTINGS,
 )
 
 SourceArgument = Annotated[Path, typer.Argument(help="Folder of images; subfolders are included.")]
@@ -39,9 +39,12 @@ def lmdb(
     workers: WorkersArgument = None,
     as_json: JsonArgument = False,
 ) -> int:
-    """Write a folder of images as an lmdb store in BasicSR's layout. An interrupted one is continued.
+    """Write a folder of images as one lmdb store.
 
-    Example: uir prepare lmdb datasets/DIV2K/train_HR_sub -o datasets/DIV2K/train_HR_sub.lmdb
+    The store, a data base in a few large files, has BasicSR's layout. An interrupted one is continued.
+
+    \b
+    Example: uir prepare lmdb datasets/demo/train -o datasets/demo_train.lmdb
     """
     from uir.data.lmdb_writing import write_lmdb
 
@@ -66,10 +69,12 @@ def subimages(
     workers: WorkersArgument = None,
     as_json: JsonArgument = False,
 ) -> int:
-    """Cut large images into overlapping squares, name_s001.png and so on. An interrupted run is continued.
+    """Cut large images into overlapping squares.
 
-    Example: uir prepare subimages datasets/DIV2K/train_LR_x4 -o datasets/DIV2K/train_LR_x4_sub --crop_size 120
-        --step 60
+    They are written as name_s001.png and so on. An interrupted run is continued.
+
+    \b
+    Example: uir prepare subimages datasets/demo/train -o datasets/demo_train_sub --crop_size 120 --step 60
     """
     from uir.data.preparing import extract_subimages
 
@@ -94,9 +99,12 @@ def meta(
     workers: WorkersArgument = None,
     as_json: JsonArgument = False,
 ) -> int:
-    """List a folder's images with their sizes, as a `meta_info_file` of an option file. Damaged images are reported.
+    """List a folder's images with their sizes.
 
-    Example: uir prepare meta datasets/DIV2K/train_HR_sub -o datasets/meta_info_DIV2K_sub.txt
+    The list is a `meta_info_file` of an option file. Damaged images are reported.
+
+    \b
+    Example: uir prepare meta datasets/demo/train -o datasets/meta_info_demo.txt
     """
     from uir.data.preparing import write_meta_info
 

@@ -12,16 +12,32 @@ from uir.cli.arguments import JsonArgument, PluginArgument
 
 
 def restore(
-    inputs: Annotated[list[Path], typer.Argument(help="Images or folders.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder, or a file for one image.")],
-    model: Annotated[Path, typer.Option("--model", help="Checkpoint (.pth or .safetensors).")],
+    inputs: Annotated[
+        Optional[list[Path]],  # noqa: UP045
+        typer.Argument(help="Photographs, or folders of them."),
+    ] = None,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("-o", "--output", help="Folder to write to, or a file for one photograph."),
+    ] = None,
+    model: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--model", help="The trained network, a .pth or .safetensors file (checkpoint)."),
+    ] = None,
     opt: Annotated[
-        Path | None, typer.Option("-opt", "--opt", help="Option file, for a checkpoint without a card.")
+        Path | None,
+        typer.Option("-opt", "--opt", help="Option file, for a checkpoint that does not name its network."),
     ] = None,
     param_key: Annotated[
-        str | None, typer.Option("--param_key", help="Weights to use; default params_ema, else params.")
+        str | None,
+        typer.Option(
+            "--param_key", help="Weights to use: params, or params_ema, their average (default if there is one)."
+        ),
     ] = None,
-    precision: Annotated[Literal["fp32", "bf16", "fp16"], typer.Option("--precision")] = "fp32",
+    precision: Annotated[
+        Literal["fp32", "bf16", "fp16"],
+        typer.Option("--precision", help="Bits of the numbers: 32, or 16 to save memory and time on a GPU."),
+    ] = "fp32",
     device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, mps; default the best available.")] = None,
     tile: Annotated[
         int | None, typer.Option("--tile", help="Side of tiles in pixels, for images that do not fit into memory.")
@@ -32,11 +48,11 @@ def restore(
     ] = None,
     encoder: Annotated[
         Path | None,
-        typer.Option("--encoder", help="Weights of the degradation encoder; default net_e_* beside net_g_*."),
+        typer.Option("--encoder", help="Encoder of a network with a degradation code; default net_e_* beside net_g_*."),
     ] = None,
     code_from: Annotated[
         Path | None,
-        typer.Option("--code-from", help="Restore with the degradation code of this image (blind networks)."),
+        typer.Option("--code_from", help="Restore with the degradation code of this image instead of the own one."),
     ] = None,
     settings: Annotated[
         Optional[list[str]],  # noqa: UP045
@@ -53,7 +69,7 @@ def restore(
     max_pixels: Annotated[
         int | None,
         typer.Option(
-            "--max-pixels", min=1, help="Refuse larger images; default UIR_MAX_PIXELS of the environment, or 200000000."
+            "--max_pixels", min=1, help="Refuse larger images; default UIR_MAX_PIXELS of the environment, or 200000000."
         ),
     ] = None,
     plugin: PluginArgument = None,
@@ -61,11 +77,19 @@ def restore(
 ) -> Any:
     """Restore photographs with a trained network.
 
-    Example: uir restore photos/ -o restored/ --model experiments/my_run/models/net_g_latest.pth --tile 512
+    \b
+    Example: uir restore datasets/demo/test -o restored --model experiments/nafnet_allinone_demo/models/net_g_latest.pth
     """
     from uir.inference.image_plan import plan_files
 
-    plan = None if show_controls else plan_files(inputs, output, sweep, overwrite)  # before anything is loaded
+    plan = None
+    if not show_controls:
+        if not inputs:
+            raise typer.BadParameter("name the photographs to restore, or a folder of them")
+        if output is None:
+            raise typer.BadParameter("name the folder to write to: -o FOLDER")
+        plan = plan_files(inputs, output, sweep, overwrite)  # before anything is loaded
+    model = _checkpoint(model)
     from uir.inference.image_files import restore_planned
     from uir.inference.restorer import Restorer
     from uir.registry.plugins import load_plugin
@@ -81,10 +105,20 @@ def restore(
         return None
     controls = {**_settings(settings or []), **({"code_from": str(code_from)} if code_from is not None else {})}
     outcome = restore_planned(restorer, plan, controls, max_pixels)
-    print(json.dumps(outcome.as_dict()) if as_json else outcome.summary(output))
+    print(json.dumps(outcome.as_dict()) if as_json else outcome.summary(plan.output))
     if outcome.failed:
         raise typer.Exit(2)
     return outcome
+
+
+def _checkpoint(model: Path | None) -> Path:
+    """The file of the trained network."""
+    example = "experiments/my_run/models/net_g_latest.pth, which `uir train` writes at its end"
+    if model is None:
+        raise typer.BadParameter(f"name the trained network: --model FILE, such as {example}")
+    if model.is_dir():
+        raise typer.BadParameter(f"--model: {model} is a folder; name a file, such as {example}")
+    return model
 
 
 def _settings(settings: list[str]) -> dict[str, str]:

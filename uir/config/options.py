@@ -301,7 +301,10 @@ def read_merged(file: Path, _seen: tuple[Path, ...] = ()) -> tuple[dict[str, Any
         return raw, marks
     if not isinstance(base, str):
         raise OptionError([f"{marks[('base',)]}: base: expected the path of one file, got {base!r}"])
-    inherited, inherited_marks = read_merged(file.parent / home_expanded(base), (*_seen, path))
+    base_file = file.parent / home_expanded(base)
+    if not base_file.exists():
+        raise OptionError([f"{marks[('base',)]}: base: there is no file {base_file} (paths are relative to this file)"])
+    inherited, inherited_marks = read_merged(base_file, (*_seen, path))
     return _merge(inherited, raw, inherited_marks, marks), inherited_marks
 
 

@@ -123,7 +123,7 @@ def check_size(width: int, height: int, name: str, max_pixels: int | None = None
         raise UnreadableImageError(
             name,
             f"claims {width}x{height} = {width * height:,} pixels, more than the limit of {limit:,}; "
-            f"--max-pixels of `uir restore`, or the environment variable {VARIABLE}, raises it",
+            f"--max_pixels of `uir restore`, or the environment variable {VARIABLE}, raises it",
         )
 
 

@@ -89,7 +89,10 @@ def write_lmdb(
         missing = [item for item in sources if item.name not in stored_names]
         failed = _store_images(store, journal, keys, missing, len(sources), compress_level, workers, commit_bytes)
     raise_unreadable(
-        failed, len(sources), f"The others are stored in {target}; repair or remove these and run it again to continue."
+        failed,
+        len(sources),
+        "Repair or remove what cannot be used and run it again to continue.",
+        f"The others are stored in {target}.",
     )
     lines = [_meta_line(journal.entries[item.name], compress_level) for item in sources]
     write_text(target / "meta_info.txt", "".join(line + "\n" for line in lines))

@@ -94,7 +94,10 @@ def extract_subimages(
                 failed.append(error)
             progress.advance(task)
     raise_unreadable(
-        failed, len(sources), f"The others are cut into {target}; repair or remove these and run it again to continue."
+        failed,
+        len(sources),
+        "Repair or remove what cannot be used and run it again to continue.",
+        f"The others are cut into {target}.",
     )
     return sum(len(windows.corners(journal.entries[item.name].shape)) for item in sources)
 
@@ -158,7 +161,9 @@ def write_meta_info(source: Path, target_file: Path, *, workers: int | None = No
                 else:
                     lines.append(line)
             progress.advance(task, len(group))
-    raise_unreadable(failed, len(sources), f"{target_file} is not written; repair or remove these and run it again.")
+    raise_unreadable(
+        failed, len(sources), f"{target_file} is not written; repair or remove what cannot be used and run it again."
+    )
     write_text(target_file, "".join(lines))
     return len(lines)
 

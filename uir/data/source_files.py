@@ -149,19 +149,22 @@ def check_level(level: int, key: str) -> None:
         raise ValueError(f"{key}: got {level}; expected 0 (fast, large) to 9 (slow, small)")
 
 
-def raise_unreadable(failed: Sequence[UnreadableImageError], total: int, rest: str) -> None:
+def raise_unreadable(failed: Sequence[UnreadableImageError], total: int, rest: str, others: str = "") -> None:
     """Raise one error that names the unusable images, if there are any.
 
     Args:
         failed: the errors, in order.
         total: number of images.
-        rest: a sentence about the others, and how to continue.
+        rest: a sentence that says how to continue.
+        others: a sentence about the other images, if there are any.
     """
     if failed:
         shown = "; ".join(str(error) for error in failed[:SHOWN])
         more = f"; and {len(failed) - SHOWN} more" if len(failed) > SHOWN else ""
-        noun = "image" if total == 1 else "images"
-        raise ValueError(f"{len(failed)} of {total} {noun} cannot be used: {shown}{more}. {rest}")
+        which, advice = f"{len(failed)} of {total} images", f"{others} {rest}" if others else rest
+        if len(failed) == total:
+            which, advice = "the only image" if total == 1 else f"all {total} images", rest
+        raise ValueError(f"{which} cannot be used: {shown}{more}. {advice}")
 
 
 def _cores() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import logging
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,7 +33,7 @@ def start_logging(file: Path | None) -> None:
     if console.is_terminal:
         logger.addHandler(RichHandler(console=console, show_path=False, show_level=False, log_time_format="%H:%M:%S"))
     else:
-        logger.addHandler(_plain(logging.StreamHandler()))
+        logger.addHandler(_plain(logging.StreamHandler(sys.stdout)))  # so that `uir train ... | tee log.txt` gets it
     if file is not None and is_main():
         file.parent.mkdir(parents=True, exist_ok=True)
         logger.addHandler(_plain(logging.FileHandler(file, encoding="utf-8")))

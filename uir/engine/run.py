@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 import random
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,12 +19,14 @@ import numpy as np
 import torch
 
 from uir import __version__
+from uir.compat.foreign_model import ForeignModel
 from uir.config.options import OptionFile
 from uir.config.yaml_file import dump_yaml
 from uir.core.distributed import gathered, is_main
 from uir.core.files import remove_unfinished, write_text
 from uir.engine.logs import start_logging
 from uir.engine.run_folder import RECORD, events_folder, is_empty, own_folders, put_aside
+from uir.models.base_model import BaseModel
 
 logger = logging.getLogger("uir")
 
@@ -59,6 +62,36 @@ def open_run(loaded: OptionFile, device: torch.device, *, resuming: bool) -> Pat
     )
     gathered(None)  # no process writes into the folder before it exists
     return folder
+
+
+def log_next_step(loaded: OptionFile, folder: Path, model: BaseModel | ForeignModel) -> None:
+    """Log which file holds the trained network, and a command that restores with it.
+
+    Args:
+        loaded: the options of the last stage.
+        folder: the run's folder.
+        model: the trained method.
+    """
+    weights = folder / "models" / "net_g_latest.pth"
+    if not is_main() or not weights.is_file():
+        return
+    logger.info("The trained network is %s", shown_path(weights))
+    if isinstance(model, BaseModel) and model.predictor.refusal:
+        return  # it does not restore single photographs
+    data = [section for key, section in loaded.raw["datasets"].items() if key.split("_")[0] == "val"]
+    photographs = next((str(section["dataroot_lq"]) for section in data if section.get("dataroot_lq")), "PHOTOGRAPHS")
+    command = ["uir", "restore", shown_path(photographs), "-o", "restored", "--model", shown_path(weights)]
+    if isinstance(model, BaseModel):
+        command += [word for plugin in loaded.options.plugins for word in ("--plugin", shown_path(plugin))]
+    else:  # the option file describes the network, and names its plugins
+        command += ["-opt", shown_path(loaded.file)]
+    logger.info("To restore photographs with it: %s", shlex.join(command))
+
+
+def shown_path(path: str | Path) -> str:
+    """A path as it can be typed: relative to the current folder if it lies below it."""
+    whole = Path(path)
+    return str(whole.relative_to(Path.cwd())) if whole.is_relative_to(Path.cwd()) else str(path)
 
 
 def describe_run(loaded: OptionFile, device: torch.device) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from uir.engine.describing import Clock, describe_training
 from uir.engine.evaluation import Evaluation, Stopped, build_metrics, evaluate, update_best
 from uir.engine.interruption import Interrupted, Interruption
 from uir.engine.logs import RunLog
-from uir.engine.run import open_run, seed_everything
+from uir.engine.run import log_next_step, open_run, seed_everything
 from uir.engine.run_folder import check_start, events_folder, run_lock
 from uir.engine.state import find_state, forget_rows_after, own_state_of, random_state, set_random_state
 from uir.metrics.observers import ValidationObserver, observers_of
@@ -98,6 +98,7 @@ def _train(loaded: OptionFile, auto_resume: bool) -> Path:
             session.run()
         if session is not None:
             session.finish()
+            log_next_step(session.stage.file, folder, session.model)
     log.close()
     return folder
 
@@ -189,7 +190,7 @@ class Training:
                     self.model.feed_data(batch)
                     self.model.optimize_parameters(self.iteration)
                 clock.count()
-                if self.iteration % self.options.logger.print_freq == 0:
+                if self.iteration % self.options.logger.print_freq == 0 or self.iteration == last:
                     self._log_losses(*clock.means())
                 progress.update(task, completed=self.iteration, note=_note(self.model))
                 self.must_validate = self._validates_at(self.iteration)

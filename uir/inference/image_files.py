@@ -46,7 +46,9 @@ class Outcome:
     def summary(self, output: Path) -> str:
         """The same as text, with a line for each file that was not restored."""
         files = f" as {counted(len(self.written), 'file')}" if len(self.written) != len(self.restored) else ""
-        lines = [f"{counted(len(self.restored), 'image')} restored{files}, written to {output}"]
+        lines = ["no image was restored"]
+        if self.restored:
+            lines = [f"{counted(len(self.restored), 'image')} restored{files}, written to {output}"]
         for group, noun, verb in ((self.failed, "image", "failed"), (self.left_out, "file", "left out")):
             if group:
                 lines.append(f"{counted(len(group), noun)} {verb}:")
@@ -58,8 +60,8 @@ class Outcome:
 
 def restore_files(
     restorer: Restorer,
-    inputs: Iterable[Path],
-    output: Path,
+    inputs: Iterable[str | Path] | str | Path,
+    output: str | Path,
     controls: Mapping[str, Any] | None = None,
     sweep: str | None = None,
     overwrite: bool = False,
@@ -68,7 +70,7 @@ def restore_files(
     """Restore images and write them as PNG (TIFF stays TIFF, with all its pages), with their own depth and channels.
 
     Args:
-        inputs: images, and folders with images; the output has the same names below a folder.
+        inputs: an image or a folder with images, or several of them; the output has the same names below a folder.
         output: a folder, or the file to write if there is one image.
         controls: values of the method's controls.
         sweep: several values of one control, `name=from:to:count` or `name=a,b,c`; each value gives its own file,
@@ -82,7 +84,9 @@ def restore_files(
     Raises:
         ValueError: as for `plan_files`, or a control does not exist or fit; nothing is written then.
     """
-    return restore_planned(restorer, plan_files(list(inputs), output, sweep, overwrite), controls, max_pixels)
+    named = [inputs] if isinstance(inputs, str | Path) else inputs
+    plan = plan_files([Path(item) for item in named], Path(output), sweep, overwrite)
+    return restore_planned(restorer, plan, controls, max_pixels)
 
 
 def restore_planned(

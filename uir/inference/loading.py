@@ -38,7 +38,7 @@ def load_predictor(
     Raises:
         CheckpointError: a file does not fit its network, nothing describes its network, a network is needed and not
             found, or given and not needed, or the method cannot restore a single photograph.
-        UnknownNameError: the predictor that the card names is unknown; its plugin must be imported first.
+        UnknownNameError: the network or predictor that the card names is unknown; its plugin must be imported first.
     """
     raw = _read(opt) if opt is not None else None
     files = {role: file for role, file in (beside or {}).items() if file is not None}
@@ -46,7 +46,10 @@ def load_predictor(
     network = _build("g", raw, card, path, opt)
     fit_state(network, state, str(path), card=card)
     described = _described(card, network)
-    cls = PREDICTORS.get(described["type"])
+    try:
+        cls = PREDICTORS.get(described["type"])
+    except UnknownNameError as error:
+        raise UnknownNameError(f"{path}: {error}") from None
     for role, file in files.items():
         if role not in cls.roles:
             input_name = "degradation code" if role == "e" else f"network_{role}"
@@ -140,8 +143,8 @@ def _build(
         )
     try:
         built: nn.Module = build(ARCH_REGISTRY, arch)
-    except UnknownNameError:
-        raise
+    except UnknownNameError as error:
+        raise UnknownNameError(f"{opt or path}: {error}") from None
     except Exception as error:  # whatever a constructor makes of arguments of another kind
         if raw is not None:
             raise

@@ -23,6 +23,9 @@ ORIGINS: tuple[Origin, ...] = ("plugin", "uir", "basicsr")
 logger = logging.getLogger("uir")
 
 
+_HOW_TO_IMPORT = "one of your own needs its file in `plugins` of the option file, or --plugin FILE"
+
+
 class UnknownNameError(KeyError):
     """No registry has this name; the message gives the registry, the nearest names and the imported plugins."""
 
@@ -211,7 +214,7 @@ class Registry:
         every = next(
             (f"; `uir list {plural}` shows all" for plural, registry in REGISTRIES.items() if registry is self), ""
         )
-        return f"no {self.kind} is called '{name}'{hint} (plugins imported: {plugins}{absent}{every})"
+        return f"no {self.kind} is called '{name}'{hint} (plugins imported: {plugins}; {_HOW_TO_IMPORT}{absent}{every})"
 
 
 def nearest_names(name: str, known: Iterable[str], count: int = 3) -> list[str]:
