@@ -314,19 +314,16 @@ def _processes(launcher: str, loaded: Any, local_rank: int | None) -> Any:
 def _result_as_json(loaded: Any) -> Iterator[None]:
     """Print what the training in the block has made as one JSON object; its log goes to stderr."""
     from uir.core.distributed import is_main
-    from uir.core.progress import console
     from uir.engine.interruption import Interrupted
     from uir.engine.run import describe_result
 
-    console.stderr = True
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     except Interrupted:
         if is_main():
             print(json.dumps(describe_result(loaded.run_dir, "stopped")))
         raise
-    finally:
-        console.stderr = False
     if is_main():
         print(json.dumps(describe_result(loaded.run_dir, "finished")))
 
