@@ -11,7 +11,7 @@ EXTRAS := dev,analysis,lmdb,tb,timm
 # A loader worker and two threads share two cores: a waiting thread must not keep a core busy.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: help install demo test quick lint bench
+.PHONY: help install demo test quick lint bench soak mutate
 
 help:
 	@echo "make demo     train a small network on real photographs, test it, restore one (under 4 minutes on 2 cores)"
@@ -19,6 +19,8 @@ help:
 	@echo "make quick    run the tests that are not marked thorough or slow (under a minute on 2 cores)"
 	@echo "make lint     ruff: rules and formatting"
 	@echo "make bench    run the scripts in benchmarks/"
+	@echo "make soak     kill runs, damage files, train for 20 minutes: the table of docs/trust.md (under an hour)"
+	@echo "make mutate   change the package in 200 small ways and count how many the tests notice (hours)"
 	@echo "make install  install everything into $(VENV) (the other targets do this first)"
 
 install: $(STAMP)
@@ -40,6 +42,13 @@ bench: install
 	@any_script=; for script in benchmarks/[a-z]*.py; do \
 	    [ -e "$$script" ] || continue; any_script=1; echo "== $$script"; $(PY) "$$script" || exit 1; \
 	done; [ -n "$$any_script" ] || echo "benchmarks/ contains no script"
+
+soak: install
+	PYTHONPATH=tests $(PY) -m soak.run --write
+
+mutate: install
+	$(PIP) install -c constraints.txt -e ".[mutation]" --no-build-isolation
+	PYTHONPATH=tests $(PY) -m mutation.mutate --jobs $(JOBS)
 
 # torch and torchvision are installed first and together, so that their versions match. basicsr is installed last and without build
 # isolation, because its build would otherwise download a second torch.

@@ -44,6 +44,8 @@ EXTRAS = {
     "analysis": ["scikit-learn>=1.4", "matplotlib>=3.8"],
     "app": ["gradio>=5.0"],
     "export": ["onnx>=1.16", "onnxruntime>=1.18"],
+    # `make mutate`
+    "mutation": ["cosmic-ray>=8.4", "pytest-cov>=6.0"],
     "dev": [
         "pytest>=8.0",
         "pytest-xdist>=3.5",
@@ -52,6 +54,7 @@ EXTRAS = {
         "types-PyYAML>=6.0",
         "scikit-image>=0.22",
         "jsonschema>=4.18",
+        "hypothesis>=6.100",
         "spandrel>=0.4.2",  # asks for torchvision: install the torch and torchvision of constraints.txt first
     ],
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -175,17 +174,6 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(write_options: Write, p
     whole = uninterrupted(write_options, changes)
     parts = killed_and_resumed(write_options, changes, "parts", "6", 0.0)
     same(everything(whole, 20), everything(parts, 20))
-
-
-@pytest.mark.slow
-def test_ten_kills_at_random_moments(write_options: Write, pair_folders: Path) -> None:
-    changes = demanding(pair_folders)
-    whole = everything(uninterrupted(write_options, changes), 20)
-    generator = random.Random(0)
-    for number in range(10):
-        after, wait = str(2 * generator.randint(1, 8)), generator.random() * 0.5
-        parts = killed_and_resumed(write_options, changes, f"parts{number}", after, wait)
-        same(whole, everything(parts, 20))
 
 
 @pytest.mark.thorough

@@ -9,8 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-
 
 def measure(root: Path, folder: Path, jobs: int) -> None:
     """Runs the whole suite once under coverage.py.
@@ -27,15 +25,15 @@ def measure(root: Path, folder: Path, jobs: int) -> None:
     settings = folder / "coverage.ini"
     settings.write_text("[run]\nsource = uir\n")
     environment = dict(os.environ, COVERAGE_FILE=str(folder / "coverage.db"), UIR_SECONDS=str(folder / "seconds.json"))
-    environment["PYTHONPATH"] = os.pathsep.join([str(root), str(HERE), os.environ.get("PYTHONPATH", "")])
-    command = [sys.executable, "-m", "pytest", "-q", "-n", str(jobs), "-p", "recording"]
+    environment["PYTHONPATH"] = os.pathsep.join([str(root), str(root / "tests"), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-m", "pytest", "-q", "-n", str(jobs), "-p", "mutation.recording"]
     command += ["--cov", "--cov-context=test", f"--cov-config={settings}", "--cov-report="]
     if subprocess.run(command, cwd=root, env=environment, check=False).returncode:
         raise RuntimeError("tests fail without any mutant: see above; a mutation run needs a green suite")
 
 
 def statement_lines(source: str, first: int, last: int) -> range:
-    """The lines of the smallest statement around a change; of a compound statement (``if``, ``for``, …) only its head."""
+    """The lines of the smallest statement around a change; of a compound one (`if`, `for`, …) only its head."""
     best = range(first, last + 1)
     smallest = None
     for node in ast.walk(ast.parse(source)):

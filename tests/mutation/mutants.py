@@ -1,8 +1,8 @@
 """Small changes ("mutants") of the package's source, made by cosmic-ray, and a seeded choice of them.
 
 A mutant that a test suite does not notice is a fault that the suite would not notice either. cosmic-ray knows the
-changes (``<`` becomes ``<=``, ``+`` becomes ``-``, ``True`` becomes ``False``, a number grows by one, a decorator goes, …);
-this file leaves out those that cannot change what the program does, and chooses.
+changes (`<` becomes `<=`, `+` becomes `-`, `True` becomes `False`, a number grows by one, a decorator goes, …); this
+file leaves out those that cannot change what the program does, and chooses.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Changes the package in 200 small ways and counts how many of them the tests notice: ``make mutate``.
+"""Changes the package in 200 small ways and counts how many of them the tests notice: `make mutate`.
 
 Three steps, each of which can be repeated after an interruption:
 
-1. ``measure``: run the suite once and note which test runs which line (about twice the time of ``make test``).
-2. ``run``: for every chosen mutant, in a copy of the repository, the tests that run its line, until the first fails.
-3. ``report``: the table for ``docs/trust.md``; survivors must stand in ``survivors.yml`` with the reason why they do no harm.
+1. `measure`: run the suite once and note which test runs which line (about twice the time of `make test`).
+2. `run`: for every chosen mutant, in a copy of the repository, the tests that run its line, until the first fails.
+3. `report`: the table; survivors must stand in `survivors.yml` with the reason why they do no harm.
 
-``python tests/mutation/mutate.py --jobs 2`` does all three.
+`python -m mutation.mutate --jobs 2`, with `tests` on PYTHONPATH, does all three.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -24,11 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-from covering import Covering, measure
-from mutants import PACKAGES, Mutant, choose, source_files
+from mutation.covering import Covering, measure
+from mutation.mutants import PACKAGES, Mutant, choose, source_files
 
 ROOT = Path(__file__).resolve().parents[2]
 REASONS = Path(__file__).with_name("survivors.yml")
@@ -70,18 +68,21 @@ def fails(root: Path, tests: list[str], seconds: float) -> str | None:
         "no:cacheprovider",
         "--no-header",
         "--tb=no",
-        f"@{listed}",
     ]
+    process = subprocess.Popen(
+        [*command, f"@{listed}"], cwd=root, env=environment, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
     try:
-        done = subprocess.run(
-            command, cwd=root, env=environment, capture_output=True, text=True, timeout=seconds, start_new_session=True
-        )
+        output, _ = process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)  # with the processes that the tests started
+        process.communicate()
         return f"no end after {seconds:.0f} s"
-    if done.returncode == 0:
+    if process.returncode == 0:
         return None
-    lines = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return (lines or done.stdout.splitlines()[-1:] or ["no output"])[0]
+    lines = [line for line in output.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    return (lines or output.splitlines()[-1:] or ["no output"])[0]
 
 
 def judge(mutant: Mutant, root: Path, covering: Covering) -> dict[str, Any]:
@@ -107,7 +108,7 @@ def judge(mutant: Mutant, root: Path, covering: Covering) -> dict[str, Any]:
 
 
 def run(mutants: list[Mutant], folder: Path, jobs: int) -> None:
-    """Judges all mutants that have no result yet; results are appended to ``results.jsonl``, one line each."""
+    """Judges all mutants that have no result yet; results are appended to `results.jsonl`, one line each."""
     results = folder / "results.jsonl"
     known = {row["mutant"] for row in rows_of(folder)}
     waiting = [mutant for mutant in mutants if mutant.key() not in known]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import random
 import resource
@@ -70,7 +71,7 @@ def whole_files() -> Iterator[tuple[str, bytes]]:
     alpha = colour.copy()
     alpha.putalpha(colour.convert("L"))
     deep = Image.fromarray(np.asarray(colour.convert("L")).astype(np.uint16) * 257)
-    for mode, image in (("RGB", colour), ("L", colour.convert("L")), ("RGBA", alpha), ("P", colour.quantize(16)),
+    for _mode, image in (("RGB", colour), ("L", colour.convert("L")), ("RGBA", alpha), ("P", colour.quantize(16)),
                         ("I;16", deep), ("CMYK", colour.convert("CMYK"))):  # fmt: skip
         for suffix, kind, more in (
             (".png", "PNG", {}), (".jpg", "JPEG", {}), (".jpg", "JPEG", {"progressive": True}), (".bmp", "BMP", {}),
@@ -123,7 +124,6 @@ def use_all(files: Path) -> dict[str, Any]:
 
     from torch import nn
 
-    from uir.core.images import UnreadableImageError
     from uir.data.paired_image_dataset import PairedImageDataset
     from uir.data.preparing import write_meta_info
     from uir.inference.image_files import restore_files
@@ -146,10 +146,8 @@ def use_all(files: Path) -> dict[str, Any]:
             alone = files.parent / "alone" / path.stem
             alone.mkdir(parents=True)
             shutil.copy(path, alone)
-            try:
+            with contextlib.suppress(ValueError):
                 PairedImageDataset(str(alone), str(alone), phase="val")[0]
-            except (UnreadableImageError, ValueError):
-                pass
         except Exception as error:  # every kind counts: only those caught above are what uir promises
             result["failures"].append(f"{path.name}: {type(error).__name__}: {error}"[:300])
         seconds = time.monotonic() - began

@@ -25,8 +25,8 @@ def check_hostile_files(folder: Path, count: int, seed: int = 0) -> Finding:
     """Read files that carry a canary (a file that appears if their code runs), and `count` damaged copies of files."""
     finding = Finding(
         "Reading a file of weights, a state, a kernel or an option file never runs what it contains.",
-        f"pickles of every protocol, torch files, arrays and YAML tags that would write a canary file; {count:,} damaged "
-        "copies of these and of whole .pth and .safetensors files",
+        f"pickles of every protocol, torch files, arrays and YAML tags that would write a canary file; {count:,} "
+        "damaged copies of these and of whole .pth and .safetensors files",
     )
     ended = run_child(read_all, folder, count, seed, seconds=1800.0)
     if ended.code != 0:
@@ -34,8 +34,9 @@ def check_hostile_files(folder: Path, count: int, seed: int = 0) -> Finding:
         return finding
     finding.failures = ended.value["failures"]
     finding.figure = (
-        f"{ended.value['hostile']} hostile files and {count:,} damaged ones: no canary, no crash; {ended.value['refused']:,} "
-        f"refused in a sentence; slowest {ended.value['slowest']:.2f} s; at most {ended.value['memory_mb']:.0f} MB more memory"
+        f"{ended.value['hostile']} hostile files and {count:,} damaged ones: no canary, no crash; "
+        f"{ended.value['refused']:,} refused in a sentence; slowest {ended.value['slowest']:.2f} s; at most "
+        f"{ended.value['memory_mb']:.0f} MB more memory"
     )
     return finding
 
@@ -63,7 +64,12 @@ def hostile(canary: Path) -> Iterator[tuple[str, bytes]]:
         "exec": _Payload(exec, f"open({str(canary)!r}, 'w')"),
     }
     for name, payload in payloads.items():
-        for shape, content in (("bare", payload), ("params", {"params": {"weight": payload}}), ("card", {"params": {}, "card": payload})):
+        shapes = {
+            "bare": payload,
+            "params": {"params": {"weight": payload}},
+            "card": {"params": {}, "card": payload},
+        }
+        for shape, content in shapes.items():
             for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
                 yield f"{name}_{shape}_{protocol}.pth", pickle.dumps(content, protocol)
             for zipped in (True, False):
@@ -75,11 +81,16 @@ def hostile(canary: Path) -> Iterator[tuple[str, bytes]]:
         np.save(buffer, np.array([payload], dtype=object), allow_pickle=True)
         yield f"{name}.npy", buffer.getvalue()
     for tag in ("object/apply:os.system", "object/new:os.system", "object/apply:subprocess.check_output"):
-        yield f"{tag.split(':')[0].replace('/', '_')}_{tag[-5:]}.yml", f"name: !!python/{tag} [\"{order}\"]\n".encode()
+        yield f"{tag.split(':')[0].replace('/', '_')}_{tag[-5:]}.yml", f'name: !!python/{tag} ["{order}"]\n'.encode()
     head = json.dumps({"w": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}).encode()
     yield "huge.safetensors", struct.pack("<Q", len(head)) + head
     yield "long_head.safetensors", struct.pack("<Q", 2**63 - 1) + b"{}"
-    head = json.dumps({"a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}, "b": {"dtype": "F32", "shape": [4], "data_offsets": [8, 24]}}).encode()
+    head = json.dumps(
+        {
+            "a": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]},
+            "b": {"dtype": "F32", "shape": [4], "data_offsets": [8, 24]},
+        }
+    ).encode()
     yield "overlap.safetensors", struct.pack("<Q", len(head)) + head + bytes(24)
 
 
@@ -100,7 +111,7 @@ def whole() -> Iterator[tuple[str, bytes]]:
 
 def read_all(folder: Path, count: int, seed: int) -> dict[str, Any]:
     """Read all these files with the readers of uir: what broke, and counts."""
-    from uir.cli.main import _is_users
+    from uir.cli.faults import fault_of
     from uir.config.options import load_options
     from uir.core.checkpoint import read_file
     from uir.degradations.kernel_files import read_kernels
@@ -111,7 +122,8 @@ def read_all(folder: Path, count: int, seed: int) -> dict[str, Any]:
     def read(name: str, content: bytes, must_refuse: bool) -> None:
         path = folder / name
         path.write_bytes(content)
-        reader: Callable[[Any], Any] = {".yml": load_options, ".npy": lambda file: read_kernels(str(file))}.get(path.suffix, read_file)
+        readers = {".yml": load_options, ".npy": lambda file: read_kernels(str(file))}
+        reader: Callable[[Any], Any] = readers.get(path.suffix, read_file)
         began = time.monotonic()
         try:
             reader(path)
@@ -119,7 +131,7 @@ def read_all(folder: Path, count: int, seed: int) -> dict[str, Any]:
                 result["failures"].append(f"{name}: was read without a word")
         except Exception as error:
             result["refused"] += 1
-            if not _is_users(error):
+            if fault_of(error).code != 2:
                 result["failures"].append(f"{name}: {type(error).__name__}: {error}"[:300])
             if "weights_only" in str(error):
                 result["failures"].append(f"{name}: the message advises to read it without protection")

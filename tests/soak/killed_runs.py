@@ -25,7 +25,7 @@ CHANGES: dict[str, Any] = {
 
 
 def check_killed_runs(folder: Path, count: int, seed: int = 0) -> Finding:
-    """Kill `count` runs once each, resume each, and compare weights, states and metrics with a run that was left alone."""
+    """Kill `count` runs once each, resume each, and compare all they leave with a run that was left alone."""
     finding = Finding(
         "A run that is killed goes on, and ends with the same bits as one that was left alone.",
         f"kill -9 {count} times: {', '.join(MOMENTS)}; the workers' number is 0 and 2 in turn",

@@ -12,7 +12,7 @@ IMAGES = 40
 
 
 def check_killed_writer(folder: Path, count: int, seed: int = 0) -> Finding:
-    """Kill the writer `count` times; the unfinished store is refused, and the continued one is like one written at once."""
+    """Kill the writer `count` times; an unfinished store is refused, a continued one is like one written at once."""
     finding = Finding(
         "A store whose writer was killed is refused as unfinished, and continued by the same command.",
         f"kill -9 {count} times while `uir prepare lmdb` writes",
@@ -33,7 +33,9 @@ def check_killed_writer(folder: Path, count: int, seed: int = 0) -> Finding:
         again = run_child(write_store, source, store)
         if again.code != 0 or content_of(store) != expected:
             finding.failures.append(f"killed{number}: the continued store differs from one written at once")
-    finding.figure = f"{count - len(finding.failures)} of {count} equal to one written at once; {unfinished} were unfinished"
+    finding.figure = (
+        f"{count - len(finding.failures)} of {count} equal to one written at once; {unfinished} were unfinished"
+    )
     return finding
 
 

@@ -16,11 +16,15 @@ LIMIT_S = 5.0
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = ("value", "value", "value", "remove", "rename", "move", "text")
 # Values that a hand or another program might write; no absolute path is among them, so nothing outside is written.
-ODD = (None, True, False, 0, 1, -1, 3, 7, 0.5, -0.5, 1e-30, 1e30, float("nan"), float("inf"), 10**18, -(10**18), "", " ", "x",
-       "~", "~nobody", "no", "1:30", "1e3", "../x", "a/b", ".", "..", "a\nb", "a\0b", "名前", "x" * 300, [], {}, [0], [1, 2], [None],
-       [[1], [2]], {"type": "x"}, {"type": 3}, {"a": {"b": {"c": 1}}}, "Adam", "L1Loss", "NAFNet", "PSNR", "cuda")  # fmt: skip
-TEXTS = ("\t", "\x00", "\x07", "&a ", "*a", "!!python/object/apply:os.system ['true']", "{", "]", ": ", "- ", "'", '"', "\ufeff",
-         "\u2028", "%", "@", "|", "#", "? ", "---\n", "<<: *a\n", "\r")  # fmt: skip
+ODD = (
+    None, True, False, 0, 1, -1, 3, 7, 0.5, -0.5, 1e-30, 1e30, float("nan"), float("inf"), 10**18, -(10**18), "", " ",
+    "x", "~", "~nobody", "no", "1:30", "1e3", "../x", "a/b", ".", "..", "a\nb", "a\0b", "名前", "x" * 300, [], {}, [0],
+    [1, 2], [None], [[1], [2]], {"type": "x"}, {"type": 3}, {"a": {"b": {"c": 1}}}, "Adam", "L1Loss", "NAFNet", "cuda",
+)  # fmt: skip
+TEXTS = (
+    "\t", "\x00", "\x07", "&a ", "*a", "!!python/object/apply:os.system ['true']", "{", "]", ": ", "- ", "'", '"',
+    "\ufeff", "\u2028", "%", "@", "|", "#", "? ", "---\n", "<<: *a\n", "\r",
+)  # fmt: skip
 
 
 def check_random_options(folder: Path, count: int, seed: int = 0) -> Finding:
@@ -32,12 +36,12 @@ def check_random_options(folder: Path, count: int, seed: int = 0) -> Finding:
     )
     ended = run_child(try_options, folder, count, seed, seconds=LIMIT_S * count + 120)
     if ended.code != 0 or ended.hung:
-        finding.failures.append(f"the process ended with code {ended.code}")
+        finding.failures.append(f"the process ended with code {ended.code}: {ended.output[-600:]}")
         return finding
     finding.failures = ended.value["failures"]
     finding.figure = (
-        f"{ended.value['refused']:,} refused, {ended.value['accepted']:,} accepted, {ended.value['trained']:,} of these "
-        f"trained; slowest to load {ended.value['slowest']:.2f} s (limit {LIMIT_S:.0f} s)"
+        f"{ended.value['refused']:,} refused, {ended.value['accepted']:,} accepted, {ended.value['trained']:,} of "
+        f"these trained; slowest to load {ended.value['slowest']:.2f} s (limit {LIMIT_S:.0f} s)"
     )
     return finding
 
@@ -50,7 +54,7 @@ def check_random_records(folder: Path, count: int, seed: int = 0) -> Finding:
     )
     ended = run_child(try_records, count, seed, seconds=600.0)
     if ended.code != 0:
-        finding.failures.append(f"the process ended with code {ended.code}")
+        finding.failures.append(f"the process ended with code {ended.code}: {ended.output[-600:]}")
         return finding
     finding.failures = ended.value["failures"]
     finding.figure = f"{count:,} equal; of the changed ones {ended.value['refused']:,} refused, the others are records"
@@ -65,15 +69,17 @@ def try_options(folder: Path, count: int, seed: int) -> dict[str, Any]:
     import yaml
     from hypothesis import strategies
 
-    from uir.cli.main import _is_users
+    from uir.cli.faults import fault_of
     from uir.config.options import load_options
     from uir.engine.train_loop import train
 
     logging.getLogger("uir").setLevel(logging.CRITICAL)
     small = project(folder, {"datasets.train.num_worker_per_gpu": 0, "train.total_iter": 2, "val.val_freq": 2})
-    files = [small] * 60 + sorted((ROOT / "options").glob("*/*.yml"))
+    files = [small] * 150 + sorted((ROOT / "options").glob("*/*.yml"))
     result: dict[str, Any] = {"failures": [], "refused": 0, "accepted": 0, "trained": 0, "slowest": 0.0}
-    value = strategies.one_of(strategies.sampled_from(ODD), strategies.integers(), strategies.floats(), strategies.text(max_size=8))
+    value = strategies.one_of(
+        strategies.sampled_from(ODD), strategies.integers(), strategies.floats(), strategies.text(max_size=8)
+    )
     change = strategies.tuples(strategies.sampled_from(KINDS), strategies.integers(0, 2**16), value)
 
     def attempt(action: Any, what: str, limit: float) -> Any:
@@ -85,7 +91,7 @@ def try_options(folder: Path, count: int, seed: int) -> dict[str, Any]:
         except TimeoutError:
             result["failures"].append(f"{what}: no end after {limit:.0f} s")
         except Exception as error:
-            if not _is_users(error) or not str(error):
+            if "fault of uir" in fault_of(error).message:
                 result["failures"].append(f"{what}: {type(error).__name__}: {error}"[:600])
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
@@ -132,18 +138,22 @@ def try_records(count: int, seed: int) -> dict[str, Any]:
     import torch
     from hypothesis import strategies
 
-    from uir.cli.main import _is_users
+    from uir.cli.faults import fault_of
     from uir.degradations.base import replay
     from uir.degradations.record import DegradationRecord
     from uir.registry import DEGRADATION_REGISTRY
 
-    names = sorted(DEGRADATION_REGISTRY.names()) if hasattr(DEGRADATION_REGISTRY, "names") else ["GaussianNoise"]
+    names = sorted(name for name, _ in DEGRADATION_REGISTRY)
     number = strategies.one_of(strategies.integers(), strategies.floats(allow_nan=False, allow_infinity=False))
     plain = strategies.one_of(strategies.none(), strategies.booleans(), number, strategies.text(max_size=6))
     value = strategies.recursive(plain, lambda inner: strategies.lists(inner, max_size=3), max_leaves=5)
-    key = strategies.one_of(strategies.sampled_from(["sigma_255", "angle_deg", "seed", "quality"]), strategies.text(max_size=6))
+    key = strategies.one_of(
+        strategies.sampled_from(["sigma_255", "angle_deg", "seed", "quality"]), strategies.text(max_size=6)
+    )
     step = strategies.builds(
-        lambda op, more: {**more, "op": op}, strategies.sampled_from(names), strategies.dictionaries(key, value, max_size=4)
+        lambda op, more: {**more, "op": op},
+        strategies.sampled_from(names),
+        strategies.dictionaries(key, value, max_size=4),
     )
     record = strategies.builds(
         DegradationRecord,
@@ -175,7 +185,7 @@ def try_records(count: int, seed: int) -> dict[str, Any]:
         try:
             replay(original, image)
         except Exception as error:
-            if not _is_users(error):
+            if fault_of(error).code != 2:
                 result["failures"].append(f"replay: {type(error).__name__}: {error}: {text}"[:400])
 
     one()

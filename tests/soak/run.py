@@ -1,7 +1,8 @@
-"""The long checks: ``make soak``. They provoke what no short test meets, and print a table; under an hour on two cores.
+"""The long checks: `make soak`. They provoke what no short test meets; under an hour on two cores.
 
-``python tests/soak/run.py`` runs all of them, ``python tests/soak/run.py killed_runs`` one. ``--write`` puts the table
-into ``docs/trust.md``. The exit code is 1 if a promise was broken.
+With `tests` on PYTHONPATH, `python -m soak.run` runs all of them, `python -m soak.run killed_runs` one. Each writes its
+finding into `experiments/soak`; `--write` puts the table of all findings there into `docs/trust.md`. The exit code is 1
+if a promise was broken.
 """
 
 from __future__ import annotations
@@ -14,10 +15,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-if __name__ == "__main__":
-    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
 from soak.damaged_images import check_damaged_images
 from soak.hostile_files import check_hostile_files
 from soak.killed_rank import check_killed_rank
@@ -28,6 +25,7 @@ from soak.random_options import check_random_options, check_random_records
 from soak.same_seed import check_same_seed
 from soak.steady_use import check_steady_use
 
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "trust.md"
 BEGIN, END = "<!-- table of the long checks -->", "<!-- end of the table -->"
 
@@ -83,19 +81,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"there is no check {', '.join(unknown)}; there are {', '.join(CHECKS)}")
     results = ROOT / "experiments" / "soak"
     results.mkdir(parents=True, exist_ok=True)
-    findings: dict[str, Finding] = {}
     for name in chosen.names or CHECKS:
         with tempfile.TemporaryDirectory(prefix="uir_soak_") as folder:
-            findings[name] = timed(CHECKS[name].run, Path(folder), CHECKS[name].long)
-        finding = findings[name]
+            finding = timed(CHECKS[name].run, Path(folder), CHECKS[name].long)
         (results / f"{name}.json").write_text(json.dumps(asdict(finding), indent=2), encoding="utf-8")
-        print(f"{name}: {'kept' if finding.holds else 'BROKEN'}; {finding.figure} ({finding.seconds:.0f} s)", flush=True)
+        verdict = "kept" if finding.holds else "BROKEN"
+        print(f"{name}: {verdict}; {finding.figure} ({finding.seconds:.0f} s)", flush=True)
         for failure in finding.failures:
             print(f"  {failure}")
+    files = {name: results / f"{name}.json" for name in CHECKS}
+    texts = {name: file.read_text(encoding="utf-8") for name, file in files.items() if file.exists()}
+    findings = {name: Finding(**json.loads(text)) for name, text in texts.items()}
     print("\n" + table(findings))
     if chosen.write:
         PAGE.write_text(with_table(PAGE.read_text(encoding="utf-8"), table(findings)), encoding="utf-8")
-    return 0 if all(finding.holds for finding in findings.values()) else 1
+    return 0 if all(findings[name].holds for name in chosen.names or CHECKS) else 1
 
 
 if __name__ == "__main__":

@@ -33,8 +33,9 @@ def check_steady_use(folder: Path, seconds: int) -> Finding:
         if growth[key] > limit:
             finding.failures.append(f"{key}: {growth[key]:+g} from the second quarter to the last (limit {limit:g})")
     finding.figure = (
-        f"{len(rows)} rounds; memory {growth['memory_mb']:+.1f} MB of {rows[-1]['memory_mb']:.0f} MB, open files "
-        f"{growth['open_files']:+.0f}, threads {growth['threads']:+.0f}, temporary files {growth['temporary_files']:+.0f}"
+        f"{len(rows)} rounds; memory {growth['memory_mb']:+.1f} MB of {rows[-1]['memory_mb']:.0f} MB, "
+        f"open files {growth['open_files']:+.0f}, threads {growth['threads']:+.0f}, "
+        f"temporary files {growth['temporary_files']:+.0f}"
     )
     return finding
 
