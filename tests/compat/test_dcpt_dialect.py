@@ -15,7 +15,7 @@ from dcpt_dialect_options import NAMES, SETTINGS, SMALL, Form, final_test, fine_
 
 from uir.compat.dcpt_dialect import is_dialect
 from uir.config.dialects import translate
-from uir.config.options import OptionError, OptionFile, load_options, read_merged
+from uir.config.options import OptionError, OptionFile, load_options, read_merged, read_translated
 from uir.core.checkpoint import read_file
 from uir.data.building import build_dataset, training_stream
 from uir.engine.train_loop import train
@@ -188,26 +188,84 @@ def test_loader_keys_may_stand_in_the_training_sets(write: Callable[[Form], Path
     assert "datasets.train_2.batch_size_per_gpu: 3 is not datasets.train_1.batch_size_per_gpu" in found
 
 
-def test_pairs_in_several_folders_are_one_task(write: Callable[[Form], Path], small: Form, pair_folders: Path) -> None:
-    folders = [str(pair_folders / "gt")] * 2
-    small["datasets"]["train_1"] |= {
-        "type": "MultiPairedImageDataset", "dataroot_gt": folders, "dataroot_lq": folders,
-    }  # fmt: skip
-    dataset: Any = build_dataset(load_options(write(small)), "train")
-    assert dataset.labels == tuple(NAMES)
-    assert len(dataset.datasets["rain"]) == 12
-    assert dataset.sample(7, 0)["degradation"].label == "rain"
-
-
-def test_blurred_and_listed_sets_are_tasks_too(write: Callable[[Form], Path], small: Form, pair_folders: Path) -> None:
+@pytest.mark.parametrize("as_text", [False, True])
+def test_listed_pairs_may_have_one_list_or_several(
+    write: Callable[[Form], Path], small: Form, pair_folders: Path, as_text: bool
+) -> None:
     names = pair_folders / "names.txt"
     names.write_text("\n".join(f"{file.name} {file.name}" for file in sorted((pair_folders / "gt").iterdir())[:2]))
-    small["datasets"]["train_4"]["type"] = "PairedImageTxtlistDataset"
-    small["datasets"]["train_4"]["meta_info_file"] = str(names)
-    small["datasets"]["train_5"] |= {"type": "PairedImageGaussianBlurDataset", "blur_sigma": [1, 3]}
+    listed: list[Any] = [str(pair_folders / "gt"), str(names)]
+    keys = (
+        {"dataroot": listed[0], "txt_lists": listed[1]}
+        if as_text
+        else {"dataroot": listed[:1], "txt_lists": listed[1:]}
+    )
+    section = {"name": "low", "type": "PairedImageTxtlistDataset", "datasets_balance": [3], "gt_size": 16, **keys}
+    small["datasets"]["train_4"] = section
     dataset: Any = build_dataset(load_options(write(small)), "train")
     assert dataset.labels == tuple(NAMES)
     assert len(dataset.datasets["low"]) == 2
+    assert dataset.shares()["low"] == pytest.approx(2 * 3 / (2 * 3 + 4 * 6))
+
+
+def test_blurred_sets_are_tasks_too(write: Callable[[Form], Path], small: Form) -> None:
+    small["datasets"]["train_5"] |= {
+        "type": "PairedImageGaussianBlurDataset",
+        "blur_sigma": [1, 3],
+        "scale_range": [1, 2],
+    }
+    dataset: Any = build_dataset(load_options(write(small)), "train")
+    assert dataset.labels == tuple(NAMES)
+
+
+def test_pairs_in_several_folders_are_one_task(write: Callable[[Form], Path], small: Form, pair_folders: Path) -> None:
+    folders = [str(pair_folders / "gt")] * 2
+    small["datasets"]["train_1"] |= {
+        "dataroot_gt": folders, "dataroot_lq": folders, "datasets_balance": [1, 4], "dataset_enlarge_ratio": 2,
+    }  # fmt: skip
+    dataset: Any = build_dataset(load_options(write(small)), "train")
+    assert dataset.labels == tuple(NAMES)
+    shares = dataset.shares()
+    assert [shares[task] for task in ("rain_1", "rain_2", "noise")] == pytest.approx([2 / 14, 8 / 14, 1 / 14])
+    assert {dataset.sample(index, 0)["degradation"].label for index in (0, 7)} == {"rain"}
+
+
+def test_a_training_set_alone_may_have_several_folders(pair_folders: Path) -> None:
+    folders = [str(pair_folders / "gt")] * 2
+    section = {"name": "rain", "type": "PairedImageDataset", "dataroot_gt": folders, "dataroot_lq": folders}
+    more = {"datasets_balance": [2, 1], "gt_size": 16, "batch_size_per_gpu": 4}
+    found = translated({"classify": False, "datasets": {"train": {**section, **more}}})["datasets"]["train"]
+    assert (found["type"], list(found["tasks"]), found["ratios"]) == (
+        "MultiTaskDataset",
+        ["rain_1", "rain_2"],
+        {"rain_1": 2},
+    )
+    assert (found["batch_size_per_gpu"], found["tasks"]["rain_1"]["gt_size"]) == (4, 16)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"dataroot_gt": ["gt"]}, "datasets.train_1.dataroot_lq: has 2 items, but dataroot_gt has 1; give"),
+        ({"datasets_balance": [1]}, "datasets.train_1.datasets_balance: expected 2 whole numbers above 0"),
+        ({"datasets_balance": [1, 0]}, "datasets.train_1.datasets_balance: expected 2 whole numbers above 0"),
+        ({"dataroot_lq": ["gt", 3]}, "datasets.train_1.dataroot_lq.1: expected text, got 3"),
+        ({"hist": True}, "datasets.train_1.hist: uir equalises no colours"),
+        ({"prctile_norm": True}, "datasets.train_1.prctile_norm: uir stretches no images"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_lists_of_folders_are_told(
+    write: Callable[[Form], Path], small: Form, changes: Form, said: str
+) -> None:
+    small["datasets"]["train_1"] |= {"dataroot_gt": ["gt", "gt"], "dataroot_lq": ["gt", "gt"], **changes}
+    assert said in problem_of(write(small))
+
+
+def test_training_knows_no_centre_crop(small: Form) -> None:
+    small["datasets"]["train_1"]["center_crop"] = 64
+    found = translate(small, {})
+    assert "center_crop" not in found.raw["datasets"]["train"]["tasks"]["rain"]
+    assert "datasets.train_1.center_crop is left out (training crops at random)" in found.notes
 
 
 def test_validation_sees_the_middle_of_the_images_and_their_labels(write: Callable[[Form], Path], small: Form) -> None:
@@ -309,7 +367,38 @@ def test_the_draws_are_labelled_by_task(write: Callable[[Form], Path], small: Fo
     assert seen == set(NAMES)
 
 
+@pytest.mark.parametrize(("decay", "said"), [(0.9, "layer_decay: uir has one learning rate for all layers"), (1.0, "")])
+def test_one_learning_rate_for_all_layers(write: Callable[[Form], Path], decay: float, said: str) -> None:
+    file = write({**fine_tuning(), "layer_decay": decay})
+    if said:
+        assert said in problem_of(file)
+    else:
+        assert "layer_decay" not in load_options(file).raw
+
+
 # --- mistakes ---
+
+
+def test_all_mistakes_are_told_together(write: Callable[[Form], Path], small: Form) -> None:
+    small["train"]["grad_clip"] = True
+    small["datasets"]["val_2"] = "noise"
+    small["datasets"]["train_3"]["dataset_enlarge_ratio"] = "ten"
+    small["datasets"]["train_1"]["hist"] = True
+    small["train"]["total_itr"] = 3
+    found = problem_of(write(small)).splitlines()
+    said = [
+        "train.grad_clip: expected", "datasets.val_2: expected a mapping", "train_3.dataset_enlarge_ratio: expected",
+        "datasets.train_1.hist: uir", "train.total_itr is not an option",
+    ]  # fmt: skip
+    assert len(found) == len(said)
+    assert all(any(text in line for line in found) for text in said)
+
+
+def test_a_mistake_is_not_passed_over_where_only_the_network_is_read(
+    write: Callable[[Form], Path], small: Form
+) -> None:
+    with pytest.raises(OptionError, match="hook_names: expected the name of a layer"):
+        read_translated(write(change(small, "hook_names", 3)))
 
 
 def change(form: Form, dotted: str, value: Any) -> Form:
@@ -334,7 +423,7 @@ def change(form: Form, dotted: str, value: Any) -> Form:
         ("datasets.train_5", "blur", "datasets.train_5: expected a mapping with `type`, got 'blur'"),
         ("datasets.val_1.dataroot", "x", "datasets.val_1.dataroot is not an argument of PairedImageDataset"),
         ("datasets.val_1.center_crop", "big", "datasets.val_1.center_crop: expected a whole number, got 'big'"),
-        ("datasets.train", {"type": "PairedImageDataset"}, "datasets.train_1 and datasets.train exclude each other"),
+        ("datasets.train", {"type": "PairedImageDataset"}, "datasets.train and datasets.train_1 exclude each other"),
         ("dataloader.batch_size_per_gpu", "many", "dataloader.batch_size_per_gpu: expected a whole number"),
         ("dataloader.batch_size_per_gpu", None, "dataloader.batch_size_per_gpu is missing"),
         ("dataloader.batchsize", 3, "dataloader.batchsize is not an argument"),

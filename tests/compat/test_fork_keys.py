@@ -176,8 +176,6 @@ REFUSED = [
     ("val__use_chop", True, "val.use_chop: uir tests whole images"),
     ("tile", {"tile_size": 512, "tile_pad": 32}, "tile: uir tests whole images"),
     ("ensemble", True, "ensemble: uir restores an image once"),
-    ("eval_lpips", True, "eval_lpips: uir has no LPIPS of its own"),
-    ("layer_decay", 0.9, "layer_decay: uir has one learning rate"),
     ("train__accum_iter", 2, "train.accum_iter: accumulation is `train.accumulate`"),
     ("path__ignore_resume_networks", "network_g", "path.ignore_resume_networks: uir resumes all networks"),
     ("train__losses", [{"type": "l1loss"}], "train.losses: each loss is a key of its own here"),
@@ -211,7 +209,7 @@ def test_a_key_without_an_equivalent_is_told(old: Path, name: str, value: Any, s
     [
         ("print_network", False), ("remove_norm", False), ("crop_border", 4), ("suffix", None), ("tile", None),
         ("ensemble", False),
-        ("eval_lpips", False), ("layer_decay", 1.0), ("use_amp", False), ("accum_iter", 1), ("train__losses", None),
+        ("use_amp", False), ("accum_iter", 1), ("train__losses", None),
         ("path__ignore_resume_networks", None), ("val__trans_num", 1), ("val__use_chop", False),
         ("train__mixup", False), ("datasets__train__cache_keys", "x"), ("datasets__train__accum_iter", 1),
     ],

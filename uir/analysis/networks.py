@@ -10,8 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from uir.config.dialects import translate
-from uir.config.options import load_plugins_of, read_merged
+from uir.config.options import read_merged, read_translated
 from uir.core.checkpoint import fit_state, read_weights
 from uir.core.seeds import torch_generator
 from uir.inference.code_predictor import takes_code
@@ -107,9 +106,7 @@ class _Conditioned(nn.Module):
 def _described(opt: Path | None, model: Path | None, card: Mapping[str, Any], role: str) -> dict[str, Any]:
     """The network's mapping: from the option file, else from the checkpoint's card."""
     if opt is not None:
-        raw, marks = read_merged(opt)
-        load_plugins_of(raw, marks, opt)
-        raw = translate(raw, marks).raw
+        raw = read_translated(opt)
         arch = raw.get(f"network_{role}")
         if not isinstance(arch, dict):
             networks = [str(key) for key in raw if str(key).startswith("network_")]

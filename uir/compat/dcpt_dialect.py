@@ -1,8 +1,9 @@
-"""Translates option files of DCPT's code (Hu et al., ICLR 2025) into uir's form.
+"""Translates option files of DCPT's and MaskDCPT's code (Hu et al., 2025) into uir's form.
 
 DCPT's code describes a mixture as sections `train_1`, `train_2`, ... beside one `dataloader`, names layers to hook, and
-uses common names for its own networks. Only these keys identify the dialect; any other file passes unchanged. The
-classes are the training sets in the order of the file, as in DCPT, so that published classifiers fit.
+uses common names for its own networks. Only these keys, and those of its data sets, identify the dialect; any other
+file passes unchanged. The classes are the training sets in the order of the file, as in DCPT, so that published
+classifiers fit. MaskDCPT's files have the same grammar, some more keys, and another network called Restormer.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from uir.compat.dcpt_sets import SETS, SWITCHES, Part, is_marked, parts_of
 from uir.config.dialects import DialectError, Translation, laid_marks
 from uir.config.schema import LoaderOptions
 from uir.config.yaml_file import KeyPath, Mark
@@ -26,12 +28,20 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "Restormer_origin": ("Restormer", {}),
     "SwinIR": ("SwinIR", {"rel_pos_bias": False, "attn_mask": False}),
 }
+# MaskDCPT's: softmax attention; its code reads no LayerNorm_type.
+MASK_NETWORKS = {
+    **NETWORKS,
+    "Restormer": ("Restormer", {"LayerNorm_type": "WithBias"}),
+    "PromptIR": ("PromptIR", {"LayerNorm_type": "WithBias"}),
+}
 CROP = 256  # side of DCPT's validation crops
 _OWN_KEYS = ("hook_names", "classify", "dataset_idx", "dataloader", "dataloader_val")
 _OWN_NETWORKS = ("NAFNetBaseline", "Restormer_origin")
 _LOADER_KEYS = tuple(key for key in LoaderOptions.model_fields if key not in ("name", "dataset_enlarge_ratio"))
 # Progressive learning: the published loader of a mixture ignores all of these keys.
 _IDLE_KEYS = ("iters", "gt_sizes", "mini_batch_sizes")
+_MASK_KEYS = ("eval_lpips", "layer_decay")  # at the top level, and only in MaskDCPT's files
+_MASK_NAME = re.compile(r"mask[_-]?dcpt", re.IGNORECASE)
 _NUMBERED = re.compile(r"train_\d+$")
 
 
@@ -39,10 +49,11 @@ def is_dialect(raw: Mapping[str, Any]) -> bool:
     """Whether a merged option mapping is in DCPT's dialect."""
     datasets, train, network = (_mapping(raw, key) for key in ("datasets", "train", "network_g"))
     sections = [section for section in (raw, datasets, train, network) for key in _OWN_KEYS if key in section]
-    numbered = any(_NUMBERED.match(str(key)) for key in datasets)
+    numbered = any(_NUMBERED.match(str(key)) or is_marked(section) for key, section in datasets.items())
     metrics = _mapping(_mapping(raw, "val"), "metrics").values()
     ranged = any(isinstance(metric, Mapping) and "image_range" in metric for metric in metrics)
-    return bool(sections) or numbered or ranged or network.get("type") in _OWN_NETWORKS
+    masked = any(key in raw for key in _MASK_KEYS)
+    return bool(sections) or numbered or ranged or masked or network.get("type") in _OWN_NETWORKS
 
 
 def translate(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark]) -> Translation | None:
@@ -61,7 +72,10 @@ def translate(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark]) -> Translat
     translator.run()
     notes = tuple(translator.notes)
     laid = laid_marks(marks, translator.moved)
-    return Translation(translator.raw, laid, translator.moved, notes, dialect="DCPT's")
+    return Translation(
+        translator.raw, laid, translator.moved, notes, translator.reasons, translator.refused,
+        dialect="MaskDCPT's" if translator.is_mask else "DCPT's",
+    )  # fmt: skip
 
 
 class _Translator:
@@ -71,12 +85,17 @@ class _Translator:
         self.train: dict[str, Any] = _mapping(raw, "train")
         self.moved: dict[KeyPath, KeyPath] = {}
         self.notes: list[str] = []
+        self.reasons: dict[KeyPath, str] = {}
+        self.refused: dict[KeyPath, str] = {}
+        named = (raw.get("name"), _mapping(raw, "path").get("pretrain_network_g"))
+        self.is_mask = any(key in raw for key in _MASK_KEYS) or any(_MASK_NAME.search(str(text)) for text in named)
         self.classifies = "network_dc" in raw
         self.tasks: list[str] = []
         self.labels: list[str] = []
 
     def run(self) -> None:
         self._check_classify(*self._take("classify"))
+        self._mask_keys()
         self._networks()
         self._hooks()
         self._tasks()
@@ -111,17 +130,38 @@ class _Translator:
                 "without network_dc",
             )
 
+    def _mask_keys(self) -> None:
+        """The keys that only MaskDCPT's files have."""
+        if "eval_lpips" in self.raw:
+            is_wanted = self.raw.pop("eval_lpips")
+            why = "uir has no LPIPS of its own, so it is not measured" if is_wanted else "it is switched off"
+            self._drop(("eval_lpips",), why)
+        decay = self.raw.pop("layer_decay", None)
+        if decay in (None, 0, 1) or not self.train:
+            self._drop(("layer_decay",), "all layers have the same learning rate", decay is not None)
+        else:
+            self.refused[("layer_decay",)] = "uir has one learning rate for all layers of a network; leave it out"
+
+    def _drop(self, path: KeyPath, why: str, is_there: bool = True) -> None:
+        """Note that a key was left out, if the file has it."""
+        if is_there:
+            self.reasons[path] = why
+            self.notes.append(f"{'.'.join(map(str, path))} is left out ({why})")
+
     # --- networks ---
 
     def _networks(self) -> None:
         network = _mapping(self.raw, "network_g")
         name = network.get("type")
-        if not isinstance(name, str) or name not in NETWORKS:
+        known = MASK_NETWORKS if self.is_mask else NETWORKS
+        if not isinstance(name, str) or name not in known:
             return  # the checker reports what is wrong with it
-        network["type"], arguments = NETWORKS[name]
+        network["type"], arguments = known[name]
         for key, value in arguments.items():
+            if key == "LayerNorm_type":
+                network[key] = value  # no code reads what the file says
             network.setdefault(key, copy.deepcopy(value))
-        shown = ", ".join(f"{key} {str(value).lower()}" for key, value in arguments.items())
+        shown = ", ".join(f"{key} {_shown(value)}" for key, value in arguments.items())
         self.notes.append(f"network_g {name} is {network['type']}{f' with {shown}' if shown else ''}")
 
     def _hooks(self) -> None:
@@ -150,11 +190,14 @@ class _Translator:
     def _tasks(self) -> None:
         keys = [key for key in self.datasets if _NUMBERED.match(str(key))]
         if keys and "train" in self.datasets:
-            raise DialectError(("datasets", keys[0]), "and datasets.train exclude each other; keep one of them")
+            raise DialectError(("datasets", "train"), f"and datasets.{keys[0]} exclude each other; keep one of them")
         path, loader = self._loader("dataloader")
         if not keys:
+            if isinstance(self.datasets.get("train"), dict):
+                self._single_training_set()
             self._lay_below("train", loader, path)
             return
+        labels: list[str] = []
         tasks: dict[str, Any] = {}
         ratios: dict[str, Any] = {}
         sources: dict[str, KeyPath] = {}
@@ -166,8 +209,9 @@ class _Translator:
             name = section.pop("name", None) or str(key)
             if not isinstance(name, str):
                 raise DialectError((*here, "name"), f": expected text, got {name!r}")
-            if name in tasks:
+            if name in labels:
                 name = f"{name}_{key.removeprefix('train_')}"
+            labels.append(name)
             for leaf in [leaf for leaf in _LOADER_KEYS if leaf in section]:
                 value = section.pop(leaf)
                 if leaf not in loader:
@@ -178,19 +222,61 @@ class _Translator:
             ratio = section.pop("dataset_enlarge_ratio", 1)
             if not isinstance(ratio, int | float) or isinstance(ratio, bool) or not ratio > 0:
                 raise DialectError((*here, "dataset_enlarge_ratio"), f": expected a number above 0, got {ratio!r}")
-            if ratio != 1:
-                ratios[name] = ratio
-                self.moved["datasets", "train", "ratios", name] = (*here, "dataset_enlarge_ratio")
-            tasks[name] = _several_folders(section, name)
-            self.moved["datasets", "train", "tasks", name] = here
+            for task, part in self._parts(section, here, name):
+                tasks[task] = part.section
+                self._move_part(part, ("datasets", "train", "tasks", task), here)
+                if ratio * part.repeats != 1:
+                    ratios[task] = ratio * part.repeats
+                    self.moved["datasets", "train", "ratios", task] = (*here, "dataset_enlarge_ratio")
         self.moved |= {("datasets", "train", leaf): source for leaf, source in sources.items()}
         mixture = {"type": "MultiTaskDataset", "tasks": tasks, **({"ratios": ratios} if ratios else {}), **loader}
         self.raw["datasets"] = self.datasets = {"train": mixture, **self.datasets}
-        self.labels = self.tasks = list(tasks)
+        self.labels = self.tasks = labels
         self.notes.append(
             f"{keys[0]} to {keys[-1]} are the tasks {', '.join(tasks)} of a MultiTaskDataset, sampled by size times "
             "dataset_enlarge_ratio"
         )
+
+    def _single_training_set(self) -> None:
+        """`datasets.train` without numbered sections; with lists of folders it becomes a mixture."""
+        here: KeyPath = ("datasets", "train")
+        section = self._section(here, self.datasets["train"])
+        name = str(section.get("name") or "train")
+        loader = {leaf: section.pop(leaf) for leaf in LoaderOptions.model_fields if leaf in section}
+        self.datasets["train"] = {**self._joined(section, here, here, name, in_training=True), **loader}
+
+    def _parts(self, section: dict[str, Any], path: KeyPath, name: str) -> list[tuple[str, Part]]:
+        """A set as one or several sets with one label, each with its name."""
+        parts = parts_of(section, path)
+        if len(parts) == 1:
+            return [(name, parts[0])]
+        named = [(f"{name}_{number}", part) for number, part in enumerate(parts, 1)]
+        for _, part in named:
+            part.section.setdefault("label", name)
+        return named
+
+    def _move_part(self, part: Part, new: KeyPath, here: KeyPath) -> None:
+        self.moved[new] = here
+        self.moved |= {(*new, *key): (*here, *old) for key, old in part.moved.items()}
+
+    def _joined(
+        self, section: dict[str, Any], path: KeyPath, new: KeyPath, name: str, in_training: bool
+    ) -> dict[str, Any]:
+        """A set, at `path` in the user's file and at `new` in uir's form; a mixture if it has lists of folders."""
+        named = self._parts(section, path, name)
+        if len(named) == 1:
+            self.moved |= {(*new, *key): (*path, *old) for key, old in named[0][1].moved.items()}
+            return named[0][1].section
+        for task, part in named:
+            self._move_part(part, (*new, "tasks", task), path)
+        self.notes.append(
+            f"the folders of {'.'.join(map(str, path))} are the sets {', '.join(task for task, _ in named)}"
+        )
+        ratios = {task: part.repeats for task, part in named if part.repeats != 1}
+        if ratios and not in_training:
+            self._drop((*path, "datasets_balance"), "each image is measured once")
+        tasks = {task: part.section for task, part in named}
+        return {"type": "MultiTaskDataset", "tasks": tasks, **({"ratios": ratios} if ratios and in_training else {})}
 
     def _validation(self) -> None:
         path, loader = self._loader("dataloader_val")
@@ -211,7 +297,8 @@ class _Translator:
             loader_keys = {leaf: section.pop(leaf) for leaf in (*LoaderOptions.model_fields,) if leaf in section}
             if label is not None and _takes_label(section):
                 section.setdefault("label", label)
-            section = _several_folders(section, label or str(loader_keys.get("name") or key))
+            name = label or str(loader_keys.get("name") or key)
+            section = self._joined(section, here, (*here, "dataset") if crop else here, name, in_training=False)
             if crop:
                 size = section.get("gt_size", CROP) if crop is True else crop
                 section = {"type": "CenterCropDataset", "size": size, "dataset": section}
@@ -230,7 +317,8 @@ class _Translator:
         path, loader = self._take(key)
         if loader is not None and not isinstance(loader, dict):
             raise DialectError(path, f": expected a mapping of loader keys, got {loader!r}")
-        return path or (key,), self._without_idle(path or (key,), loader or {})
+        self._leave_out_idle(path or (key,), loader or {})
+        return path or (key,), loader or {}
 
     def _lay_below(self, key: str, loader: Mapping[str, Any], path: KeyPath) -> None:
         """Give a dataset the loader keys that it does not set itself."""
@@ -243,16 +331,33 @@ class _Translator:
     def _section(self, path: KeyPath, section: Any) -> dict[str, Any]:
         if not isinstance(section, dict):
             raise DialectError(path, f": expected a mapping with `type`, got {section!r}")
-        return self._without_idle(path, section)
+        if path[-1] != "train":
+            self._leave_out_idle(path, section)
+        if section.get("type") not in SETS:
+            return section
+        self._drop((*path, "scale_range"), "no code reads it", section.pop("scale_range", None) is not None)
+        for key in [key for key in SWITCHES if key in section]:
+            if section.pop(key):
+                self.refused[(*path, key)] = SWITCHES[key]
+            else:
+                self._drop((*path, key), "it is switched off")
+        if _NUMBERED.match(str(path[-1])) or path[-1] == "train":
+            self._drop((*path, "center_crop"), "training crops at random", section.pop("center_crop", None) is not None)
+        if section["type"] == "PairedImageDataset" and not isinstance(section.get("dataroot_gt"), list):
+            balance = section.pop("datasets_balance", None)
+            self._drop((*path, "datasets_balance"), "there is one folder", balance is not None)
+        if self.is_mask and section["type"] == "PairedImageDenoiseDataset" and "clip" not in section:
+            section["clip"] = True
+            self.notes.append(f"the noise of {'.'.join(map(str, path))} is clipped, as in MaskDCPT's code")
+        return section
 
-    def _without_idle(self, path: KeyPath, section: dict[str, Any]) -> dict[str, Any]:
+    def _leave_out_idle(self, path: KeyPath, section: dict[str, Any]) -> None:
         idle = [key for key in _IDLE_KEYS if key in section]
         for key in idle:
             del section[key]
         if idle:
             where = ".".join(map(str, path))
             self.notes.append(f"{', '.join(idle)} of {where} are ignored, because they have no effect in DCPT's code")
-        return section
 
     def _target_task(self) -> None:
         """Transfer: the single training set is the task of this number among the tasks that the classifier knows."""
@@ -357,15 +462,5 @@ def _takes_label(section: Mapping[str, Any]) -> bool:
         return False
 
 
-def _several_folders(section: dict[str, Any], label: str) -> dict[str, Any]:
-    """Turn `MultiPairedImageDataset`, pairs in several folders, into a mixture of sets with one label; keep others."""
-    if section.get("type") != "MultiPairedImageDataset":
-        return section
-    roots = {key: section.pop(key) for key in ("dataroot_gt", "dataroot_lq") if key in section}
-    lists = {key: value if isinstance(value, list) else [value] for key, value in roots.items()}
-    shared = {"label": label, **section, "type": "PairedImageDataset"}
-    sets: dict[str, dict[str, Any]] = {}
-    for key, folders in lists.items():
-        for number, folder in enumerate(folders, 1):
-            sets.setdefault(f"{label}_{number}", dict(shared))[key] = folder
-    return {"type": "MultiTaskDataset", "tasks": sets}
+def _shown(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -281,17 +281,6 @@ _TABLE: dict[KeyPath, dict[str, Act]] = {
         "ensemble": _neutral(
             False, why="images are restored once", sentence="uir restores an image once, not eight rotated copies"
         ),
-        "eval_lpips": _neutral(
-            False,
-            why="val.metrics lists the metrics",
-            sentence="uir has no LPIPS of its own; add your own metric to val.metrics",
-        ),
-        "layer_decay": _neutral(
-            1,
-            1.0,
-            why="all layers have the same learning rate",
-            sentence="uir has one learning rate for all layers of a network; leave it out",
-        ),
         "use_amp": _no_amp,
         "accum_iter": _ACCUMULATE,
     },

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from uir.config.dialects import DialectError, Translation, translate
-from uir.config.options import OptionError, find_root, load_options, load_plugins_of, read_merged
+from uir.config.dialects import Translation, translate
+from uir.config.options import OptionError, find_root, load_options, load_plugins_of, mistakes_of, read_merged
 from uir.config.problems import Problem
 from uir.config.yaml_file import KeyPath, Mark, parse_yaml, read_yaml
 from uir.config.yaml_text import Entry, SourceText, block_lines, chunk, leaf_text, same, source_text, write_inline
@@ -69,10 +69,9 @@ def convert(old: Path, new: Path, plugins: tuple[str, ...] = (), root: Path | No
     for spec in plugins:
         load_plugin(spec, named_in="--plugin")
     load_plugins_of(deepcopy(raw), marks, old)
-    try:
-        translation = translate(raw, marks, quiet=True)
-    except DialectError as error:
-        raise OptionError([Problem.at(error.path, marks, str(error))]) from None
+    translation = translate(raw, marks, quiet=True)
+    if translation.mistakes:
+        raise OptionError(mistakes_of(translation, marks))
     content = deepcopy(translation.raw)
     _place_plugins(content, marks, old, new)
     writer = _Writer(raw, marks, translation, content, old)

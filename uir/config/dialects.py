@@ -7,10 +7,11 @@ both use `translate`.
 
 from __future__ import annotations
 
+import copy
 import logging
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ logger = logging.getLogger("uir")
 
 
 class DialectError(ValueError):
-    """A mistake in a file of a dialect; `path` is its place."""
+    """A mistake in a file of a dialect; `path` is its place, a key of the mapping that the dialect was given."""
 
     def __init__(self, path: KeyPath, message: str) -> None:
         super().__init__(message)
@@ -42,6 +43,8 @@ class Translation:
         refused: keys of the user's file without an equivalent in uir, each with a sentence on what would be right; they
             are not in `raw`.
         dialect: the toolbox whose dialect it is (`DCPT's`); empty if the file is in uir's form.
+        mistakes: keys of the user's file without a valid meaning in its dialect, each with what is wrong; they are not
+            in `raw`.
     """
 
     raw: dict[str, Any]
@@ -51,6 +54,7 @@ class Translation:
     reasons: dict[KeyPath, str] = field(default_factory=dict)
     refused: dict[KeyPath, str] = field(default_factory=dict)
     dialect: str = ""
+    mistakes: dict[KeyPath, str] = field(default_factory=dict)
 
     def written(self, path: KeyPath) -> KeyPath:
         """The path of a key of `raw` in the user's file."""
@@ -81,6 +85,7 @@ class Translation:
             self.reasons | {self.written(path): text for path, text in following.reasons.items()},
             self.refused | {self.written(path): text for path, text in following.refused.items()},
             " and ".join(name for name in (self.dialect, following.dialect) if name),
+            self.mistakes,
         )
 
 
@@ -101,18 +106,30 @@ def translate(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark], quiet: bool
         raw: the mapping; it is not changed.
         marks: the places where its keys were written.
         quiet: do not log the notes.
-
-    Raises:
-        DialectError: a key of a dialect has no valid meaning.
     """
     result = Translation(dict(raw), dict(marks))
     for dialect in _dialects:
-        translation = dialect(result.raw, result.marks)
-        if translation is not None:
-            result = result.then(translation)
+        translation: Translation | None = None
+        while translation is None:
+            try:
+                translation = dialect(result.raw, result.marks) or Translation(result.raw, result.marks)
+            except DialectError as error:
+                rest = _without(result.raw, error.path)
+                result = replace(result, raw=rest, mistakes={**result.mistakes, result.written(error.path): str(error)})
+        result = result.then(translation)
     if result.notes and not quiet:
         logger.warning("The option file is in %s dialect; it is read as: %s", result.dialect, "; ".join(result.notes))
     return result
+
+
+def _without(raw: Mapping[str, Any], path: KeyPath) -> dict[str, Any]:
+    """A copy of a mapping without the key at `path`, so that the rest of the file can be read."""
+    rest: dict[str, Any] = copy.deepcopy(dict(raw))
+    section: Any = rest
+    for key in path[:-1]:
+        section = section[key]
+    del section[path[-1]]
+    return rest
 
 
 def laid_marks(marks: Mapping[KeyPath, Mark], moved: Mapping[KeyPath, KeyPath]) -> dict[KeyPath, Mark]:

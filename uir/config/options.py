@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from uir.config.checks import Checked, check
-from uir.config.dialects import DialectError, Translation, translate
+from uir.config.dialects import Translation, translate
 from uir.config.problems import Problem
 from uir.config.roles import Role
 from uir.config.schema import Options
@@ -158,26 +158,50 @@ def load_options(
         _debug(raw, marks, is_train)
     if raw.get("manual_seed") is None:
         raw["manual_seed"] = random.SystemRandom().randint(1, 10000)
-    try:
-        translation = translate(raw, marks)
-    except DialectError as error:
-        raise OptionError([Problem.at(error.path, marks, str(error))]) from None
-    refused = refusals(translation, marks)
+    translation = translate(raw, marks)
+    problems = dialect_problems(translation, marks)
     try:
         loaded, warnings = _checked(translation.raw, translation.marks, path, base, is_train)
     except OptionError as error:
-        raise OptionError([*refused, *map(translation.as_written, error.problems)]) from None
-    if refused:
-        raise OptionError(refused)
+        raise OptionError([*problems, *_not_told(map(translation.as_written, error.problems), translation)]) from None
+    if problems:
+        raise OptionError(problems)
     for warning in dict.fromkeys(str(translation.as_written(warning)) for warning in warnings):
         logger.warning(warning)
     return replace(loaded, files=tuple({mark.file.resolve(): None for mark in marks.values() if mark.line}))
 
 
-def refusals(translation: Translation, marks: Mapping[KeyPath, Mark]) -> list[Problem]:
-    """The keys of a dialect that have no equivalent in uir, as mistakes of the file."""
+def read_translated(file: Path) -> dict[str, Any]:
+    """The mapping of an option file in uir's form, with what it inherits; its plugins are imported, nothing is checked.
+
+    Raises:
+        OptionError: the file cannot be read, or a key of its dialect has no valid meaning.
+        PluginError: a plugin failed to import.
+    """
+    raw, marks = read_merged(file)
+    load_plugins_of(raw, marks, file)
+    translation = translate(raw, marks)
+    if translation.mistakes:
+        raise OptionError(mistakes_of(translation, marks))
+    return translation.raw
+
+
+def mistakes_of(translation: Translation, marks: Mapping[KeyPath, Mark]) -> list[Problem]:
+    """The keys of a dialect that have no valid meaning."""
+    return [Problem.at(path, marks, text) for path, text in translation.mistakes.items()]
+
+
+def dialect_problems(translation: Translation, marks: Mapping[KeyPath, Mark]) -> list[Problem]:
+    """The keys of a dialect that have no valid meaning, or no equivalent in uir, as mistakes of the file."""
     advice = "; `uir convert` writes the file without it"
-    return [Problem.at(path, marks, f": {text}{advice}") for path, text in translation.refused.items()]
+    refused = [Problem.at(path, marks, f": {text}{advice}") for path, text in translation.refused.items()]
+    return mistakes_of(translation, marks) + refused
+
+
+def _not_told(problems: Iterable[Problem | str], translation: Translation) -> list[Problem | str]:
+    """The problems without those of keys inside a section that is already a mistake as a whole."""
+    told = tuple(".".join(map(str, path)) + "." for path in translation.mistakes)
+    return [problem for problem in problems if isinstance(problem, str) or not problem.message.startswith(told)]
 
 
 def _checked(

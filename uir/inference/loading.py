@@ -8,8 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from uir.config.dialects import translate
-from uir.config.options import find_root, load_plugins_of, read_merged
+from uir.config.options import find_root, read_translated
 from uir.core.checkpoint import CheckpointError, StateDict, fit_state, read_weights
 from uir.inference.code_predictor import takes_code
 from uir.inference.predictor import Predictor
@@ -40,7 +39,7 @@ def load_predictor(
             found, or given and not needed, or the method cannot restore a single photograph.
         UnknownNameError: the network or predictor that the card names is unknown; its plugin must be imported first.
     """
-    raw = _read(opt) if opt is not None else None
+    raw = read_translated(opt) if opt is not None else None
     files = {role: file for role, file in (beside or {}).items() if file is not None}
     state, card = read_weights(path, param_key, must_have=True)
     network = _build("g", raw, card, path, opt)
@@ -118,12 +117,6 @@ def _beside(path: Path, role: str) -> Path | None:
 def _named_in(raw: Mapping[str, Any] | None, opt: Path | None, role: str) -> Path | None:
     named = ((raw or {}).get("path") or {}).get(f"pretrain_network_{role}")
     return find_root(opt) / named if named and opt is not None else None
-
-
-def _read(opt: Path) -> dict[str, Any]:
-    raw, marks = read_merged(opt)
-    load_plugins_of(raw, marks, opt)
-    return translate(raw, marks).raw
 
 
 def _build(
