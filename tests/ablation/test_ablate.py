@@ -15,9 +15,10 @@ import pytest
 
 from uir.ablation.grid import read_ablation
 from uir.ablation.history import read_history
-from uir.ablation.runner import _locked, job_environment, train_runs
+from uir.ablation.runner import job_environment, train_runs
 from uir.ablation.runs import Plan, plan_runs
 from uir.cli import main
+from uir.core.locking import locked
 
 pytestmark = pytest.mark.thorough
 
@@ -173,5 +174,24 @@ def test_a_dry_run_lists_the_runs_and_writes_nothing(write_ablation: Write, caps
 
 def test_two_ablations_do_not_work_in_one_folder(write_ablation: Write) -> None:
     plan = plan_of(write_ablation())
-    with _locked(plan.folder), pytest.raises(ValueError, match="uses this folder"):
+    with locked(plan.folder), pytest.raises(ValueError, match=r"small is in use: process \d+"):
         train_runs(plan)
+
+
+def test_a_smoke_test_runs_every_cell_once_and_leaves_the_real_one_alone(write_ablation: Write) -> None:
+    file = write_ablation()
+    assert call("ablate", file, "--smoke", "--force_yml", "train:ema_decay=0.5") == 0
+    folder = file.parents[1] / "experiments" / "ablation"
+    assert sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")) == ["small_smoke"]
+    (table,) = [table for table in json.loads((folder / "small_smoke" / "results.json").read_text())["tables"]
+                if table["at"] == "end"]  # fmt: skip
+    for row in table["rows"]:
+        assert list(row["values"]["val"]) == ["1"]
+        assert row["iterations"] == 2
+        assert row["seconds"] > 0  # also where there are fewer iterations than `print_freq`
+    narrow, wide = (row["cost"]["parameters"] for row in table["rows"])
+    assert narrow < wide
+    assert 5 < table["inputs"]["val"] < 60
+    page = (folder / "small_smoke" / "results.md").read_text()
+    assert "| cell | seeds | val | parameters | MACs (64×64) | iterations | training s |" in page
+    assert "| degraded input |  | " in page

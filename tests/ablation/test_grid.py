@@ -12,7 +12,7 @@ import pytest
 
 from uir.ablation.grid import read_ablation
 from uir.ablation.runner import job_environment
-from uir.ablation.runs import Run, plan_runs
+from uir.ablation.runs import Run, plan_runs, smoke_test_of
 from uir.config.options import OptionError
 
 Write = Callable[..., Path]
@@ -57,6 +57,53 @@ def test_null_deletes_a_key_of_the_base_file(write_ablation: Write) -> None:
     base = {"train.scheduler": {"type": "MultiStepLR", "milestones": [2]}}
     file = write_ablation({"grid": grid, "reference": None}, base)
     assert "scheduler" not in plan_runs(read_ablation(file), file.parents[1]).runs[0].options["train"]["train"]
+
+
+def test_an_ablation_inherits_from_another_one(write_ablation: Write, tmp_path: Path) -> None:
+    file = write_ablation({"grid": GRID, "seeds": [1, 2]})
+    child = tmp_path / "child.yml"  # in another folder: each path is relative to the file that names it
+    child.write_text(
+        f"base: {file}\nname: child\nseeds: [5]\ngrid: {{loss: {{mse: ~, l1: {{train: {{ema_decay: 0.5}}}}}}}}\n"
+    )
+    assert names(child) == ["narrow-l1", "wide-l1"]
+    plan = plan_runs(read_ablation(child), file.parents[1])
+    assert (plan.ablation.name, plan.ablation.base) == ("child", file.with_name("base.yml").resolve())
+    assert plan.ablation.reference == {"width": "narrow"}
+    assert [(run.seed, run.options["train"]["train"]["ema_decay"]) for run in plan.runs] == [(5, 0.5)] * 2
+
+
+def test_a_mistake_in_an_inherited_ablation_is_reported_in_its_own_file(write_ablation: Write, tmp_path: Path) -> None:
+    file = write_ablation({"seeds": "one"})
+    (tmp_path / "child.yml").write_text(f"base: {file}\nname: child\n")
+    with pytest.raises(OptionError, match=rf"{file}:\d+: seeds: expected a list"):
+        read_ablation(tmp_path / "child.yml")
+
+
+def test_ablations_that_inherit_from_each_other_are_refused(write_ablation: Write) -> None:
+    file = write_ablation({"base": "other.yml"})
+    file.with_name("other.yml").write_text(f"base: {file.name}\ngrid: {{a: {{b: ~}}}}\n")
+    with pytest.raises(OptionError, match=r"circle: ablation\.yml -> other\.yml -> ablation\.yml"):
+        read_ablation(file)
+
+
+def test_the_command_line_overrides_every_cell(write_ablation: Write) -> None:
+    file = write_ablation({"grid": GRID, "seeds": [1]})
+    plan = plan_runs(read_ablation(file), file.parents[1], ["train:optim_g:lr=0.25", "train:total_iter=7"])
+    assert {run.options["train"]["train"]["optim_g"]["lr"] for run in plan.runs} == {0.25}
+    assert {run.iterations for run in plan.runs} == {7}
+    with pytest.raises(OptionError, match="--force_yml name=x: is set by the ablation"):
+        plan_runs(read_ablation(file), file.parents[1], ["name=x"])
+
+
+def test_a_smoke_test_has_one_seed_and_two_iterations_in_each_stage(write_ablation: Write) -> None:
+    stages = [{"name": "one", "iterations": 500}, {"name": "two", "iterations": 300}]
+    grid = {
+        "length": {"whole": {"train": {"total_iter": 900}}, "staged": {"train": {"total_iter": None, "stages": stages}}}
+    }
+    file = write_ablation({"grid": grid, "reference": None})
+    plan = plan_runs(smoke_test_of(read_ablation(file)), file.parents[1])
+    assert [(run.cell, run.seed, run.iterations) for run in plan.runs] == [("whole", 1, 2), ("staged", 1, 4)]
+    assert plan.folder.name == "small_smoke"
 
 
 def test_excluded_cells_are_left_out(write_ablation: Write) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from uir.ablation.charts import write_charts
+from uir.ablation.costs import Cost
 from uir.ablation.grid import Ablation, Cell
 from uir.ablation.history import History, read_clock
 from uir.ablation.runs import Plan, Run
@@ -92,6 +94,28 @@ def test_a_page_shows_what_is_sure_in_bold(plan: Plan, histories: dict[str, dict
     assert "| dcpt minus scratch | 2 | **+2.950 ± 0.635** | **+2.950 ± 0.635** | **+2.950 ± 0.635** |" in page
     assert "| scratch | 2 | 21.000 ± 12.706 |" in page
     assert "**Not finished and not counted:** dcpt seed 3." in page
+
+
+def test_unequal_networks_look_unequal_and_the_degraded_input_has_a_row(
+    plan: Plan, histories: dict[str, dict[int, History]]
+) -> None:
+    inputs = {"haze": {"psnr": 11.0}, "rain": {"psnr": 17.0}}
+    measured = {
+        cell: {seed: replace(one, inputs=inputs) for seed, one in runs.items()} for cell, runs in histories.items()
+    }
+    costs = {"scratch": Cost(1234567, 2_500_000_000), "dcpt": None}
+    page = as_markdown(plan, make_tables(plan, measured, costs), [])
+    assert "| cell | seeds | haze | rain | mean | parameters | MACs (64×64) | iterations | training s |" in page
+    assert "| degraded input |  | 11.000 | 17.000 | 14.000 |  |  |  |  |" in page
+    assert "| 1,234,567 | 2.5 G | 40 | 4 |" in page
+
+
+def test_inputs_that_differ_from_cell_to_cell_have_no_row(plan: Plan, histories: dict[str, dict[int, History]]) -> None:
+    measured = {
+        cell: {seed: replace(one, inputs={"haze": {"psnr": value}}) for seed, one in histories[cell].items()}
+        for cell, value in (("scratch", 11.0), ("dcpt", 12.0))
+    }
+    assert "degraded input" not in as_markdown(plan, make_tables(plan, measured), [])
 
 
 def test_json_holds_every_seed_s_value(plan: Plan, histories: dict[str, dict[int, History]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from torch.nn import functional as F
 
 from uir.config.options import OptionError, load_options
 from uir.data.building import training_stream
+from uir.degradations.record import DegradationRecord, RecordBatch
+from uir.inference.code_predictor import code_as
 from uir.layers.degradation_code import DegradationCode
 from uir.losses.contrastive_loss import InfoNCELoss
 from uir.models.building import build_model
@@ -172,6 +175,37 @@ def test_the_code_may_be_zero_or_another_image_s(write_options: Write, pair_fold
     both = model.restore(lq)
     torch.testing.assert_close(both[:1], model.restore(one, code=codes[1]))
     torch.testing.assert_close(both[1:], model.restore(other, code=codes[0]))
+
+
+def test_the_code_may_be_the_true_degradation(write_options: Write, pair_folders: Path) -> None:
+    model, batch = model_and_batch(write_options(changes(pair_folders)))
+    code = code_as("own", model.predict({"lq": batch["lq"][:1]}).extras["code"])
+    wide = replace(code, vector=torch.zeros(1, 20))
+    for sigma in (1.0, 3.0):
+        step_of_blur = {"op": "IsotropicGaussianBlur", "sigma_px": sigma, "kernel_size": 21}
+        records = RecordBatch([DegradationRecord((step_of_blur,))])
+        vector = code_as("record", wide, records=records).vector
+        assert vector.shape == (1, 20)
+        torch.testing.assert_close(vector.max(), torch.tensor(sigma / 10))  # the widest published blur is 10 px
+        assert (vector > 0).sum() in (1, 2)  # one family, repeated
+    with pytest.raises(ValueError, match="needs a record"):
+        code_as("record", wide)
+    with pytest.raises(ValueError, match="a code of at least"):
+        code_as("record", code, records=records)
+
+
+def test_training_with_the_true_degradation(write_options: Write, pair_folders: Path) -> None:
+    wide = {"network_e": {"type": "ConvBN6Encoder", "widths": [4, 6, 20]}, "train.code": "record"}
+    model, batch = model_and_batch(write_options(changes(pair_folders, **wide)))
+    blurs = [{"op": "IsotropicGaussianBlur", "sigma_px": sigma, "kernel_size": 21} for sigma in (1.0, 3.0)]
+    batch["degradation"] = RecordBatch([DegradationRecord((blur,)) for blur in blurs])
+    seen: list[DegradationCode] = []
+    model.bare["g"].register_forward_pre_hook(
+        lambda _module, _args, named: seen.append(named["code"]), with_kwargs=True
+    )
+    step(model, batch)
+    torch.testing.assert_close(seen[0].vector.amax(1), torch.tensor([0.1, 0.3]))
+    assert model.predictor.refusal
 
 
 @pytest.mark.parametrize("use", ["zero", "shuffled"])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from uir.config.options import OptionError
+from uir.config.options import OptionError, merge
 from uir.config.problems import Problem, nearest
 from uir.config.yaml_file import KeyPath, Mark, Names, YamlError, read_yaml
 from uir.core.names import is_plain_name
@@ -49,12 +49,14 @@ class Ablation:
     Attributes:
         name: name of the ablation and of its folder, experiments/ablation/<name>.
         file: the path of the file.
-        base: the option file that the cells change.
+        base: the option file that the cells change. In the file `base` may also name an ablation file: its keys are
+            inherited, as `base` in an option file does.
         cells: the cells in the order of the grid, the first axis outermost.
         seeds: every cell is trained with each of them.
         metrics: the metrics to report; empty for all that the option file has.
         reference: axis values of the reference; empty for no comparison.
         test: an option file with test sets for every trained network; None for the validation sets.
+        is_smoke_test: every stage has a few iterations only, to see that it runs.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Ablation:
     metrics: tuple[str, ...] = ()
     reference: Mapping[str, str] | None = None
     test: Path | None = None
+    is_smoke_test: bool = False
 
     def reference_of(self, cell: Cell) -> str | None:
         """Name of the reference of `cell`: the cell with the reference's values, and with its own on the other axes."""
@@ -89,13 +92,8 @@ def read_ablation(file: str | Path) -> Ablation:
 
 class _Reader:
     def __init__(self, file: Path) -> None:
-        try:
-            raw, self.marks = read_yaml(file, _NAMES)
-        except YamlError as error:
-            raise OptionError([str(error)]) from None
-        if not isinstance(raw, dict):
-            raise OptionError([f"{file}: an ablation file is a mapping of keys to values"])
-        self.file, self.raw = file, raw
+        self.file = file
+        self.raw, self.marks = _read_merged(file)
         self.problems: list[Problem] = []
 
     def say(self, path: KeyPath, message: str) -> None:
@@ -137,7 +135,8 @@ class _Reader:
     def _file(self, key: str, value: Any) -> Path | None:
         if value is None:
             return None
-        path = (self.file.resolve().parent / Path(str(value)).expanduser()).resolve()
+        mark = self.marks.get((key,))
+        path = ((mark.file if mark else self.file).resolve().parent / Path(str(value)).expanduser()).resolve()
         if not path.is_file():
             self.say((key,), f": there is no file {path}")
         return path
@@ -229,6 +228,37 @@ class _Reader:
         pairs = {str(axis): value for axis, value in (reference or {}).items()}
         are_known = [self._known(("reference",), axes, axis, value) for axis, value in pairs.items()]
         return {axis: str(value) for axis, value in pairs.items()} if pairs and all(are_known) else None
+
+
+def _read_merged(file: Path, seen: tuple[Path, ...] = ()) -> tuple[dict[str, Any], dict[KeyPath, Mark]]:
+    """Read an ablation file; if its `base` is an ablation file too, over that one.
+
+    The result's `base` is the option file of the cells.
+    """
+    path = file.resolve()
+    if path in seen:
+        chain = " -> ".join(place.name for place in (*seen, path))
+        raise OptionError([f"{file}: the ablation files of `base` form a circle: {chain}"])
+    raw, marks = _read(file)
+    if not isinstance(raw, dict):
+        raise OptionError([f"{file}: an ablation file is a mapping of keys to values"])
+    base = raw.get("base")
+    base_file = path.parent / Path(base).expanduser() if isinstance(base, str) else None
+    if base_file is None or not base_file.is_file():
+        return raw, marks
+    content, _ = _read(base_file)
+    if not isinstance(content, dict) or "grid" not in content:
+        return raw, marks
+    del raw["base"]
+    inherited, inherited_marks = _read_merged(base_file, (*seen, path))
+    return merge(inherited, raw, inherited_marks, marks), inherited_marks
+
+
+def _read(file: Path) -> tuple[Any, dict[KeyPath, Mark]]:
+    try:
+        return read_yaml(file, _NAMES)
+    except YamlError as error:
+        raise OptionError([str(error)]) from None
 
 
 def _cell(values: dict[str, str], overrides: list[dict[str, Any]]) -> Cell:

@@ -6,7 +6,7 @@ import json
 import re
 from bisect import bisect_left
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from uir.ablation.runs import Run
@@ -24,11 +24,13 @@ class History:
         validations: results by iteration, in order; all results of one iteration together.
         final: the run's result: that of its test, or else of its last validation.
         clock: seconds of training by iteration, in order; empty if no iteration was timed.
+        inputs: the metrics of the degraded images themselves; empty if they were not measured.
     """
 
     validations: Mapping[int, Results]
     final: Results
     clock: Mapping[int, float]
+    inputs: Results = field(default_factory=dict)
 
     def seconds(self, iteration: int) -> float | None:
         """Seconds of training until an iteration, interpolated linearly between the timed ones."""
@@ -56,20 +58,23 @@ def read_history(run: Run) -> History:
         ValueError: the run has no results.
     """
     validations: dict[int, dict[str, dict[str, float]]] = {}
+    inputs: dict[str, dict[str, float]] = {}
     numbers = run.output("train") / "metrics.jsonl"
     for line in numbers.read_text(encoding="utf-8").splitlines() if numbers.is_file() else []:
         row = json.loads(line)
         if "dataset" in row:
             validations.setdefault(row["iter"], {})[row["dataset"]] = row["metrics"]
+            inputs[row["dataset"]] = row.get("input", {})
     final: Results
     if "test" in run.options:
         test_results = json.loads((run.output("test") / "metrics.json").read_text(encoding="utf-8"))
         final = {item["dataset"]: item["results"] for item in test_results["datasets"]}
+        inputs = {item["dataset"]: item.get("inputs", {}) for item in test_results["datasets"]}
     else:
         final = validations[max(validations)] if validations else {}
     if not final:
         raise ValueError(f"{run.folder}: the run has measured nothing; it needs a validation or a test")
-    return History(dict(sorted(validations.items())), final, read_clock(run.output("train")))
+    return History(dict(sorted(validations.items())), final, read_clock(run.output("train")), inputs)
 
 
 def read_clock(folder: Path) -> dict[int, float]:

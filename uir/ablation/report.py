@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from uir.ablation.charts import write_charts
+from uir.ablation.costs import cost_of
 from uir.ablation.history import History, read_history
 from uir.ablation.runs import Plan
 from uir.ablation.tables import as_json, as_markdown, make_tables
@@ -37,7 +38,8 @@ def write_report(plan: Plan, tell: Callable[[str], None] = print) -> Report | No
     if not histories:
         return None
     unfinished = [run.title for run in plan.runs if not run.is_finished()]
-    tables = make_tables(plan, histories)
+    first_runs = {run.cell: run for run in reversed(plan.runs) if run.is_finished()}
+    tables = make_tables(plan, histories, {cell: cost_of(run) for cell, run in first_runs.items()})
     files = [plan.folder / "results.json", plan.folder / "results.md"]
     content, page = as_json(plan, tables, unfinished), as_markdown(plan, tables, unfinished)
     write_text(files[0], content)

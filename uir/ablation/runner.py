@@ -16,12 +16,8 @@ from types import FrameType
 from typing import IO, Any
 
 from uir.ablation.runs import Plan, Run
+from uir.core.locking import locked
 from uir.core.progress import progress_bar
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 _POLL_SECONDS = 0.1
 
@@ -71,13 +67,13 @@ def train_runs(plan: Plan, jobs: int = 1, tell: Callable[[str], None] = print, s
     free = deque(range(min(jobs, count)))
     active: list[_Job] = []
     failures: list[Failure] = []
-    with _locked(plan.folder) as lock, _sigterm_as_interrupt(), progress_bar(1, "runs", show_bar) as bar:
+    with locked(plan.folder), _sigterm_as_interrupt(), progress_bar(1, "runs", show_bar) as bar:
         task = bar.add_task("Runs", total=count, note="")
         try:
             while waiting or active:
                 while waiting and free:
                     slot = free.popleft()
-                    active.append(_Job(waiting.popleft(), slot, plan.root, job_environment(slot, jobs, gpus), lock))
+                    active.append(_Job(waiting.popleft(), slot, plan.root, job_environment(slot, jobs, gpus)))
                 bar.update(task, note=", ".join(job.run.title for job in active))
                 time.sleep(_POLL_SECONDS)
                 for job in list(active):
@@ -119,8 +115,8 @@ def job_environment(slot: int, jobs: int, gpus: Sequence[str] = ()) -> dict[str,
 class _Job:
     """A run being trained: its processes, one after the other."""
 
-    def __init__(self, run: Run, slot: int, root: Path, environment: Mapping[str, str], lock: int | None) -> None:
-        self.run, self.slot, self.root, self.environment, self.lock = run, slot, root, environment, lock
+    def __init__(self, run: Run, slot: int, root: Path, environment: Mapping[str, str]) -> None:
+        self.run, self.slot, self.root, self.environment = run, slot, root, environment
         self.failure: Failure | None = None
         self.log_file = run.folder / "log.txt"
         self.began = time.monotonic()
@@ -145,7 +141,6 @@ class _Job:
             stdout=self.log,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # a Ctrl-C in the terminal reaches only this process, which passes it on
-            pass_fds=() if self.lock is None else (self.lock,),
         )
 
     def is_running(self) -> bool:
@@ -206,23 +201,6 @@ def _gpus() -> list[str]:
     import torch
 
     return [str(index) for index in range(torch.cuda.device_count())]
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[int | None]:
-    """Lock the ablation's folder. Trainings inherit the lock, so that no second one starts beside a leftover one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if fcntl is None:
-        yield None
-        return
-    with (folder / ".lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ValueError(
-                f"{folder}: another `uir ablate`, or a training that it left behind, uses this folder; wait or stop it"
-            ) from None
-        yield handle.fileno()
 
 
 @contextmanager

@@ -5,20 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from uir.ablation.grid import Ablation, Cell
+from uir.ablation.grid import OWN_KEYS, Ablation, Cell
 from uir.config.options import OptionError, OptionFile, load_options, load_plugins_of, read_merged
 from uir.config.problems import Problem, nearest
 from uir.config.yaml_file import dump_yaml
 from uir.core.files import write_text
 from uir.metrics.building import build_metric
 from uir.registry import MODEL_REGISTRY
+from uir.registry.components import signature_of
 
 STEPS = ("train", "test")
+SMOKE_ITERATIONS = 2
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,18 @@ class Plan:
     metrics: Mapping[str, Mapping[str, str]]
 
 
-def plan_runs(ablation: Ablation, root: Path) -> Plan:
+def smoke_test_of(ablation: Ablation) -> Ablation:
+    """The same ablation under the name <name>_smoke, with only the first seed: to see that every cell runs."""
+    return replace(ablation, name=f"{ablation.name}_smoke", seeds=ablation.seeds[:1], is_smoke_test=True)
+
+
+def plan_runs(ablation: Ablation, root: Path, force: Sequence[str] = ()) -> Plan:
     """Make and check the option file of every run; this writes nothing below `root`.
+
+    Args:
+        ablation: the grid. In a smoke test each stage has two iterations.
+        root: the folder where relative paths start.
+        force: overrides of every run's option file, `train:total_iter=100`, after those of the cells.
 
     Raises:
         OptionError: all mistakes of all cells, each once.
@@ -129,17 +141,20 @@ def plan_runs(ablation: Ablation, root: Path) -> Plan:
     runs: list[Run] = []
     metrics: dict[str, dict[str, Any]] = {}
     test = _read_test(ablation)
+    for text in force:
+        if text.split("=")[0].split(":")[0].strip() in OWN_KEYS:
+            raise OptionError([f"--force_yml {text}: is set by the ablation; change it in {ablation.file}"])
     with tempfile.TemporaryDirectory() as scratch:
         for cell in ablation.cells:
             for seed in ablation.seeds:
                 place = folder / cell.name / f"seed{seed}"
                 try:
-                    trained = _load(ablation, cell, seed, place, root, Path(scratch))
-                    options_by_step = {"train": _plain(trained.raw)}
+                    trained = _load(ablation, cell, seed, place, root, Path(scratch), force)
+                    options_by_step = {"train": _measuring_inputs(trained)}
                     measured = trained
                     if test is not None:
                         measured = _load_test(test, ablation, cell, trained, place, root, Path(scratch))
-                        options_by_step["test"] = _plain(measured.raw)
+                        options_by_step["test"] = _measuring_inputs(measured)
                 except OptionError as error:
                     problems |= dict.fromkeys(map(str, error.problems))
                     break  # the other seeds have the same mistakes
@@ -162,8 +177,20 @@ def plan_runs(ablation: Ablation, root: Path) -> Plan:
     return Plan(ablation, root, folder, tuple(runs), described)
 
 
-def _load(ablation: Ablation, cell: Cell, seed: int, place: Path, root: Path, scratch: Path) -> OptionFile:
-    """The training file of a run: the base file, with the cell's overrides over it."""
+def _measuring_inputs(loaded: OptionFile) -> dict[str, Any]:
+    """A run's options, with which the degraded images are measured too, unless its file says otherwise."""
+    options: dict[str, Any] = _plain(loaded.raw)
+    files = [stage.file for stage in loaded.stages] or [loaded]
+    methods = [MODEL_REGISTRY.get(file.options.model_type) for file in files]
+    if isinstance(options.get("val"), dict) and not any(signature_of(method).takes_opt for method in methods):
+        options["val"].setdefault("measure_input", True)
+    return options
+
+
+def _load(
+    ablation: Ablation, cell: Cell, seed: int, place: Path, root: Path, scratch: Path, force: Sequence[str]
+) -> OptionFile:
+    """The training file of a run: the base file, with the cell's overrides over it, and those of the command line."""
     overrides: dict[str, Any] = _plain(cell.overrides)
     load_plugins_of(overrides, {}, ablation.file)
     path = {**(overrides.get("path") or {}), "experiments_root": str(place / "train")}
@@ -172,9 +199,19 @@ def _load(ablation: Ablation, cell: Cell, seed: int, place: Path, root: Path, sc
     file = scratch / "cell.yml"
     file.write_text(dump_yaml(content), encoding="utf-8")
     try:
-        return load_options(file, force=cell.force, root=root)
+        loaded = load_options(file, force=(*cell.force, *force), root=root)
+        if ablation.is_smoke_test:
+            loaded = load_options(file, force=(*cell.force, *force, *_few_iterations(loaded)), root=root)
     except OptionError as error:
         raise _at_cell(error, ablation, cell, file) from None
+    return loaded
+
+
+def _few_iterations(loaded: OptionFile) -> list[str]:
+    """Overrides that give each stage two iterations."""
+    if loaded.stages:
+        return [f"train:stages:{index}:iterations={SMOKE_ITERATIONS}" for index in range(len(loaded.stages))]
+    return [f"train:total_iter={SMOKE_ITERATIONS}"]
 
 
 def _at_cell(error: OptionError, ablation: Ablation, cell: Cell, file: Path, what: str = "") -> OptionError:

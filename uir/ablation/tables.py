@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
+from uir.ablation.costs import SIDE, Cost
 from uir.ablation.history import History, Results
 from uir.ablation.runs import Plan
 from uir.ablation.statistics import Interval, interval, paired
@@ -29,6 +30,7 @@ class Row:
         values: value by dataset and seed.
         iterations: number of training iterations, mean over the seeds.
         seconds: training time, mean over the seeds; None if the log has no times.
+        cost: of its networks; None if it is not known.
     """
 
     cell: str
@@ -38,6 +40,7 @@ class Row:
     values: Mapping[str, Mapping[int, float]]
     iterations: float
     seconds: float | None
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,8 @@ class Table:
         better: `higher` or `lower`.
         at: `end`, or `equal_time`.
         rows: cells with at least one finished run, in the order of the grid.
+        inputs: the same metric of the degraded images themselves, by dataset; empty if the cells were not measured on
+            the same ones.
     """
 
     metric: str
@@ -57,6 +62,7 @@ class Table:
     better: str
     at: str
     rows: tuple[Row, ...]
+    inputs: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def columns(self) -> list[str]:
@@ -74,8 +80,14 @@ class _Measured:
     seconds: float | None
 
 
-def make_tables(plan: Plan, histories: Histories) -> list[Table]:
-    """For each metric, a table at the end of training and, if times are known, one at equal training time."""
+def make_tables(plan: Plan, histories: Histories, costs: Mapping[str, Cost | None] | None = None) -> list[Table]:
+    """For each metric, a table at the end of training and, if times are known, one at equal training time.
+
+    Args:
+        plan: the runs.
+        histories: of finished runs.
+        costs: of the networks, by cell.
+    """
     lengths = {run.cell: run.iterations for run in plan.runs}
     ends = {
         cell: {
@@ -86,10 +98,13 @@ def make_tables(plan: Plan, histories: Histories) -> list[Table]:
     }
     views = {"end": ends, "equal_time": _at_equal_time(plan, histories, ends)}
     tables = [
-        Table(name, about["description"], about["better"], at, _rows(plan, name, view))
+        Table(
+            name, about["description"], about["better"], at, _rows(plan, name, view, costs or {}),
+            _inputs(name, histories) if at == "end" else {},
+        )
         for name, about in plan.metrics.items()
         for at, view in views.items()
-    ]
+    ]  # fmt: skip
     return [table for table in tables if table.rows]
 
 
@@ -114,7 +129,21 @@ def _at_equal_time(
     return measured_by_cell
 
 
-def _rows(plan: Plan, metric: str, view: Mapping[str, Mapping[int, _Measured]]) -> tuple[Row, ...]:
+def _inputs(metric: str, histories: Histories) -> dict[str, float]:
+    """A metric of the degraded images by dataset, and its mean; empty if they are not measured, or not the same."""
+    measured = [
+        {dataset: metrics[metric] for dataset, metrics in history.inputs.items() if metric in metrics}
+        for by_seed in histories.values() for history in by_seed.values()
+    ]  # fmt: skip
+    if not measured[0] or any(values != measured[0] for values in measured):
+        return {}
+    mean = {MEAN: sum(measured[0].values()) / len(measured[0])} if len(measured[0]) > 1 else {}
+    return measured[0] | mean
+
+
+def _rows(
+    plan: Plan, metric: str, view: Mapping[str, Mapping[int, _Measured]], costs: Mapping[str, Cost | None]
+) -> tuple[Row, ...]:
     values = {cell: _columns(metric, by_seed) for cell, by_seed in view.items()}
     rows = []
     for cell in plan.ablation.cells:
@@ -136,6 +165,7 @@ def _rows(plan: Plan, metric: str, view: Mapping[str, Mapping[int, _Measured]]) 
                 values[cell.name],
                 sum(item.iterations for item in measured) / len(measured),
                 sum(times) / len(times) if times else None,
+                costs.get(cell.name),
             )
         )
     return tuple(rows)
@@ -191,6 +221,8 @@ def as_markdown(plan: Plan, tables: Sequence[Table], unfinished: Sequence[str]) 
         "Mean ± half of the 95 % interval (Student's t over the seeds). Differences are computed seed by seed; bold "
         "means that the interval does not contain 0 (there is no correction for the number of comparisons).", "",
     ]  # fmt: skip
+    if ablation.is_smoke_test:
+        lines += ["**A smoke test: with so few iterations the numbers say only that every cell runs.**", ""]
     if unfinished:
         lines += [f"**Not finished and not counted:** {', '.join(unfinished)}.", ""]
     for table in tables:
@@ -207,12 +239,17 @@ def as_markdown(plan: Plan, tables: Sequence[Table], unfinished: Sequence[str]) 
 
 def _result_rows(table: Table) -> list[list[str]]:
     digits = _digits(table)
-    rows = [["cell", "seeds", *table.columns, "iterations", "training s"]]
+    costs = ["parameters", f"MACs ({SIDE}×{SIDE})"] if any(row.cost for row in table.rows) else []
+    rows = [["cell", "seeds", *table.columns, *costs, "iterations", "training s"]]
+    if table.inputs:
+        values = ["" if name not in table.inputs else f"{table.inputs[name]:.{digits}f}" for name in table.columns]
+        rows.append(["degraded input", "", *values, *("" for _ in costs), "", ""])
     for row in table.rows:
         shown = [_number(row.results.get(name), digits) for name in table.columns]
         seeds = max(interval_.count for interval_ in row.results.values())
         time = "" if row.seconds is None else f"{row.seconds:.3g}" if row.seconds < 100 else f"{row.seconds:.0f}"
-        rows.append([row.cell, str(seeds), *shown, f"{row.iterations:.0f}", time])
+        cost = [f"{row.cost.parameters:,d}", f"{row.cost.macs / 1e9:.3g} G"] if row.cost else ["" for _ in costs]
+        rows.append([row.cell, str(seeds), *shown, *cost, f"{row.iterations:.0f}", time])
     return rows
 
 

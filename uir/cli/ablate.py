@@ -9,6 +9,8 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from uir.cli.arguments import ForceArgument, JsonArgument
+
 
 def ablate(
     file: Annotated[Path, typer.Argument(help="Ablation file (YAML).")],
@@ -16,8 +18,13 @@ def ablate(
     dry_run: Annotated[
         bool, typer.Option("--dry_run", help="List the runs and check their option files; start and write nothing.")
     ] = False,
+    smoke: Annotated[
+        bool,
+        typer.Option("--smoke", help="See that every cell runs: 2 iterations a stage, 1 seed, as <name>_smoke."),
+    ] = False,
+    force_yml: ForceArgument = None,
     root: Annotated[Optional[Path], typer.Option("--root", help="Folder where relative paths start.")] = None,  # noqa: UP045
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonArgument = False,
 ) -> int:
     """Train a grid of options with several seeds, and compare.
 
@@ -30,14 +37,16 @@ def ablate(
     from uir.ablation.grid import read_ablation
     from uir.ablation.report import write_report
     from uir.ablation.runner import train_runs
-    from uir.ablation.runs import plan_runs
+    from uir.ablation.runs import plan_runs, smoke_test_of
     from uir.config.options import find_root
 
     def print_line(text: str) -> None:
         print(text, file=sys.stderr if as_json else sys.stdout, flush=True)
 
     ablation = read_ablation(file)
-    plan = plan_runs(ablation, root.resolve() if root else find_root(ablation.file))
+    if smoke:
+        ablation = smoke_test_of(ablation)
+    plan = plan_runs(ablation, root.resolve() if root else find_root(ablation.file), force_yml or ())
     if dry_run:
         _list(plan, as_json)
         return 0

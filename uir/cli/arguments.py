@@ -15,4 +15,8 @@ def with_underscores(name: str) -> str:
 SETTINGS: dict[str, Any] = {"help_option_names": ["-h", "--help"], "token_normalize_func": with_underscores}
 """Settings of the command and of each of its groups."""
 PluginArgument = Annotated[Optional[list[str]], typer.Option("--plugin", help="Module or file to import first.")]  # noqa: UP045
+ForceArgument = Annotated[
+    Optional[list[str]],  # noqa: UP045
+    typer.Option("--force_yml", help="Override options: train:ema_decay=0.999 name=x"),
+]
 JsonArgument = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -17,7 +17,7 @@ import typer
 from uir import __version__
 from uir.cli.ablate import ablate
 from uir.cli.analyze import analyze_app
-from uir.cli.arguments import SETTINGS, JsonArgument, PluginArgument
+from uir.cli.arguments import SETTINGS, ForceArgument, JsonArgument, PluginArgument
 from uir.cli.convert import convert
 from uir.cli.faults import fault_of
 from uir.cli.prepare import prepare_app
@@ -56,9 +56,6 @@ app.command()(restore)
 app.add_typer(analyze_app)
 
 OptionFileArgument = Annotated[Path, typer.Option("-opt", "--opt", help="Option file (YAML).")]
-ForceArgument = Annotated[
-    list[str] | None, typer.Option("--force_yml", help="Override options: train:ema_decay=0.999 name=x")
-]
 RootArgument = Annotated[Optional[Path], typer.Option("--root", help="Folder where relative paths start.")]  # noqa: UP045
 LauncherArgument = Annotated[
     Literal["none", "pytorch", "slurm"], typer.Option("--launcher", help="How the processes are started.")

@@ -329,21 +329,21 @@ def read_merged(file: Path, _seen: tuple[Path, ...] = ()) -> tuple[dict[str, Any
     if not base_file.exists():
         raise OptionError([f"{marks[('base',)]}: base: there is no file {base_file} (paths are relative to this file)"])
     inherited, inherited_marks = read_merged(base_file, (*_seen, path))
-    return _merge(inherited, raw, inherited_marks, marks), inherited_marks
+    return merge(inherited, raw, inherited_marks, marks), inherited_marks
 
 
-def _merge(
+def merge(
     below: dict[str, Any],
     above: Mapping[str, Any],
     marks: dict[KeyPath, Mark],
     new_marks: Mapping[KeyPath, Mark],
     path: KeyPath = (),
 ) -> dict[str, Any]:
-    """Merge `above` into `below`, and their marks too; `above` wins."""
+    """Merge `above` into `below`, and their marks too: mappings merge, lists replace, `~` deletes."""
     for key, value in above.items():
         here = (*path, key)
         if isinstance(value, Mapping) and isinstance(below.get(key), dict):
-            _merge(below[key], value, marks, new_marks, here)
+            merge(below[key], value, marks, new_marks, here)
             continue
         for stale in _paths(below.get(key), here):
             marks.pop(stale, None)

@@ -201,7 +201,7 @@ class ValOptions(Section):
         "validation sets are kept.",
     )
     measure_input: bool = Field(
-        False, description="Measure the degraded input too, if it has the size of the clean image."
+        False, description="Measure the degraded input too; a smaller one is enlarged bicubically."
     )
     controls: dict[str, Any] = Field(
         default_factory=dict, description="Values for the controls of the method's predictor, such as `{steps: 4}`."

@@ -19,6 +19,7 @@ from uir.core.distributed import is_main
 from uir.core.progress import console
 from uir.data.building import evaluation_loaders, training_stream
 from uir.data.stream import BatchStream
+from uir.degradations.record import RecordBatch
 from uir.engine.run import seed_everything
 from uir.inference.macs import count_macs
 from uir.models.base_model import BaseModel
@@ -88,18 +89,25 @@ def _networks(model: BaseModel | ForeignModel, batch: Any) -> dict[str, dict[str
             }
             if role == "g":
                 described["input"] = list(batch["lq"].shape[1:])
-                described["macs"] = macs(model, batch["lq"][:1])
+                records = batch.get("degradation")
+                described["macs"] = macs(model, batch["lq"][:1], None if records is None else records[:1])
             networks[f"network_{role}"] = described
     return networks
 
 
-def macs(model: BaseModel | ForeignModel, image: torch.Tensor) -> int:
-    """Multiply-accumulate operations to restore one image: convolutions and matrix products."""
+def macs(model: BaseModel | ForeignModel, image: torch.Tensor, records: RecordBatch | None = None) -> int:
+    """Multiply-accumulate operations to restore one image: convolutions and matrix products.
+
+    Args:
+        model: the method.
+        image: [1, 3, h, w].
+        records: what was done to it, for a method that restores by it.
+    """
     if isinstance(model, ForeignModel):
         return count_macs(model.model.net_g, image.to(next(model.model.net_g.parameters()).device))
     counter = FlopCounterMode(display=False)
     with counter:
-        model.restore(image)
+        model.restore(image, degradation=records)
     return counter.get_total_flops() // 2
 
 

@@ -19,6 +19,7 @@ from uir.core.distributed import gathered, is_main
 from uir.core.images import write_image
 from uir.core.progress import progress_bar
 from uir.data.colors import channel_of
+from uir.layers.resize import imresize
 from uir.metrics.building import Metric, SetMetric, build_metric
 from uir.metrics.observers import Watch
 from uir.models.base_model import BaseModel
@@ -81,7 +82,7 @@ def evaluate(
         metrics: the metrics to measure.
         iteration: for the method's own validation: the iteration, or the run's name in a test.
         image_file: gives the file of a restored image for an input's name; None writes no images.
-        measure_input: measure the degraded image too, if it has the clean image's size.
+        measure_input: measure the degraded image too; a smaller one is enlarged bicubically.
         controls: values of the predictor's controls (`val.controls`).
         observe: each one is called with every batch and its restored images.
         progress: show a progress bar.
@@ -186,8 +187,8 @@ def _measure(
     if restored.ndim == 5:
         restored, lq, gt = restored.flatten(0, 1), lq.flatten(0, 1), None if gt is None else gt.flatten(0, 1)
     images = {"restored": restored}
-    if measure_input and gt is not None and lq.shape == gt.shape:
-        images["input"] = lq
+    if measure_input and gt is not None and lq.shape[:2] == gt.shape[:2]:
+        images["input"] = lq if lq.shape == gt.shape else _enlarged(lq, gt)
     values: dict[str, dict[str, float]] = {"restored": {}, "input": {}}
     parts: dict[str, dict[str, Any]] = {"restored": {}, "input": {}}
     for kind, image in images.items():
@@ -199,6 +200,11 @@ def _measure(
             else:
                 values[kind][name] = metric(image, gt)
     return {"lq_path": batch["lq_path"][0], "metrics": values["restored"], "input": values["input"], "parts": parts}
+
+
+def _enlarged(lq: Tensor, gt: Tensor) -> Tensor:
+    """Degraded images at the size of the clean ones, bicubically: the usual baseline of super-resolution."""
+    return imresize(lq, size=(gt.shape[-2], gt.shape[-1])).clamp(0, 1)
 
 
 def _of_set(

@@ -93,8 +93,15 @@ class RunLog:
             for name, value in losses.items():
                 self.tb.add_scalar(f"losses/{name}" if name.startswith("l_") else name, value, iteration)
 
-    def validation(self, dataset: str, iteration: int, results: Mapping[str, float], best: Mapping[str, Any]) -> None:
-        """Log the metrics of a dataset, with the best so far."""
+    def validation(
+        self,
+        dataset: str,
+        iteration: int,
+        results: Mapping[str, float],
+        best: Mapping[str, Any],
+        inputs: Mapping[str, float] | None = None,
+    ) -> None:
+        """Log the metrics of a dataset, with the best so far, and those of its degraded images if they are measured."""
         text = f"Validation {dataset}\n"
         for name, value in results.items():
             text += f"\t # {name}: {value:.4f}"
@@ -104,7 +111,8 @@ class RunLog:
             if self.tb is not None:
                 self.tb.add_scalar(f"metrics/{dataset}/{name}", value, iteration)
         logger.info(text.rstrip("\n"))
-        self.write({"iter": iteration, "dataset": dataset, "metrics": dict(results)})
+        measured = {"input": dict(inputs)} if inputs else {}
+        self.write({"iter": iteration, "dataset": dataset, "metrics": dict(results), **measured})
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append one line to metrics.jsonl."""

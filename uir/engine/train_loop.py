@@ -299,7 +299,7 @@ class Training:
             evaluations.append(result)
             update_best(self.best, result, self.metrics, self.iteration)
             if not isinstance(self.model, ForeignModel):  # BasicSR's models log their own validation
-                self.log.validation(name, self.iteration, result.results, self.best.get(name, {}))
+                self.log.validation(name, self.iteration, result.results, self.best.get(name, {}), result.inputs)
             else:
                 self.log.write({"iter": self.iteration, "dataset": name, "metrics": result.results})
         folder = self.folder / "visualization"

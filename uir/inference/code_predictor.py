@@ -8,18 +8,21 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from functools import cache
 from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
+from uir.degradations.record import RecordBatch
+from uir.degradations.record_vectoriser import Severity
 from uir.inference.controls import Control
 from uir.inference.predictor import Place, Predictor, Whole
 from uir.inference.tiling import Read, tile_starts
 from uir.layers.degradation_code import DegradationCode
-from uir.registry import PREDICTORS
+from uir.registry import DEGRADATION_REGISTRY, PREDICTORS
 
-CodeUse = Literal["own", "zero", "shuffled"]
+CodeUse = Literal["own", "zero", "shuffled", "record"]
 
 CODE_SIDE = 1024
 """Largest side in pixels of an image that an encoder gets whole."""
@@ -81,22 +84,60 @@ def takes_map(network: nn.Module) -> bool:
     return may and getattr(network, "condition", "map") == "map"
 
 
-def code_as(use: CodeUse, code: DegradationCode, before: DegradationCode | None = None) -> DegradationCode:
-    """The code [B, ...] that is used for a batch: its own, zeros, or that of another image.
+def code_as(
+    use: CodeUse,
+    code: DegradationCode,
+    before: DegradationCode | None = None,
+    records: RecordBatch | None = None,
+) -> DegradationCode:
+    """The code [B, ...] that is used for a batch: its own, zeros, that of another image, or what the records say.
 
     Args:
-        use: "shuffled" is the code of the image before in the batch; for a single image it is `before`.
+        use: "shuffled" is the code of the image before in the batch; for a single image it is `before`. "record" is
+            what was done to the images, `code_of_records`.
         code: the batch's own.
         before: the code of the image that was restored before; None gives zeros.
+        records: what was done to the images, for "record".
     """
     if use == "own":
         return code
+    if use == "record":
+        return code_of_records(code, records)
     if use == "zero":
         return code.zeros_like()
     tensor = next(value for value in vars(code).values() if value is not None)
     if len(tensor) > 1:
         return code.index_select(torch.arange(len(tensor), device=tensor.device).roll(1))
     return code.zeros_like() if before is None else before
+
+
+def code_of_records(code: DegradationCode, records: RecordBatch | None) -> DegradationCode:
+    """What was done to the images, as a code of an encoder's width: an upper bound for what an encoder can say.
+
+    `vector` [B, C] holds the severity of each family of degradations (0 to 1, families by name), repeated until it is
+    full; for a blur alone this is its width. The other fields are zeros.
+
+    Raises:
+        ValueError: a record is missing or unknown, or the encoder gives no vector as wide as there are families.
+    """
+    vector = code.require("vector", "`code: record`")
+    targets = Severity(_families())(records) if records is not None else None
+    if targets is None or not bool(targets.mask.all()):
+        raise ValueError(
+            "`code: record` needs a record of what was done to each image; use a dataset that degrades clean images"
+        )
+    width, families = vector.shape[1], targets.values.shape[1]
+    if width < families:
+        raise ValueError(f"`code: record` needs a code of at least {families} numbers, but network_e gives {width}")
+    repeated = targets.values.to(vector).repeat(1, -(-width // families))[:, :width]
+    return replace(code.zeros_like(), vector=repeated)
+
+
+@cache
+def _families() -> list[str]:
+    """The families of all degradations that uir has, by name."""
+    own = [entry.name for entry in DEGRADATION_REGISTRY.entries() if entry.origin == "uir"]
+    return sorted({getattr(DEGRADATION_REGISTRY.get(name), "family", "") for name in own} - {""})
 
 
 @PREDICTORS.register()
@@ -109,7 +150,7 @@ class CodePredictor(Predictor):
     Args:
         networks: `g` and `e`.
         scale, labels: as in every predictor.
-        code: the code that `network_g` was trained with: each image's own, zeros, or another image's.
+        code: the code that `network_g` was trained with: each image's own, zeros, another image's, or the record's.
     """
 
     roles: ClassVar[tuple[str, ...]] = ("g", "e")
@@ -132,6 +173,11 @@ class CodePredictor(Predictor):
             self.refusal = (
                 "was trained with `code: shuffled`, which needs the code of another image, and a single image has no "
                 "other; `uir test` restores with shuffled codes"
+            )
+        elif code == "record":
+            self.refusal = (
+                "was trained with `code: record`, which needs a record of what was done to the image; `uir test` "
+                "restores with it, on a dataset that degrades clean images"
             )
 
     def settings(self) -> dict[str, Any]:
@@ -158,7 +204,7 @@ class CodePredictor(Predictor):
             code = whole.batch["code"].apply(lambda values: values.to(whole.device))
             return {"code": expanded(code, len(whole)), "maps": False}
         code = global_code(self.networks["e"], whole.read, whole.size, whole.device)
-        used = code_as(self.code, code, self._before)
+        used = code_as(self.code, code, self._before, whole.batch.get("degradation"))
         self._before = code
         return {"code": used, "maps": self.code == "own" and code.map is not None and takes_map(self.network)}
 

@@ -20,6 +20,20 @@ from uir.registry.components import build
 def load_predictor(
     path: Path, opt: Path | None = None, param_key: str | None = None, beside: Mapping[str, Path | None] | None = None
 ) -> Predictor:
+    """Load what restores single photographs; see `read_predictor`.
+
+    Raises:
+        CheckpointError, UnknownNameError: as `read_predictor`, or the method cannot restore a single photograph.
+    """
+    predictor = read_predictor(path, opt, param_key, beside)
+    if predictor.refusal:
+        raise CheckpointError(f"{path}: {predictor.refusal}")
+    return predictor
+
+
+def read_predictor(
+    path: Path, opt: Path | None = None, param_key: str | None = None, beside: Mapping[str, Path | None] | None = None
+) -> Predictor:
     """Load a backbone and the other networks that it needs for restoring, such as the encoder of its code.
 
     The card of the backbone's file names the predictor. Without a card, a network that takes a degradation code
@@ -35,8 +49,8 @@ def load_predictor(
         beside: files of the other networks' weights, by role.
 
     Raises:
-        CheckpointError: a file does not fit its network, nothing describes its network, a network is needed and not
-            found, or given and not needed, or the method cannot restore a single photograph.
+        CheckpointError: a file does not fit its network, nothing describes its network, or a network is needed and not
+            found, or given and not needed.
         UnknownNameError: the network or predictor that the card names is unknown; its plugin must be imported first.
     """
     raw = read_translated(opt) if opt is not None else None
@@ -67,8 +81,6 @@ def load_predictor(
         predictor: Predictor = cls(**context, **settings)
     except TypeError as error:
         raise CheckpointError(f"{path}: `predictor` on its card does not fit {cls.__name__} ({error})") from None
-    if predictor.refusal:
-        raise CheckpointError(f"{path}: {predictor.refusal}")
     return predictor
 
 

@@ -60,7 +60,8 @@ class BlindSROptions(TrainOptions):
     )
     code: CodeUse = Field(
         "own",
-        description="The code that network_g gets: each image's own, zeros, or that of another image (an ablation).",
+        description="The code that network_g gets: each image's own, or as a control: `zero`; `shuffled`, that of "
+        "another image; `record`, the severity of what was really done to the image.",
     )
 
 
@@ -219,8 +220,11 @@ class BlindSRModel(BaseModel):
                 "train.optim_g: no loss uses restored images, so network_g cannot learn; add pixel_opt, or train only "
                 "network_e (a stage's `train: [network_e]`)"
             )
-        if "e" in trained and not read and "codebook" not in inputs and self.code_use == "zero":
-            raise ValueError("train.optim_e: with `code: zero` and no loss on codes network_e cannot learn; remove it")
+        use = self.code_use
+        if "e" in trained and not read and "codebook" not in inputs and use in ("zero", "record"):
+            raise ValueError(
+                f"train.optim_e: with `code: {use}` and no loss on codes network_e cannot learn; remove it"
+            )
         return read
 
     # --- the step ---
@@ -282,7 +286,7 @@ class BlindSRModel(BaseModel):
     @offers("restored", runs=("g",))
     def _restored(self) -> Tensor:
         """The restored batch, with the code that `train.code` chooses."""
-        code = code_as(self.code_use, self.value("code"))
+        code = code_as(self.code_use, self.value("code"), records=self.batch.get("degradation"))
         return self.fits_gt(self.net_g(self.lq, code=code).float())
 
     @offers("labels")
