@@ -25,8 +25,8 @@ KNOWN_TO: dict[str, tuple[str, ...]] = {
     "SwinIR": ("basicsr", "spandrel"),
 }
 KNOWN_TO_NEITHER = {
-    "Baseline", "Bicubic", "CDSR", "ConditionedNet", "DASR", "DGRN", "IMDN", "IMDNAdapted", "Identity", "PromptIR",
-    "Restormer", "RestormerDCPT",
+    "Baseline", "Bicubic", "CDSR", "ConditionedNet", "DASR", "DGRN", "HalfNAFNet", "IMDN", "IMDNAdapted", "Identity",
+    "PromptIR", "Restormer", "RestormerDCPT",
 }  # fmt: skip
 # The published SwinIR has 64 channels before its upsampler, whatever num_feat its author is asked for.
 PUBLISHED: dict[str, list[dict[str, Any]]] = {

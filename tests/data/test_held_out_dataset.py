@@ -53,3 +53,15 @@ def test_tasks_of_a_mix_hold_out_the_same_photographs(pair_folders: Path) -> Non
 def test_an_empty_side_is_refused(pair_folders: Path, held_out: int) -> None:
     with pytest.raises(ValueError, match=f"held_out: got {held_out}; expected at least 1 and fewer than the 6 images"):
         names(pair_folders, "val", held_out)
+
+
+def test_a_training_patch_is_cut_after_degrading(pair_folders: Path) -> None:
+    arguments = {"dataroot_gt": str(pair_folders / "gt"), "degradation": NOISE, "gt_size": 16}
+    large, small = (
+        HeldOutImageDataset(**arguments, held_out=2),
+        HeldOutImageDataset(**arguments, held_out=2, crop_size=8),
+    )
+    whole, cut = large.sample(0, seed=3), small.sample(0, seed=3)
+    windows = whole["lq"].unfold(1, 8, 1).unfold(2, 8, 1).permute(1, 2, 0, 3, 4)
+    assert cut["lq"].shape == cut["gt"].shape == (3, 8, 8)
+    assert (windows == cut["lq"]).flatten(2).all(2).any()

@@ -19,7 +19,7 @@ class HeldOutImageDataset(DegradedImageDataset):
         degradation: the degradation or pipeline, `{type: Haze, ...}`.
         held_out: number of images for validation only.
         split_seed: another seed chooses other images.
-        gt_size, scale, phase, use_hflip, use_rot, label, seed, name, color: as in `DegradedImageDataset`.
+        gt_size, crop_size, scale, phase, use_hflip, use_rot, label, seed, name, color: as in `DegradedImageDataset`.
 
     Raises:
         ValueError: as in `DegradedImageDataset`, or `held_out` leaves no image for one of the two uses.
@@ -40,10 +40,11 @@ class HeldOutImageDataset(DegradedImageDataset):
         seed: int = 0,
         name: str = "",
         color: str | None = None,
+        crop_size: int | None = None,
     ) -> None:
         super().__init__(
-            dataroot_gt, degradation, gt_size=gt_size, scale=scale, phase=phase, use_hflip=use_hflip, use_rot=use_rot,
-            label=label, seed=seed, name=name, color=color,
+            dataroot_gt, degradation, gt_size=gt_size, crop_size=crop_size, scale=scale, phase=phase,
+            use_hflip=use_hflip, use_rot=use_rot, label=label, seed=seed, name=name, color=color,
         )  # fmt: skip
         names = self.images.names
         if not 0 < held_out < len(names):
