@@ -76,7 +76,7 @@ def test_unusable_depth_files_are_refused(tmp_path):
     with pytest.raises(ValueError, match="there is no file"):
         Haze(depth=tmp_path / "nothing.png")
     (tmp_path / "text.png").write_text("no image")
-    with pytest.raises(ValueError, match="cannot be read"):
+    with pytest.raises(ValueError, match="cannot be decoded"):
         Haze(depth=tmp_path / "text.png")
     np.save(tmp_path / "metres.npy", np.full((4, 4), 7.5))
     with pytest.raises(ValueError, match=r"in \[0, 1\].*7\.5"):
