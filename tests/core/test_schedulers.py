@@ -27,6 +27,7 @@ def rates(cls: Any, steps: int = 40, **arguments: Any) -> list[float]:
 CASES = [
     (MultiStepRestartLR, {"milestones": [5, 9, 9, 30], "gamma": 0.5}),
     (MultiStepRestartLR, {"milestones": [5, 15, 25], "gamma": 0.1, "restarts": [0, 20], "restart_weights": [1, 0.5]}),
+    (MultiStepRestartLR, {"milestones": [5, 20, 25], "gamma": 0.1, "restarts": [0, 20], "restart_weights": [1, 0.5]}),
     (CosineAnnealingRestartLR, {"periods": [40], "eta_min": 1e-3}),
     (CosineAnnealingRestartLR, {"periods": [10, 20, 10], "restart_weights": [1, 0.5, 0.25], "eta_min": 1e-3}),
 ]
