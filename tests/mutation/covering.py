@@ -9,13 +9,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+AT_IMPORT = 300
+
 
 def measure(root: Path, folder: Path, jobs: int) -> None:
     """Runs the whole suite once under coverage.py.
 
     Args:
         root: The repository; its tests are run there.
-        folder: Where ``coverage.db`` and ``seconds.json`` (how long each test takes) are written.
+        folder: Where `coverage.db` and `seconds.json` (how long each test takes) are written.
         jobs: Processes.
 
     Raises:
@@ -48,7 +50,7 @@ def statement_lines(source: str, first: int, last: int) -> range:
 
 
 class Covering:
-    """What :func:`measure` found, to be asked for the tests of a mutant."""
+    """What `measure` found, to be asked for the tests of a mutant."""
 
     def __init__(self, root: Path, folder: Path) -> None:
         from coverage import CoverageData
@@ -64,19 +66,22 @@ class Covering:
     def tests(self, file: str, first: int, last: int) -> list[str]:
         """The tests that run these lines of a file, those of the file's own test folder first, quick ones first.
 
-        A line that runs while a module is imported belongs to no test: then all tests that run any line of the file.
+        A line that runs while a module is imported belongs to no test: then those that run any line of the file, and of
+        other folders only as many as `AT_IMPORT`.
         """
         if file not in self.files:
             return []
         by_line = self.data.contexts_by_lineno(self.files[file])
         lines = statement_lines((self.root / file).read_text(encoding="utf-8"), first, last)
         names = self._names(context for line in lines for context in by_line.get(line, ()))
-        if not names:
+        at_import = not names
+        if at_import:
             names = self._names(context for contexts in by_line.values() for context in contexts)
         own = "tests/" + file.split("/")[1] + "/"
-        return sorted(
-            names, key=lambda name: (not name.startswith(own), self.seconds[name] > 0.5, self.seconds[name], name)
-        )
+        seconds = self.seconds
+        ordered = sorted(names, key=lambda name: (not name.startswith(own), seconds[name] > 0.5, seconds[name], name))
+        count = sum(name.startswith(own) for name in ordered) + AT_IMPORT
+        return ordered[:count] if at_import else ordered
 
     def _names(self, contexts: object) -> set[str]:
         names = {str(context).rsplit("|", 1)[0] for context in contexts}  # type: ignore[attr-defined]
