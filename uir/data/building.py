@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from uir.config.options import OptionFile, dataset_dictionary
 from uir.core.distributed import rank_and_world
 from uir.core.seeds import derive_seed
+from uir.data.first_sample import check_first_sample
 from uir.data.loading import EpochBatchSampler, build_eval_loader, build_train_loader
 from uir.data.pair_pool import PairPool
 from uir.data.stream import BatchStream
@@ -19,16 +20,26 @@ from uir.registry.components import build, signature_of
 
 
 def build_dataset(loaded: OptionFile, key: str) -> Dataset[Any]:
-    """The dataset of section `datasets.<key>`."""
+    """The dataset of section `datasets.<key>`; the first sample of a plug-in's dataset is checked.
+
+    Raises:
+        ValueError: the arguments do not fit, a file or folder is missing, or the first sample is not what uir's methods
+            learn from (see `check_first_sample`).
+    """
     section = loaded.options.datasets[key]
-    if signature_of(DATASET_REGISTRY.get(section.type)).takes_opt:
-        return DATASET_REGISTRY.get(section.type)(dataset_dictionary(loaded, key))
-    context = {"scale": loaded.options.scale, "phase": key.split("_")[0], "name": section.name or key}
-    spec = {"type": section.type, **section.arguments}
+    phase = key.split("_")[0]
+    takes_opt = signature_of(DATASET_REGISTRY.get(section.type)).takes_opt
     try:
-        return build(DATASET_REGISTRY, spec, context)
+        if takes_opt:
+            dataset = DATASET_REGISTRY.get(section.type)(dataset_dictionary(loaded, key))
+        else:
+            context = {"scale": loaded.options.scale, "phase": phase, "name": section.name or key}
+            dataset = build(DATASET_REGISTRY, {"type": section.type, **section.arguments}, context)
+        if MODEL_REGISTRY.origin_of(MODEL_REGISTRY.get(loaded.options.model_type)) != "plugin":
+            check_first_sample(dataset, phase == "train")  # a plug-in's method may learn from other samples
     except (ValueError, OSError) as error:
         raise type(error)(f"datasets.{key}: {error}") from error
+    return dataset
 
 
 def training_stream(loaded: OptionFile, device: torch.device | str = "cpu") -> BatchStream:
