@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,19 @@ from uir.data.pair_pool import PairPool
 from uir.data.stream import BatchStream
 from uir.registry import DATASET_REGISTRY, MODEL_REGISTRY
 from uir.registry.components import build, signature_of
+
+logger = logging.getLogger("uir")
+
+# Loader keys that do nothing in a validation or test set unless they have these values.
+IDLE_IN_EVALUATION = {
+    "batch_size_per_gpu": (None, 1),
+    "use_shuffle": (None, False),
+    "dataset_enlarge_ratio": (1,),
+    "pin_memory": (False,),
+    "persistent_workers": (None, False),
+    "prefetch_mode": (None,),
+    "num_prefetch_queue": (None,),
+}
 
 
 def build_dataset(loaded: OptionFile, key: str) -> Dataset[Any]:
@@ -75,6 +89,11 @@ def training_loader(
     section = loaded.options.datasets[key]
     if section.batch_size_per_gpu is None:
         raise ValueError(f"datasets.{key}.batch_size_per_gpu is missing; it is required for training")
+    if section.prefetch_mode == "cpu":
+        _say_idle(key, ["prefetch_mode cpu"], "the processes of num_worker_per_gpu load in advance")
+    if section.num_worker_per_gpu == 0:
+        alone = {"persistent_workers": section.persistent_workers, "num_prefetch_queue": section.num_prefetch_queue}
+        _say_idle(key, [f"{name} {_shown(value)}" for name, value in alone.items() if value], "num_worker_per_gpu is 0")
     rank, world_size = rank_and_world()
     try:
         return build_train_loader(
@@ -106,6 +125,9 @@ def evaluation_loaders(loaded: OptionFile) -> dict[str, DataLoader[Any]]:
         if key.split("_")[0] == "train":
             continue
         section = loaded.options.datasets[key]
+        values = {name: getattr(section, name) for name in IDLE_IN_EVALUATION if name in section.model_fields_set}
+        idle = [f"{name} {_shown(value)}" for name, value in values.items() if value not in IDLE_IN_EVALUATION[name]]
+        _say_idle(key, idle, "validation and test read every image once, one by one and in order")
         dataset = build_dataset(loaded, key)
         if not hasattr(dataset, "opt"):
             dataset.opt = dataset_dictionary(loaded, key)  # type: ignore[attr-defined]  # basicsr's models read its name here
@@ -113,3 +135,13 @@ def evaluation_loaders(loaded: OptionFile) -> dict[str, DataLoader[Any]]:
         share = None if whole or world_size == 1 else range(rank, len(dataset), world_size)  # type: ignore[arg-type]
         loaders[section.name or key] = build_eval_loader(dataset, section.num_worker_per_gpu, share)
     return loaders
+
+
+def _say_idle(key: str, idle: list[str], why: str) -> None:
+    """Name the loader keys of a dataset that do nothing, in one line."""
+    if idle:
+        logger.warning("datasets.%s: %s: no effect, because %s", key, ", ".join(idle), why)
+
+
+def _shown(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
