@@ -94,7 +94,9 @@ def meta(
     workers: WorkersArgument = None,
     as_json: JsonArgument = False,
 ) -> int:
-    """List a folder's images with their sizes, as a `meta_info_file` of an option file. Damaged images are reported.
+    """List a folder's images with their sizes, as a `meta_info_file` of an option file.
+
+    Files that are no images or were cut short are reported.
 
     Example: uir prepare meta datasets/DIV2K/train_HR_sub -o datasets/meta_info_DIV2K_sub.txt
     """
