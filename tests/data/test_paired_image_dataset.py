@@ -2,12 +2,14 @@
 
 import importlib
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from uir.core.images import UnreadableImageError, read_rgb, to_tensor, write_image
+from uir.data.lmdb_writing import write_lmdb
 from uir.data.loading import build_eval_loader
 from uir.data.paired_image_dataset import PairedImageDataset
 
@@ -181,6 +183,34 @@ def test_an_lmdb_store_that_basicsr_wrote(tmp_path, basicsr):
     assert torch.equal(pickle.loads(pickle.dumps(stored))[1]["gt"], plain[1]["gt"])
     for index, batch in enumerate(build_eval_loader(stored, workers=2)):  # a store that is open travels to workers
         assert torch.equal(batch["gt"][0], plain[index]["gt"])
+
+
+def stores_of(roots, template="{}"):
+    """Two LMDB stores of the folders; the keys of the degraded images are made by the template."""
+    stores = {}
+    for key, root in roots.items():
+        folder = Path(root)
+        for file in list(folder.iterdir()) if key == "dataroot_lq" else ():
+            file.rename(file.with_stem(template.format(file.stem)))
+        stores[key] = str(folder.with_suffix(".lmdb"))
+        write_lmdb(folder, Path(stores[key]))
+    return stores
+
+
+@pytest.mark.parametrize("template", ["{}", "{}x4"])
+def test_a_template_works_with_lmdb_stores_too(tmp_path, template, caplog):
+    stores = stores_of(write_pairs(tmp_path), template)
+    for given in ("{}x4", template):
+        dataset = PairedImageDataset(**stores, filename_tmpl=given, io_backend={"type": "lmdb"})
+        assert dataset.pairs == [(str(number), template.format(number)) for number in range(4)]
+    assert ("filename_tmpl {}x4 is not used" in caplog.text) == (template == "{}")
+
+
+def test_a_store_needs_no_io_backend(tmp_path):
+    stores = stores_of(write_pairs(tmp_path, 2))
+    assert PairedImageDataset(**stores)[1]["gt_path"] == "1"
+    with pytest.raises(ValueError, match=r"gt\.lmdb is an LMDB store; write `io_backend: \{type: lmdb\}`"):
+        PairedImageDataset(**stores, io_backend={"type": "disk"})
 
 
 def test_a_folder_that_is_no_lmdb_store_is_an_error(tmp_path):

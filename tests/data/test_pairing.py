@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from uir.data.image_sources import first_column
-from uir.data.pairing import pair_names, read_meta_info
+from uir.data.listings import first_column
+from uir.data.pairing import pair_names, read_meta_info, read_pair_list
 
 
 def source(root, *names):
@@ -66,7 +66,10 @@ def test_ten_thousand_pairs_in_any_order():
 
 def test_listed_names_pick_a_part_and_may_lie_flat():
     gt, lq = source("gt", "a/1.png", "a/2.png", "3.png"), source("lq", "1.png", "a/2.png", "9.png")
-    assert pair_names(gt, lq, listed=["a/2.png", "a/1.png"]) == [("a/2.png", "a/2.png"), ("a/1.png", "1.png")]
+    assert pair_names(gt, lq, listed=[("a/2.png", None), ("a/1.png", None)]) == [
+        ("a/2.png", "a/2.png"),
+        ("a/1.png", "1.png"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -86,14 +89,77 @@ def test_the_first_column_of_a_meta_info_line(line, name):
 def test_meta_info_names_what_the_folder_lacks(tmp_path):
     listing = tmp_path / "meta.txt"
     listing.write_text("1.png (4,4,3)\n\n2.png (4,4,3)\n")
-    assert read_meta_info(listing, source("gt", "1.png", "2.png", "3.png")) == ["1.png", "2.png"]
+    gt = source("gt", "1.png", "2.png", "3.png")
+    assert read_meta_info(listing, gt, gt) == [("1.png", None), ("2.png", None)]
     with pytest.raises(ValueError, match=r"names 1 images that dataroot_gt gt lacks: 2\.png"):
-        read_meta_info(listing, source("gt", "1.png"))
+        read_meta_info(listing, source("gt", "1.png"), gt)
 
 
 def test_a_missing_or_empty_meta_info_file_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="no file"):
-        read_meta_info(tmp_path / "none.txt", source("gt", "1.png"))
+        read_meta_info(tmp_path / "none.txt", source("gt", "1.png"), source("lq", "1.png"))
     (tmp_path / "empty.txt").write_text("\n")
     with pytest.raises(ValueError, match="names no image"):
-        read_meta_info(tmp_path / "empty.txt", source("gt", "1.png"))
+        read_meta_info(tmp_path / "empty.txt", source("gt", "1.png"), source("lq", "1.png"))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gbk", "utf-16"])
+def test_a_list_may_have_any_encoding_of_chinese_text(tmp_path, encoding):
+    (tmp_path / "meta.txt").write_bytes("图像 一.png (4,4,3)\r\n2.png\r\n".encode(encoding))
+    gt = source("gt", "图像 一.png", "2.png")
+    assert read_meta_info(tmp_path / "meta.txt", gt, gt) == [("图像 一.png", None), ("2.png", None)]
+
+
+def test_a_list_that_is_no_text_is_an_error(tmp_path):
+    (tmp_path / "meta.txt").write_bytes(b"\xff\xff\x00\x81")
+    with pytest.raises(ValueError, match="is no text in UTF-8 or GBK; save it as UTF-8"):
+        read_meta_info(tmp_path / "meta.txt", source("gt", "1.png"), source("lq", "1.png"))
+
+
+@pytest.mark.parametrize(
+    ("line", "pair"),
+    [
+        ("my photo.png", ("my photo.png", None)),
+        ("my photo.png 0.5", ("my photo.png", None)),
+        ("a\\b.png (4,4,3)", ("a/b.png", None)),
+        (".\\a\\b.png", ("a/b.png", None)),
+        ("a/b.png, c d.png", ("a/b.png", "c d.png")),
+        ("a/b.png,c d.png", ("a/b.png", "c d.png")),
+        ("a/b.png, 0.5", ("a/b.png", None)),
+        ("a/b.png c d.png", ("a/b.png", None)),
+    ],
+)
+def test_a_line_of_a_list_names_an_image_and_perhaps_its_partner(tmp_path, line, pair):
+    (tmp_path / "meta.txt").write_text(line)
+    gt, lq = source("gt", "my photo.png", "my", "a/b.png"), source("lq", "c d.png")
+    assert read_meta_info(tmp_path / "meta.txt", gt, lq) == [pair]
+
+
+def test_a_partner_after_a_comma_must_exist(tmp_path):
+    (tmp_path / "meta.txt").write_text("1.png, 2.png\n")
+    with pytest.raises(ValueError, match=r"names 1 images that dataroot_lq lq lacks: 2\.png"):
+        read_meta_info(tmp_path / "meta.txt", source("gt", "1.png"), source("lq", "1.png"))
+
+
+def test_the_partner_that_a_list_names_is_taken():
+    gt, lq = source("gt", "1.png"), source("lq", "1.png", "other.png")
+    assert pair_names(gt, lq, listed=[("1.png", "other.png")]) == [("1.png", "other.png")]
+
+
+@pytest.mark.parametrize("line", ["a b.png c d.png", "a b.png, c d.png", "a b.png\tc d.png 0.5"])
+def test_a_list_of_pairs_may_have_blanks_and_commas(tmp_path, line):
+    (tmp_path / "pairs.txt").write_text(line)
+    assert read_pair_list(tmp_path / "pairs.txt", source("gt", "a b.png"), source("lq", "c d.png")) == [
+        ("a b.png", "c d.png")
+    ]
+
+
+def test_lol_v2_names_both_sides_differently():
+    gt, lq = source("Normal", "normal00690.png", "normal00691.png"), source("Low", "low00690.png", "low00691.png")
+    assert pair_names(gt, lq) == [("normal00690.png", "low00690.png"), ("normal00691.png", "low00691.png")]
+
+
+def test_both_unicode_forms_of_a_name_are_the_same():
+    nfc, nfd = "caf\u00e9.png", "cafe\u0301.png"
+    assert pair_names(source("gt", nfc), source("lq", nfd)) == [(nfc, nfd)]
+    assert pair_names(source("gt", nfd), source("lq", nfc)) == [(nfd, nfc)]

@@ -101,7 +101,7 @@ def meta(
 ) -> int:
     """List a folder's images with their sizes.
 
-    The list is a `meta_info_file` of an option file. Damaged images are reported.
+    The list is a `meta_info_file` of an option file. Files that are no images or were cut short are reported.
 
     \b
     Example: uir prepare meta datasets/demo/train -o datasets/meta_info_demo.txt

@@ -221,6 +221,8 @@ class _Checker(ComponentChecker):
             if phase not in DATASET_PHASES:
                 names = ", ".join(DATASET_PHASES)
                 self._say(path, f": a dataset's key starts with {names}{nearest(phase, DATASET_PHASES)}")
+            if phase in ("val", "test") and isinstance(spec, Mapping) and spec.get("pair_pool") is not None:
+                self._say((*path, "pair_pool"), ": only a training set has a pool; leave it out")
             is_trained_on = phase == "train" and self.is_train
             if is_trained_on and isinstance(spec, Mapping) and spec.get("batch_size_per_gpu") is None:
                 self._say((*path, "batch_size_per_gpu"), "is missing; it is required for training")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 from dataclasses import dataclass
 
 from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
@@ -102,6 +103,46 @@ def read_head(data: bytes, name: str, max_pixels: int | None = None) -> Head:
     except Exception:  # damaged EXIF makes no image unreadable
         orientation = 1
     return Head(kind, orientation if orientation in range(1, 9) else 1)
+
+
+def shape_of_head(data: bytes) -> tuple[int, int, int] | None:
+    """The shape [height, width, channels] of an upright image, if the head of its file says it without doubt.
+
+    A whole PNG of 8 or 16 bits in grey, RGB or RGBA, and a whole JPEG in grey or colour; None for all others: decoding
+    judges them. Neither checksums nor pixels are looked at.
+    """
+    try:
+        return {"PNG": _png_shape, "JPEG": _jpeg_shape}.get(kind_of(data) or "", lambda _: None)(data)
+    except (struct.error, SyntaxError, OSError, ValueError, EOFError, IndexError, KeyError, TypeError):
+        return None
+
+
+_PNG_CHANNELS = {0: 1, 2: 3, 6: 4}  # by colour type, without palettes and grey with alpha
+_PNG_OTHERWISE = {b"tRNS", b"acTL", b"eXIf"}  # transparency, animation, orientation
+
+
+def _png_shape(data: bytes) -> tuple[int, int, int] | None:
+    length, kind, width, height, depth, color = struct.unpack_from(">I4sIIBB", data, 8)
+    if (length, kind) != (13, b"IHDR") or depth < 8 or color not in _PNG_CHANNELS:
+        return None
+    place = 8
+    while kind != b"IEND":  # a chunk is its length, its kind, its content and a checksum
+        length, kind = struct.unpack_from(">I4s", data, place)
+        place += 12 + length
+        if kind in _PNG_OTHERWISE or place > len(data):
+            return None
+    return height, width, _PNG_CHANNELS[color]
+
+
+def _jpeg_shape(data: bytes) -> tuple[int, int, int] | None:
+    if data[-2:] != b"\xff\xd9":
+        return None
+    image = JpegImagePlugin.JpegImageFile(io.BytesIO(data))
+    if image.mode not in ("L", "RGB"):
+        return None
+    height, width, channels = image.height, image.width, len(image.getbands())
+    is_turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+    return (width, height, channels) if is_turned else (height, width, channels)
 
 
 def check_size(width: int, height: int, name: str, max_pixels: int | None = None) -> None:

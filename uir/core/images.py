@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from uir.core.files import home_expanded, replacing
-from uir.core.image_heads import UnreadableImageError, kind_of, read_head
+from uir.core.image_heads import UnreadableImageError, check_size, kind_of, read_head, shape_of_head
 from uir.core.tiff import tiff_pages, turned
 
 IMAGE_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
@@ -104,6 +104,24 @@ def decode_image(data: bytes | np.ndarray, name: str, max_pixels: int | None = N
     if image.ndim == 2:
         image = image[:, :, None]
     return turned(_swap_red_and_blue(image), head.orientation)
+
+
+def shape_of(data: bytes, name: str) -> tuple[int, int, int]:
+    """The shape of the array of `decode_image`, from the file's head alone if that is enough.
+
+    Args:
+        data: the file's content.
+        name: the name for messages.
+
+    Raises:
+        UnreadableImageError: as for `read_image`; but damaged pixels of a PNG or JPEG of full length are not found.
+    """
+    shape = shape_of_head(data)
+    if shape is None:
+        height, width, channels = decode_image(data, name).shape
+        return height, width, channels
+    check_size(shape[1], shape[0], name)
+    return shape
 
 
 def read_rgb(path: str | Path) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,24 +12,48 @@ from torch.utils.data import DataLoader, Dataset
 from uir.config.options import OptionFile, dataset_dictionary
 from uir.core.distributed import rank_and_world
 from uir.core.seeds import derive_seed
+from uir.data.first_sample import check_first_sample
 from uir.data.loading import EpochBatchSampler, build_eval_loader, build_train_loader
 from uir.data.pair_pool import PairPool
 from uir.data.stream import BatchStream
 from uir.registry import DATASET_REGISTRY, MODEL_REGISTRY
 from uir.registry.components import build, signature_of
 
+logger = logging.getLogger("uir")
+
+# Loader keys that do nothing in a validation or test set unless they have these values.
+IDLE_IN_EVALUATION = {
+    "batch_size_per_gpu": (None, 1),
+    "use_shuffle": (None, False),
+    "dataset_enlarge_ratio": (1,),
+    "pin_memory": (False,),
+    "persistent_workers": (None, False),
+    "prefetch_mode": (None,),
+    "num_prefetch_queue": (None,),
+}
+
 
 def build_dataset(loaded: OptionFile, key: str) -> Dataset[Any]:
-    """The dataset of section `datasets.<key>`."""
+    """The dataset of section `datasets.<key>`; the first sample of a plug-in's dataset is checked.
+
+    Raises:
+        ValueError: the arguments do not fit, a file or folder is missing, or the first sample is not what uir's methods
+            learn from (see `check_first_sample`).
+    """
     section = loaded.options.datasets[key]
-    if signature_of(DATASET_REGISTRY.get(section.type)).takes_opt:
-        return DATASET_REGISTRY.get(section.type)(dataset_dictionary(loaded, key))
-    context = {"scale": loaded.options.scale, "phase": key.split("_")[0], "name": section.name or key}
-    spec = {"type": section.type, **section.arguments}
+    phase = key.split("_")[0]
+    takes_opt = signature_of(DATASET_REGISTRY.get(section.type)).takes_opt
     try:
-        return build(DATASET_REGISTRY, spec, context)
+        if takes_opt:
+            dataset = DATASET_REGISTRY.get(section.type)(dataset_dictionary(loaded, key))
+        else:
+            context = {"scale": loaded.options.scale, "phase": phase, "name": section.name or key}
+            dataset = build(DATASET_REGISTRY, {"type": section.type, **section.arguments}, context)
+        if MODEL_REGISTRY.origin_of(MODEL_REGISTRY.get(loaded.options.model_type)) != "plugin":
+            check_first_sample(dataset, phase == "train")  # a plug-in's method may learn from other samples
     except (ValueError, OSError) as error:
         raise type(error)(f"datasets.{key}: {error}") from error
+    return dataset
 
 
 def training_stream(loaded: OptionFile, device: torch.device | str = "cpu") -> BatchStream:
@@ -64,6 +89,11 @@ def training_loader(
     section = loaded.options.datasets[key]
     if section.batch_size_per_gpu is None:
         raise ValueError(f"datasets.{key}.batch_size_per_gpu is missing; it is required for training")
+    if section.prefetch_mode == "cpu":
+        _say_idle(key, ["prefetch_mode cpu"], "the processes of num_worker_per_gpu load in advance")
+    if section.num_worker_per_gpu == 0:
+        alone = {"persistent_workers": section.persistent_workers, "num_prefetch_queue": section.num_prefetch_queue}
+        _say_idle(key, [f"{name} {_shown(value)}" for name, value in alone.items() if value], "num_worker_per_gpu is 0")
     rank, world_size = rank_and_world()
     try:
         return build_train_loader(
@@ -95,6 +125,9 @@ def evaluation_loaders(loaded: OptionFile) -> dict[str, DataLoader[Any]]:
         if key.split("_")[0] == "train":
             continue
         section = loaded.options.datasets[key]
+        values = {name: getattr(section, name) for name in IDLE_IN_EVALUATION if name in section.model_fields_set}
+        idle = [f"{name} {_shown(value)}" for name, value in values.items() if value not in IDLE_IN_EVALUATION[name]]
+        _say_idle(key, idle, "validation and test read every image once, one by one and in order")
         dataset = build_dataset(loaded, key)
         if not hasattr(dataset, "opt"):
             dataset.opt = dataset_dictionary(loaded, key)  # type: ignore[attr-defined]  # basicsr's models read its name here
@@ -102,3 +135,13 @@ def evaluation_loaders(loaded: OptionFile) -> dict[str, DataLoader[Any]]:
         share = None if whole or world_size == 1 else range(rank, len(dataset), world_size)  # type: ignore[arg-type]
         loaders[section.name or key] = build_eval_loader(dataset, section.num_worker_per_gpu, share)
     return loaders
+
+
+def _say_idle(key: str, idle: list[str], why: str) -> None:
+    """Name the loader keys of a dataset that do nothing, in one line."""
+    if idle:
+        logger.warning("datasets.%s: %s: no effect, because %s", key, ", ".join(idle), why)
+
+
+def _shown(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from uir.data.image_sources import ImageSource, LmdbImages, without_extension
+from uir.data.listings import Names
 from uir.data.paired_image_dataset import PairedImageDataset
 from uir.registry import DATASET_REGISTRY
 
@@ -105,14 +106,12 @@ def clean_of_hazy(gt: ImageSource, lq: ImageSource, suffix: str, parts: int = 1)
     Raises:
         ValueError: hazy images without a clean one; the message counts them and names the first.
     """
-    clean_names = set(gt.names)
+    clean_names = Names(gt.names)
     pairs, missing = [], []
     for name in lq.names:
         folder, slash, file = name.rpartition("/")
         clean = "_".join((without_extension(file) if suffix else file).split("_")[:parts]) + suffix
-        clean_name = next(
-            (candidate for candidate in (f"{folder}{slash}{clean}", clean) if candidate in clean_names), None
-        )
+        clean_name = clean_names.find(f"{folder}{slash}{clean}") or clean_names.find(clean)
         if clean_name is None:
             missing.append((name, clean))
         else:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +13,9 @@ import numpy as np
 
 from uir.core.images import IMAGE_EXTENSIONS, UnreadableImageError, decode_image, list_image_names, read_image
 from uir.data.journal import JOURNAL
+from uir.data.listings import first_column, read_lines
+
+logger = logging.getLogger("uir")
 
 
 class ImageSource(Protocol):
@@ -70,8 +73,7 @@ class LmdbImages:
             raise ValueError(f"{root}: no LMDB store: {listing} is missing")
         self.root = root
         self._store = root.resolve()
-        lines = listing.read_text(encoding="utf-8").splitlines()
-        self.names = [without_extension(first_column(line)) for line in lines if line.strip()]
+        self.names = [without_extension(first_column(line)) for line in read_lines(str(root), listing)]
 
     def read(self, name: str) -> np.ndarray:
         with _open_store(self._store).begin() as transaction:
@@ -122,28 +124,27 @@ def open_images(key: str, root: str | Path, io_backend: Mapping[str, Any] | None
     Args:
         key: the option that contains the root (`dataroot_gt`), for messages.
         root: a folder, or a store `x.lmdb`.
-        io_backend: `{type: disk}` (the default) or `{type: lmdb}`.
+        io_backend: `{type: disk}` or `{type: lmdb}`. The default is `disk`, and `lmdb` for a store `x.lmdb`.
 
     Raises:
-        ValueError: there is no such folder, it contains no image, or the backend is unknown.
+        ValueError: there is no such folder, it contains no image, or the backend is unknown or not that of the folder.
     """
-    backend = dict(io_backend or {"type": "disk"})
+    is_store = Path(root).suffix == ".lmdb" and (Path(root).expanduser() / "data.mdb").is_file()
+    backend = dict(io_backend or {"type": "lmdb" if is_store else "disk"})
     kind = backend.pop("type", None)
     if kind not in ("disk", "lmdb") or backend:
         raise ValueError(f"io_backend: got {dict(io_backend or {})}; expected {{type: disk}} or {{type: lmdb}}")
     folder = Path(root).expanduser()
     if not folder.is_dir():
         raise ValueError(f"{key}: there is no folder {folder}")
+    if is_store and kind == "disk":
+        raise ValueError(f"{key}: {folder} is an LMDB store; write `io_backend: {{type: lmdb}}`")
+    if is_store and not io_backend:
+        logger.info("%s %s is read as an LMDB store", key, folder)
     source: ImageSource = FolderImages(folder) if kind == "disk" else LmdbImages(folder)
     if not source.names:
         raise ValueError(f"{key}: there is no image in {folder} or below it (png, jpg, jpeg, bmp, tif, tiff, webp)")
     return source
-
-
-def first_column(line: str) -> str:
-    """The name in a line of a `meta_info` file: the text before ` (h,w,c)`, else the first word."""
-    match = re.match(r"(.+)\s+\(\d+,\s*\d+(,\s*\d+)?\)", line.strip())
-    return match.group(1) if match else line.split()[0]
 
 
 def without_extension(name: str) -> str:

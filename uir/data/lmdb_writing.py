@@ -9,8 +9,9 @@ from pathlib import Path
 from uir.core.files import write_text
 from uir.core.images import UnreadableImageError, decode_image
 from uir.core.progress import progress_bar
-from uir.data.image_sources import close_stores, first_column, load_lmdb, without_extension
+from uir.data.image_sources import close_stores, load_lmdb, without_extension
 from uir.data.journal import JOURNAL, Entry, Journal
+from uir.data.listings import first_column
 from uir.data.source_files import (
     Fingerprint,
     SourceFile,

@@ -38,6 +38,7 @@ class SeededDataset(Dataset[dict[str, Any]]):
     """Any dataset, uir's or not, indexed by `SampleKey`: each sample depends only on its key (see `draw_sample`).
 
     A sample that cannot be read is replaced by the next one of the dataset; its `skipped` lists the paths that failed.
+    A sample without `lq_path` gets its `gt_path`, or a name with its index, `sample_000012`.
 
     Args:
         dataset: the dataset. Its attributes are available here too: BasicSR's models read `opt['name']`, and those for
@@ -76,7 +77,8 @@ class SeededDataset(Dataset[dict[str, Any]]):
                     raise
                 index = (index + 1) % len(self)
             else:
-                return {**sample, "skipped": skipped}
+                path = sample.get("lq_path") or sample.get("gt_path") or f"sample_{index:06d}"
+                return {**sample, "lq_path": path, "skipped": skipped}
 
 
 def collate_samples(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -40,9 +40,11 @@ class PairedImageDataset(Dataset[dict[str, Any]]):
         phase: `train`, `val` or `test`.
         use_hflip: flip left-right with probability 1/2 (training).
         use_rot: flip up-down and transpose, each with probability 1/2 (training).
-        filename_tmpl: stem of a degraded file, made from the clean one's: `{}x4`. Not used with lmdb: keys are equal.
-        meta_info_file: a text file that lists the clean images to use, one per line. Not used with lmdb.
-        io_backend: `{type: disk}` or `{type: lmdb}`.
+        filename_tmpl: stem of a degraded file, made from the clean one's: `{}x4`. Not used where the keys of two lmdb
+            stores are equal.
+        meta_info_file: a text file that lists the clean images to use, one per line; `gt.png, lq.png` names the
+            degraded one too. Not used with lmdb.
+        io_backend: `{type: disk}` or `{type: lmdb}`; not needed for a store `x.lmdb`.
         color: `grey` gives one channel in [0, 1] instead of RGB, `y` the luma of BT.601 (16/255 to 235/255).
         mean, std: per channel; samples are then (image - mean) / std.
         label: the name of the degradation, stored in the record.
@@ -99,11 +101,13 @@ class PairedImageDataset(Dataset[dict[str, Any]]):
         """Names `(gt, lq)` of the pairs, in order."""
         listed = None
         if isinstance(self.gt_images, LmdbImages):
-            filename_tmpl = "{}"
+            if filename_tmpl != "{}" and set(self.gt_images.names) == set(self.lq_images.names):
+                logger.warning("filename_tmpl %s is not used: both lmdb stores have the same keys", filename_tmpl)
+                filename_tmpl = "{}"
             if meta_info_file:
                 logger.warning("meta_info_file %s is not used: an lmdb store lists its own images", meta_info_file)
         elif meta_info_file:
-            listed = read_meta_info(meta_info_file, self.gt_images)
+            listed = read_meta_info(meta_info_file, self.gt_images, self.lq_images)
         return pair_names(self.gt_images, self.lq_images, filename_tmpl, listed)
 
     def __len__(self) -> int:

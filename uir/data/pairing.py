@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from uir.data.image_sources import ImageSource, first_column, without_extension
+from uir.data.image_sources import ImageSource, without_extension
+from uir.data.listings import Names, composed, first_column, names_an_image, read_lines, second_column
+
+# Starts of names in sets that name both sides differently: LOL-v2's normal00690.png and low00690.png.
+OTHER_STARTS = {"normal": "low"}
 
 
 def pair_names(
-    gt: ImageSource, lq: ImageSource, filename_tmpl: str = "{}", listed: Sequence[str] | None = None
+    gt: ImageSource,
+    lq: ImageSource,
+    filename_tmpl: str = "{}",
+    listed: Sequence[tuple[str, str | None]] | None = None,
 ) -> list[tuple[str, str]]:
     """Pairs `(gt name, lq name)`, sorted by the gt name.
 
     The degraded image of `folder/stem.ext` is `folder/filename_tmpl.format(stem)` with any extension; the same
-    extension if there are several.
+    extension if there are several. Names that differ only in Unicode's form (NFC, NFD) are the same, and `lowX` belongs
+    to `normalX`.
 
     Args:
         gt: the clean images.
         lq: the degraded images.
         filename_tmpl: form of a degraded file's stem from the clean one's; `{}x4` for `0001.png` and `0001x4.png`.
-        listed: the clean names of a `meta_info_file`: only these are paired, in this order, and other files need no
-            partner. The degraded image may then also be at the top of its folder, as BasicSR expects it.
+        listed: the clean names of a `meta_info_file`, each with the degraded one if the file names it: only these are
+            paired, in this order, and other files need no partner. The degraded image may then also be at the top of
+            its folder, as BasicSR expects it.
 
     Raises:
         ValueError: a template without `{}`, a name without a partner, or one with several possible partners.
@@ -30,19 +39,18 @@ def pair_names(
     _check_template(filename_tmpl)
     by_stem: dict[str, list[str]] = defaultdict(list)
     for name in lq.names:
-        by_stem[without_extension(name)].append(name)
+        by_stem[composed(without_extension(name))].append(name)
 
     pairs, missing = [], []
-    for name in gt.names if listed is None else listed:
-        folder, slash, file = name.rpartition("/")
+    for name, partner in [(name, None) for name in gt.names] if listed is None else listed:
+        folder, slash, file = composed(name).rpartition("/")
         lq_stem = filename_tmpl.format(without_extension(file))
-        candidates = by_stem.get(f"{folder}{slash}{lq_stem}", [])
-        if not candidates and listed is not None:
-            candidates = by_stem.get(lq_stem, [])
+        stem = f"{folder}{slash}{lq_stem}"
+        candidates = [partner] if partner else by_stem.get(stem) or _elsewhere(by_stem, stem, listed is not None)
         if candidates:
             pairs.append((name, _choose(name, candidates, lq.root)))
         else:
-            missing.append(f"{folder}{slash}{lq_stem}")
+            missing.append(stem)
     if missing:
         raise ValueError(
             f"dataroot_lq: {lq.root} lacks the partners of {len(missing)} of the images of dataroot_gt {gt.root}"
@@ -59,15 +67,29 @@ def pair_names(
     return pairs
 
 
-def read_meta_info(path: str | Path, gt: ImageSource) -> list[str]:
-    """The clean names in a `meta_info_file`: one per line, the first column, the rest of the line is ignored.
+def read_meta_info(path: str | Path, gt: ImageSource, lq: ImageSource) -> list[tuple[str, str | None]]:
+    """The clean names in a `meta_info_file`, each with the degraded one if it is after a comma, as in Real-ESRGAN.
+
+    Other columns of a line are ignored. Names may contain blanks, and `\\` between folders.
 
     Raises:
-        ValueError: the file is missing or empty, or it names an image that `gt` does not have.
+        ValueError: the file is missing or empty, or it names an image that does not exist.
     """
-    names = [first_column(line) for line in _lines(path)]
-    _check_held(path, names, "dataroot_gt", gt)
-    return names
+    clean, degraded = Names(gt.names), Names(lq.names)
+    pairs: list[tuple[str, str | None]] = []
+    missing: dict[str, list[str]] = {"dataroot_gt": [], "dataroot_lq": []}
+    for line in read_lines("meta_info_file", path):
+        name, rest = clean.at_start(line) or (None, "")
+        second = second_column(rest)
+        partner = degraded.find(second) if second else None
+        if name is None:
+            missing["dataroot_gt"].append(first_column(line))
+        elif second and partner is None:
+            missing["dataroot_lq"].append(second)
+        else:
+            pairs.append((name, partner))
+    _check_missing(path, missing, gt, lq)
+    return pairs
 
 
 def read_pair_list(path: str | Path, gt: ImageSource, lq: ImageSource) -> list[tuple[str, str]]:
@@ -76,32 +98,40 @@ def read_pair_list(path: str | Path, gt: ImageSource, lq: ImageSource) -> list[t
     Raises:
         ValueError: the file is missing or empty, a line has fewer than two names, or an image does not exist.
     """
-    rows = [line.split() for line in _lines(path)]
-    for row in rows:
-        if len(row) < 2:
-            raise ValueError(f"meta_info_file: {path}: expected a clean and a degraded image on a line, got '{row[0]}'")
-    _check_held(path, [row[0] for row in rows], "dataroot_gt", gt)
-    _check_held(path, [row[1] for row in rows], "dataroot_lq", lq)
-    return [(row[0], row[1]) for row in rows]
+    clean, degraded = Names(gt.names), Names(lq.names)
+    pairs: list[tuple[str, str]] = []
+    missing: dict[str, list[str]] = {"dataroot_gt": [], "dataroot_lq": []}
+    for line in read_lines("meta_info_file", path):
+        name, rest = clean.at_start(line) or (None, "")
+        if name is None:
+            missing["dataroot_gt"].append(first_column(line))
+            continue
+        rest = rest.lstrip(", \t")
+        if not rest:
+            raise ValueError(f"meta_info_file: {path}: expected a clean and a degraded image on a line, got '{name}'")
+        partner, _ = degraded.at_start(rest) or (None, "")
+        if partner is None:
+            missing["dataroot_lq"].append(rest if names_an_image(rest) else first_column(rest))
+        else:
+            pairs.append((name, partner))
+    _check_missing(path, missing, gt, lq)
+    return pairs
 
 
-def _lines(path: str | Path) -> list[str]:
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise ValueError(f"meta_info_file: there is no file {file}")
-    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    if not lines:
-        raise ValueError(f"meta_info_file: {file} names no image")
-    return lines
+def _check_missing(path: str | Path, missing: Mapping[str, list[str]], gt: ImageSource, lq: ImageSource) -> None:
+    for (key, names), images in zip(missing.items(), (gt, lq), strict=True):
+        if names:
+            raise ValueError(
+                f"meta_info_file: {path} names {len(names)} images that {key} {images.root} lacks{_first(names)}"
+            )
 
 
-def _check_held(path: str | Path, names: Sequence[str], key: str, images: ImageSource) -> None:
-    available = set(images.names)
-    missing = [name for name in names if name not in available]
-    if missing:
-        raise ValueError(
-            f"meta_info_file: {path} names {len(missing)} images that {key} {images.root} lacks{_first(missing)}"
-        )
+def _elsewhere(by_stem: Mapping[str, list[str]], stem: str, at_top: bool) -> list[str]:
+    """The partners of a clean image under another name than `stem`: at the top of the folder, or with another start."""
+    folder, slash, file = stem.rpartition("/")
+    others = [file] if at_top else []
+    others += [f"{folder}{slash}{lq}{file[len(gt) :]}" for gt, lq in OTHER_STARTS.items() if file.startswith(gt)]
+    return next((by_stem[other] for other in others if other in by_stem), [])
 
 
 def _check_template(template: str) -> None:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from uir.core.files import temporary_beside, write_text
-from uir.core.images import IMAGE_EXTENSIONS, UnreadableImageError, decode_image
+from uir.core.images import IMAGE_EXTENSIONS, UnreadableImageError, decode_image, shape_of
 from uir.core.progress import progress_bar
 from uir.data.image_sources import without_extension
 from uir.data.journal import JOURNAL, Entry, Journal
@@ -129,7 +129,8 @@ class Windows:
 def write_meta_info(source: Path, target_file: Path, *, workers: int | None = None, overwrite: bool = False) -> int:
     """List the images in `source` and its subfolders: lines `name.png (h,w,c)`, sorted, as in a `meta_info_file`.
 
-    Every image is decoded, which also finds damaged ones; the sizes are those that a dataset will see (upright).
+    The sizes are those that a dataset will see (upright). They come from the files' heads where that is enough: files
+    that were cut short are found, other damage is not.
 
     Args:
         source: folder of images.
@@ -191,7 +192,7 @@ def _listed(sources: Sequence[SourceFile]) -> list[str | UnreadableImageError]:
     lines: list[str | UnreadableImageError] = []
     for item in sources:
         try:
-            shape = decode_image(item.read_bytes(), str(item.path)).shape
+            shape = shape_of(item.read_bytes(), str(item.path))
             lines.append(f"{item.name} ({','.join(map(str, shape))})\n")
         except UnreadableImageError as error:
             lines.append(error)
