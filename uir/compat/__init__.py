@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from uir.compat.basicsr_source import basicsr_names
 from uir.compat.bridge import BasicSRMissingError, basicsr_registry, load_basicsr, loaded_basicsr_registry
+from uir.compat.fork_classes import OWNERS
 from uir.compat.imports import prepare, prepare_at_first_import
 from uir.compat.moved import find_moved_modules
 from uir.compat.option_keys import DATASET_KEYS, MODEL_KEYS
@@ -39,6 +40,10 @@ class BasicSRNames(NameSource):
 
     dataset_keys = DATASET_KEYS
     model_keys = MODEL_KEYS
+
+    def owner_of(self, name: str) -> str:
+        """As `fork_classes.OWNERS`."""
+        return OWNERS.get(name, "")
 
     def prepare(self) -> None:
         """Make the packages importable that a plugin may import."""

@@ -58,20 +58,32 @@ MODEL_KEYS: dict[str, ModelKeys] = {
     "SwinIRModel": ModelKeys(),
     "SRGANModel": ModelKeys(("g", "d"), _GAN_LOSSES, _GAN_TRAIN),
     "ESRGANModel": ModelKeys(("g", "d"), _GAN_LOSSES, _GAN_TRAIN),
-    "RealESRNetModel": ModelKeys(root=_DEGRADATION_ROOT),
-    "RealESRGANModel": ModelKeys(("g", "d"), _GAN_LOSSES, _GAN_TRAIN, root=_DEGRADATION_ROOT),
-    "HiFaceGANModel": ModelKeys(("g", "d"), (*_GAN_LOSSES, "feature_matching_opt"), _GAN_TRAIN),
+    "RealESRNetModel": ModelKeys(root=_DEGRADATION_ROOT, dead=_keys("l1_gt_usm percep_gt_usm gan_gt_usm")),
+    "RealESRGANModel": ModelKeys(
+        ("g", "d"), _GAN_LOSSES, _GAN_TRAIN, root=_DEGRADATION_ROOT, dead=frozenset({"gt_usm"})
+    ),
+    "HiFaceGANModel": ModelKeys(
+        ("g", "d"),
+        (*_GAN_LOSSES, "feature_matching_opt"),
+        _GAN_TRAIN,
+        dead=_keys("train.ldl_opt path.pretrain_network_d path.param_key_d path.strict_load_d"),
+    ),
     "StyleGAN2Model": ModelKeys(
         ("g", "d"),
         ("gan_opt",),
         _keys("mixing_prob net_g_reg_every net_d_reg_every path_reg_weight path_batch_shrink r1_reg_weight"),
         frozenset({"num_val_samples"}),
+        dead=frozenset({"train.ema_decay"}),
     ),
     "VideoBaseModel": ModelKeys(),
     "VideoGANModel": ModelKeys(("g", "d"), _GAN_LOSSES, _GAN_TRAIN),
     "EDVRModel": ModelKeys(train=frozenset({"tsa_iter", "dcn_lr_mul"})),
     "VideoRecurrentModel": ModelKeys(train=frozenset({"fix_flow", "flow_lr_mul"}), val=_VIDEO_VAL),
     "VideoRecurrentGANModel": ModelKeys(
-        ("g", "d"), _GAN_LOSSES, _GAN_TRAIN | {"fix_flow", "flow_lr_mul", "lr_flow"}, _VIDEO_VAL
+        ("g", "d"),
+        _GAN_LOSSES,
+        _GAN_TRAIN | {"fix_flow", "flow_lr_mul", "lr_flow"},
+        _VIDEO_VAL,
+        dead=frozenset({"train.ldl_opt"}),
     ),
 }
