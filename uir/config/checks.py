@@ -223,16 +223,20 @@ class _Checker(ComponentChecker):
                 self._say(path, f": a dataset's key starts with {names}{nearest(phase, DATASET_PHASES)}")
             if isinstance(spec, Mapping):
                 self._progression(spec, path)
+                for name in ("pair_pool", "mixup", *PROGRESSION) if phase != "train" else ():
+                    if spec.get(name) is not None:
+                        self._say((*path, name), "changes batches of a training set only; remove it")
             is_trained_on = phase == "train" and self.is_train
             if is_trained_on and isinstance(spec, Mapping) and spec.get("batch_size_per_gpu") is None:
                 self._say((*path, "batch_size_per_gpu"), "is missing; it is required for training")
 
     def _progression(self, spec: Mapping[str, Any], path: KeyPath) -> None:
         """Check the keys of progressive training, which go together."""
-        names = ("iters", "gt_sizes", "mini_batch_sizes")
-        parts = [len(spec[name]) if isinstance(spec.get(name), list) else 0 for name in names]
-        if any(parts) and len(set(parts)) > 1:
-            self._say(path, f": {', '.join(names)} go together, with one entry each for each part of the training")
+        parts = [len(spec[name]) if isinstance(spec.get(name), list) else 0 for name in PROGRESSION]
+        if len(set(parts)) > 1:
+            self._say(
+                path, f": {', '.join(PROGRESSION)} go together, with one entry each for each part of the training"
+            )
 
     def _rules(self) -> None:
         train, method = self.raw.get("train"), self.method
@@ -378,6 +382,7 @@ class _Checker(ComponentChecker):
                 self._warn(path, f"has no effect with {self.raw['model_type']}, which does not read it")
 
 
+PROGRESSION = ("iters", "gt_sizes", "mini_batch_sizes")
 BASICSR_SCHEDULERS = ("MultiStepLR", "MultiStepRestartLR", "CosineAnnealingRestartLR")
 
 

@@ -103,7 +103,8 @@ def build(registry: Registry | str, spec: Mapping[str, Any], context: Mapping[st
     context = dict(context or {})
     if signature.takes_opt:
         return target({"type": spec["type"], **copy.deepcopy(context), **arguments})
-    multiple = None if "pad_multiple" in signature.parameters else arguments.pop("pad_multiple", None)
+    is_told = target_registry.kind == "arch" and "pad_multiple" not in signature.parameters
+    multiple = arguments.pop("pad_multiple", None) if is_told else None
     for key, value in context.items():
         if key in signature.parameters:
             arguments.setdefault(key, value)
