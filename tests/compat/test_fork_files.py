@@ -42,7 +42,7 @@ class TakesAnything(nn.Module):
 
 
 def plug_in(monkeypatch: pytest.MonkeyPatch, kind: str, names: str) -> None:
-    """Register classes of these names as those of plug-ins, for one test."""
+    """Register classes of these names as those of plugins, for one test."""
     base = ReadsDictionary if kind in ("models", "datasets") else TakesAnything
     classes = {name: type(name, (base,), {"__module__": "fork"}) for name in names.split()}
     plugins = REGISTRIES[kind]._objects

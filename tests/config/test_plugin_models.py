@@ -1,4 +1,4 @@
-"""Files whose training method is written like BasicSR's: basicsr's own models, and those of plug-ins."""
+"""Files whose training method is written like BasicSR's: basicsr's own models, and those of plugins."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from uir.compat import basicsr_names
 from uir.config.methods import method_of
 from uir.config.options import OptionError, load_options
+from uir.registry import DATASET_REGISTRY
 from uir.registry.sources import name_source
 
 Write = Callable[..., Path]
@@ -35,7 +36,7 @@ if "DerivedModel" not in MODEL_REGISTRY:
 
 
 def written(write_options: Write, changes: dict[str, Any], model: str = "OwnModel", code: str = MODEL) -> Path:
-    """A file for a model of a plug-in."""
+    """A file for a model of a plugin."""
     file = write_options({"model_type": model, "plugins": ["./small_net.py", "./own.py"], **changes})
     (file.parent / "own.py").write_text(code)
     return file
@@ -77,7 +78,7 @@ def test_networks_and_optimizers_of_a_plugin_are_never_guessed(
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("train.use_grad_clip", True, "train.use_grad_clip is left to the plug-in, for uir does not know it; did you"),
+        ("train.use_grad_clip", True, "train.use_grad_clip is left to the plugin, for uir does not know it; did you"),
         ("train.grad_clip", 0.1, "train.grad_clip is left to OwnModel, which does its whole step itself"),
         ("train.scheduler", {"type": "OwnLR"}, "no scheduler is called 'OwnLR'; it is left to OwnModel"),
     ],
@@ -139,6 +140,15 @@ def test_every_key_of_a_model_of_basicsr_is_read_by_it_or_said_to_be_dead() -> N
 
 
 @needs_basicsr
+def test_every_key_of_a_dataset_of_basicsr_is_read_by_it_or_said_to_be_dead() -> None:
+    for name, keys in name_source().dataset_keys.items():
+        classes = inspect.getmro(DATASET_REGISTRY.get(f"basicsr:{name}"))
+        source = "".join(inspect.getsource(cls) for cls in classes if cls.__module__.startswith("basicsr"))
+        unread = {k for k in keys if not any(text in source for text in (f"['{k}']", f"get('{k}'", f"'{k}' in"))}
+        assert unread - {"phase", "scale"} == name_source().dead_dataset_keys.get(name, frozenset()), name
+
+
+@needs_basicsr
 def test_a_key_that_a_model_of_basicsr_does_not_read_is_said(
     write_options: Write, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -146,6 +156,15 @@ def test_a_key_that_a_model_of_basicsr_does_not_read_is_said(
     changes = {"network_d": discriminator, "path.pretrain_network_d": "x.pth", "model_type": "HiFaceGANModel"}
     load_options(write_options({**changes, "network_g": {"type": "EDSR", "num_in_ch": 3, "num_out_ch": 3}}))
     assert "path.pretrain_network_d has no effect with HiFaceGANModel, which does not read it" in caplog.text
+
+
+@needs_basicsr
+def test_a_key_that_a_dataset_of_basicsr_does_not_read_is_said(
+    write_options: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    roots = {f"datasets.val.dataroot_{kind}": "data" for kind in ("gt", "lq")}
+    load_options(write_options({"datasets.val.type": "SingleImageDataset", **roots}))
+    assert "datasets.val.dataroot_gt has no effect with SingleImageDataset" in caplog.text
 
 
 def test_a_class_of_a_fork_is_named_with_its_owner(write_options: Write) -> None:

@@ -16,7 +16,7 @@ from uir.compat.bridge import BasicSRMissingError, basicsr_registry, load_basics
 from uir.compat.fork_classes import OWNERS
 from uir.compat.imports import prepare, prepare_at_first_import
 from uir.compat.moved import find_moved_modules
-from uir.compat.option_keys import DATASET_KEYS, MODEL_KEYS
+from uir.compat.option_keys import DATASET_KEYS, DEAD_DATASET_KEYS, MODEL_KEYS
 from uir.config.dialects import register_dialect
 from uir.registry.sources import NameSource, set_name_source
 
@@ -39,6 +39,7 @@ class BasicSRNames(NameSource):
     """basicsr's names, for the registries."""
 
     dataset_keys = DATASET_KEYS
+    dead_dataset_keys = DEAD_DATASET_KEYS
     model_keys = MODEL_KEYS
 
     def owner_of(self, name: str) -> str:

@@ -39,10 +39,10 @@ class ForeignModel:
 
     def optimize_parameters(self, current_iter: int) -> None:
         """One step."""
-        required = _required(self.model.optimize_parameters)
-        more = (None,) if len(required) > 1 else ()  # NAFNet's models take a TensorBoard writer too
+        known = inspect.signature(self.model.optimize_parameters).parameters
+        more = {"tb_logger": None} if "tb_logger" in known else {}  # NAFNet's loop gives its TensorBoard writer
         with naming_cuda(type(self.model).__name__):
-            self.model.optimize_parameters(current_iter, *more)
+            self.model.optimize_parameters(current_iter, **more)
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
         """Set the learning rates of an iteration."""
@@ -107,13 +107,6 @@ class ForeignModel:
         folders = [table.float().mean(dim=0).tolist() for table in results.values()]
         means = [sum(values) / len(folders) for values in zip(*folders, strict=True)]
         return dict(zip(self.model.opt["val"]["metrics"], means, strict=True))
-
-
-def _required(function: Any) -> list[str]:
-    """The arguments of a method that have no default."""
-    parameters = inspect.signature(function).parameters.values()
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return [item.name for item in parameters if item.kind in kinds and item.default is inspect.Parameter.empty]
 
 
 def _is_video_model(model: Any) -> bool:

@@ -42,6 +42,19 @@ DATASET_KEYS: dict[str, frozenset[str]] = {
     "VideoRecurrentTestDataset": _VIDEO_TEST,
 }
 
+# Those of them that a class does not read, although files name them.
+DEAD_DATASET_KEYS: dict[str, frozenset[str]] = {
+    "SingleImageDataset": _keys("dataroot_gt filename_tmpl gt_size use_hflip use_rot"),
+    "RealESRGANPairedDataset": _keys("color"),
+    "RealESRGANDataset": _keys("gt_size"),
+    "REDSDataset": _keys("flip_sequence test_mode"),
+    "REDSRecurrentDataset": _keys("dataroot_flow flip_sequence"),
+    "Vimeo90KDataset": _keys("dataroot_flow flip_sequence interval_list test_mode val_partition"),
+    "Vimeo90KRecurrentDataset": _keys("dataroot_flow interval_list test_mode val_partition"),
+    "VideoTestDataset": _keys("use_duf_downsampling"),
+    "VideoTestVimeo90KDataset": _keys("padding use_duf_downsampling"),
+    "VideoRecurrentTestDataset": _keys("use_duf_downsampling"),
+}
 
 _GAN_TRAIN = frozenset({"net_d_iters", "net_d_init_iters"})
 _GAN_LOSSES = ("pixel_opt", "perceptual_opt", "ldl_opt", "gan_opt")

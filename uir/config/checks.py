@@ -188,7 +188,7 @@ class _Checker(ComponentChecker):
         return None
 
     def _leave_to_plugin(self) -> None:
-        """Make warnings of what is unknown in optimizers and schedules that a plug-in's model builds itself."""
+        """Make warnings of what is unknown in optimizers and schedules that a plugin's model builds itself."""
         method = self.method
         if method is None or not method.is_foreign or MODEL_REGISTRY.origin_of(method.target) != "plugin":
             return

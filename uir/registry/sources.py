@@ -31,10 +31,12 @@ class NameSource:
 
     Attributes:
         dataset_keys: the option keys of its dictionary datasets, by class name.
+        dead_dataset_keys: those of them that a class does not read.
         model_keys: those of its models.
     """
 
     dataset_keys: Mapping[str, frozenset[str]] = {}
+    dead_dataset_keys: Mapping[str, frozenset[str]] = {}
     model_keys: Mapping[str, ModelKeys] = {}
 
     def owner_of(self, name: str) -> str:
