@@ -166,7 +166,7 @@ def test_a_plugin_s_undeclared_keys_are_listed_as_unchecked(
     assert "unchecked: my_key" in capsys.readouterr().out
     file.write_text(file.read_text().replace("my_key", "manual_sed"))
     assert call("check", "-opt", file) == 0
-    assert "manual_sed is left to the plug-in, for uir does not know it; did you mean 'manual_seed'?" in caplog.text
+    assert "manual_sed is left to the plugin, for uir does not know it; did you mean 'manual_seed'?" in caplog.text
 
 
 def test_list_names_origins_and_shadows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
+from uir.compat import basicsr_names
 from uir.config.converting import convert
 from uir.config.dialects import translate
 from uir.config.options import OptionError, load_options, read_merged
 
 Form = dict[str, Any]
-PROGRESSIVE = {"mini_batch_sizes": [8, 5], "iters": [9, 6], "gt_sizes": [128, 160]}
 
 
 def restormer() -> Form:
@@ -26,7 +26,7 @@ def restormer() -> Form:
             "train": {
                 "name": "rain", "type": "Dataset_PairedImage", **pair, "geometric_augs": True, "use_shuffle": True,
                 "num_worker_per_gpu": 0, "batch_size_per_gpu": 8, "gt_size": 384,
-                "mini_batch_sizes": [4, 4], "iters": [9, 6], "gt_sizes": [32, 32],
+                "mini_batch_sizes": [8, 4], "iters": [9, 6], "gt_sizes": [32, 48],
                 "dataset_enlarge_ratio": 1, "prefetch_mode": None,
             },
             "val": {"name": "rain", "type": "Dataset_PairedImage", **pair},
@@ -129,12 +129,11 @@ def test_restormer_s_keys_are_uir_s() -> None:
     assert found["train"]["grad_clip"] == 0.01
     train = found["datasets"]["train"]
     assert (train["type"], train["use_hflip"], train["use_rot"]) == ("PairedImageDataset", True, True)
-    assert (train["gt_size"], train["batch_size_per_gpu"]) == (32, 4)
+    assert [train[key] for key in ("iters", "gt_sizes", "mini_batch_sizes")] == [[9, 6], [32, 48], [8, 4]]
     assert found["val"]["metrics"]["psnr"] == {
         "type": "PSNR", "crop_border": 0, "color_space": "rgb", "rounding": "none", "clip": False,
     }  # fmt: skip
-    gone = {"use_grad_clip", "mixing_augs", "geometric_augs", "mini_batch_sizes", "iters", "gt_sizes", "window_size",
-            "rgb2bgr", "use_image", "max_minibatch"}  # fmt: skip
+    gone = {"use_grad_clip", "mixing_augs", "geometric_augs", "window_size", "rgb2bgr", "use_image", "max_minibatch"}
     assert not gone & {*found["train"], *train, *found["val"]}
 
 
@@ -167,9 +166,8 @@ def dotted(paths: Any) -> list[str]:
 
 
 REFUSED = [
-    ("train__mixing_augs", {"mixup": True}, "train.mixing_augs: uir mixes no images; train without mixup"),
-    ("train__mixup", True, "train.mixup: uir mixes no images"),
-    ("datasets__train__gt_sizes", [32, 48], "datasets.train.gt_sizes: patch and batch sizes change only with"),
+    ("train__mixup", True, "train.mixup: NAFNet's code fails with it"),
+    ("datasets__train__task", "CAR", "datasets.train.task: the images of 'CAR' are created by MambaIR's own dataset"),
     ("val__rgb2bgr", False, "val.rgb2bgr: uir saves images with their colours"),
     ("val__grids", True, "val.grids: uir tests whole images; `uir restore --tile`"),
     ("val__crop_size_h", 64, "val.crop_size_h: uir tests whole images"),
@@ -208,19 +206,45 @@ def test_a_key_without_an_equivalent_is_told(old: Path, name: str, value: Any, s
     ("name", "value"),
     [
         ("print_network", False), ("remove_norm", False), ("crop_border", 4), ("suffix", None), ("tile", None),
-        ("ensemble", False),
-        ("use_amp", False), ("accum_iter", 1), ("train__losses", None),
+         ("ensemble", False), ("save_img", True), ("val__crop_border", 4), ("dist_params", {"prot": 29500}),
+         ("train__net_d_iters", 1), ("train__net_d_init_iters", 0), ("datasets__val__task", "SR"),
+         ("use_amp", False), ("accum_iter", 1), ("train__losses", None),
         ("path__ignore_resume_networks", None), ("val__trans_num", 1), ("val__use_chop", False),
         ("train__mixup", False), ("datasets__train__cache_keys", "x"), ("datasets__train__accum_iter", 1),
     ],
 )  # fmt: skip
 def test_a_key_that_says_nothing_is_left_out(name: str, value: Any) -> None:
     found = translated(changed(restormer(), **{name: value}))
-    path = tuple(name.split("__"))
+    path = (*name.split("__"), *(value if isinstance(value, dict) else ()))
     assert not found.refused
     assert path in found.reasons
     plain = translated(restormer())
-    assert found.raw == plain.raw
+    assert {**found.raw, "dist_params": {}} == {**plain.raw, "dist_params": {}}
+
+
+def test_an_empty_strict_load_is_false_as_in_basicsr(old: Path) -> None:
+    old.write_text(yaml.safe_dump(changed(restormer(), path__strict_load_g=None)))
+    assert load_options(old).options.path.strict_load_g is False  # type: ignore[attr-defined]
+
+
+def test_restormer_s_mixup_is_the_training_set_s() -> None:
+    found = translated(
+        changed(restormer(), train__mixing_augs={"mixup": True, "mixup_beta": 1.5, "use_identity": True})
+    )
+    assert found.raw["datasets"]["train"]["mixup"] == {"beta": 1.5, "use_identity": True}
+    assert "mixing_augs" not in found.raw["train"]
+
+
+@pytest.mark.skipif(not basicsr_names(), reason="basicsr is not installed")
+def test_padding_of_a_network_that_does_not_declare_it_is_written_to_the_network() -> None:
+    network = {"type": "EDSR", "num_in_ch": 3, "num_out_ch": 3}
+    assert translated(changed(restormer(), network_g=network)).raw["network_g"]["pad_multiple"] == 8
+
+
+@pytest.mark.parametrize(("named", "is_refused"), [("network_g", True), (["network_d"], False)])
+def test_networks_that_are_not_resumed_matter_only_if_they_are_there(named: Any, is_refused: bool) -> None:
+    found = translated(changed(restormer(), path__ignore_resume_networks=named))
+    assert bool(found.refused) == is_refused
 
 
 def test_mixed_precision_is_the_checker_s_business(old: Path) -> None:
@@ -269,13 +293,14 @@ def test_a_plugin_s_method_reads_its_own_keys(old: Path) -> None:
     )
     form = changed(restormer(), model_type="ForkModel")
     form["plugins"] = ["./fork.py"]
-    form["datasets"]["train"].pop("geometric_augs")
     old.write_text(yaml.safe_dump(form))
     raw, marks = read_merged(old)
     from uir.config.options import load_plugins_of
 
     load_plugins_of(raw, marks, old)
-    assert translate(raw, marks).raw == raw
+    found = translate(raw, marks).raw
+    assert {**found, "datasets": None} == {**raw, "datasets": None}
+    assert found["datasets"]["val"]["type"] == "PairedImageDataset"  # which is uir's, so its keys are uir's
 
 
 def test_mistakes_elsewhere_are_told_beside_the_refused_keys(old: Path) -> None:

@@ -63,7 +63,7 @@ def test_torchvision_imports_after_a_first_attempt_without_prepare() -> None:
 
 @pytest.mark.thorough
 def test_import_uir_alone_makes_basicsr_importable() -> None:
-    """As in a script that imports its plug-ins, which import basicsr, before `uir.train`."""
+    """As in a script that imports its plugins, which import basicsr, before `uir.train`."""
     if not _installed("basicsr"):
         pytest.skip("basicsr is not installed")
     run(

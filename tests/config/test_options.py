@@ -49,6 +49,8 @@ def problems_of(file: Path, **arguments: Any) -> str:
         ({"train.optim_g": None}, "train lacks optim_g, the optimizer of network_g"),
         ({"model_type": "SRModle"}, "no model is called 'SRModle'; nearest: SRModel"),
         ({"datasets.valid": {"type": "PairedImageDataset"}}, "datasets.valid: a dataset's key starts with train, val"),
+        ({"datasets.train.iters": [1, 2]}, "datasets.train: iters, gt_sizes, mini_batch_sizes go together"),
+        ({"datasets.val.mixup": {"beta": 1}}, "datasets.val.mixup changes batches of a training set only; remove it"),
         ({"datasets.train.batch_size_per_gpu": None}, "datasets.train.batch_size_per_gpu is missing"),
         ({"datasets.train.type": None}, "datasets.train lacks `type`"),
         ({"datasets": None}, "datasets is missing"),

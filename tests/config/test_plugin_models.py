@@ -1,7 +1,8 @@
-"""Files whose training method is written like BasicSR's: basicsr's own models, and those of plug-ins."""
+"""Files whose training method is written like BasicSR's: basicsr's own models, and those of plugins."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,10 @@ from typing import Any
 import pytest
 
 from uir.compat import basicsr_names
+from uir.config.methods import method_of
 from uir.config.options import OptionError, load_options
+from uir.registry import DATASET_REGISTRY
+from uir.registry.sources import name_source
 
 Write = Callable[..., Path]
 needs_basicsr = pytest.mark.skipif(not basicsr_names(), reason="basicsr is not installed")
@@ -32,7 +36,7 @@ if "DerivedModel" not in MODEL_REGISTRY:
 
 
 def written(write_options: Write, changes: dict[str, Any], model: str = "OwnModel", code: str = MODEL) -> Path:
-    """A file for a model of a plug-in."""
+    """A file for a model of a plugin."""
     file = write_options({"model_type": model, "plugins": ["./small_net.py", "./own.py"], **changes})
     (file.parent / "own.py").write_text(code)
     return file
@@ -74,7 +78,7 @@ def test_networks_and_optimizers_of_a_plugin_are_never_guessed(
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("train.use_grad_clip", True, "train.use_grad_clip is left to the plug-in, for uir does not know it; did you"),
+        ("train.use_grad_clip", True, "train.use_grad_clip is left to the plugin, for uir does not know it; did you"),
         ("train.grad_clip", 0.1, "train.grad_clip is left to OwnModel, which does its whole step itself"),
         ("train.scheduler", {"type": "OwnLR"}, "no scheduler is called 'OwnLR'; it is left to OwnModel"),
     ],
@@ -108,6 +112,64 @@ def test_what_a_model_of_basicsr_cannot_do_is_refused(write_options: Write, chan
         load_options(write_options({"model_type": "basicsr:SRModel", "network_g": net, **changes}))
     assert len(error.value.problems) == 1
     assert said in str(error.value)
+
+
+@needs_basicsr
+def test_every_key_of_a_model_of_basicsr_is_read_by_it_or_said_to_be_dead() -> None:
+    """Read from the source: a key that is accepted is in the code of the class, or uir's loop or check has it."""
+    loop = {
+        "": {"name", "model_type", "scale", "num_gpu", "manual_seed", "plugins", "dist_params", "datasets", "logger"},
+        "path": {"resume_state", "experiments_root", "results_root", "ignore_resume_networks"},
+        "train": {"total_iter", "warmup_iter", "stages"},
+        "val": {"val_freq", "save_img", "pbar", "suffix", "radar"},
+    }
+    loop[""] |= {"path", "train", "val"}
+    refused = {
+        "precision", "compile", "channels_last", "grad_clip", "accumulate", "keep_best", "probes", "sheet", "observers",
+        "controls", "measure_input", "max_nonfinite", "vectorisers",
+    }  # fmt: skip
+    for name, row in name_source().model_keys.items():
+        method = method_of(f"basicsr:{name}", True)
+        classes = [cls for cls in inspect.getmro(method.target) if cls is not object]
+        source = "".join(inspect.getsource(cls) for cls in classes)
+        for section, known in loop.items():
+            keys = method.file.keys if not section else method.section(section).keys
+            unread = {key for key in keys if f"'{key}'" not in source} - known - refused
+            dead = {key.rpartition(".")[2] for key in row.dead if key.rpartition(".")[0] == section}
+            assert unread == dead, f"{name}, section '{section}'"
+
+
+@needs_basicsr
+def test_every_key_of_a_dataset_of_basicsr_is_read_by_it_or_said_to_be_dead() -> None:
+    for name, keys in name_source().dataset_keys.items():
+        classes = inspect.getmro(DATASET_REGISTRY.get(f"basicsr:{name}"))
+        source = "".join(inspect.getsource(cls) for cls in classes if cls.__module__.startswith("basicsr"))
+        unread = {k for k in keys if not any(text in source for text in (f"['{k}']", f"get('{k}'", f"'{k}' in"))}
+        assert unread - {"phase", "scale"} == name_source().dead_dataset_keys.get(name, frozenset()), name
+
+
+@needs_basicsr
+def test_a_key_that_a_model_of_basicsr_does_not_read_is_said(
+    write_options: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    discriminator = {"type": "HiFaceGANDiscriminator", "num_in_ch": 3}
+    changes = {"network_d": discriminator, "path.pretrain_network_d": "x.pth", "model_type": "HiFaceGANModel"}
+    load_options(write_options({**changes, "network_g": {"type": "EDSR", "num_in_ch": 3, "num_out_ch": 3}}))
+    assert "path.pretrain_network_d has no effect with HiFaceGANModel, which does not read it" in caplog.text
+
+
+@needs_basicsr
+def test_a_key_that_a_dataset_of_basicsr_does_not_read_is_said(
+    write_options: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    roots = {f"datasets.val.dataroot_{kind}": "data" for kind in ("gt", "lq")}
+    load_options(write_options({"datasets.val.type": "SingleImageDataset", **roots}))
+    assert "datasets.val.dataroot_gt has no effect with SingleImageDataset" in caplog.text
+
+
+def test_a_class_of_a_fork_is_named_with_its_owner(write_options: Write) -> None:
+    with pytest.raises(OptionError, match=r"no model is called 'HATModel'; it is HAT's: name its file in `plugins`"):
+        load_options(write_options({"model_type": "HATModel"}))
 
 
 @needs_basicsr

@@ -192,3 +192,15 @@ def test_several_validation_sets_go_by_their_names(write_options: Write, pair_fo
     roots = {f"dataroot_{kind}": str(pair_folders / kind) for kind in ("gt", "lq")}
     folder = run(write_options({"datasets.val_2": {"type": "PairedImageDataset", **roots, "name": "Second"}}))
     assert [row["dataset"] for row in rows(folder) if "metrics" in row] == ["val", "Second"] * 2
+
+
+def test_progressive_training_and_mixup_go_on_exactly_after_a_stop(write_options: Write) -> None:
+    parts = {"iters": [2, 4], "gt_sizes": [16, 32], "mini_batch_sizes": [2, 1], "mixup": {"beta": 1.2}}
+    changes = {f"datasets.train.{key}": value for key, value in parts.items()}
+    file = write_options(changes | {"logger.save_checkpoint_freq": 3})
+    whole = losses(run(file))
+    with_stop = load_options(file, force=["name=parts", "train:total_iter=3"])
+    train(with_stop)
+    again = train(load_options(file, force=["name=parts"]), auto_resume=True)
+    assert losses(again) == whole
+    assert whole != losses(run(write_options()))

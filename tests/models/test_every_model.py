@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import torch
 from model_configs import MODELS
 
-from uir.config.options import load_options
+from uir.config.options import OptionError, load_options
 from uir.core.checkpoint import read_file
 from uir.engine.testing import test as run_test
 from uir.engine.train_loop import train
@@ -108,3 +109,15 @@ def test_what_it_saved_restores_an_odd_sized_image(
 
 def test_every_configured_method_is_registered() -> None:
     assert sorted(MODELS) == OWN
+
+
+def test_any_further_loss_is_learned_from_or_refused(options: dict[str, Any], write_options: Write) -> None:
+    """`<name>_opt` is a loss under every method, but for the one that restores nothing."""
+    edge = {"train.edge_opt": {"type": "MSELoss"}, "train.total_iter": 1, "logger.print_freq": 1}
+    file = write_options({**without_validation(options), **edge})
+    if options["model_type"] == "DCModel":
+        with pytest.raises(OptionError, match=r"train\.edge_opt is not an option"):
+            load_options(file)
+        return
+    rows = (train(load_options(file)) / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(rows[0])["l_edge"] > 0

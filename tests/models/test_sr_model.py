@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from arch_configs import ARCH_CONFIGS
@@ -12,8 +13,11 @@ from torch import Tensor, nn
 
 from uir.config.options import load_options
 from uir.core.checkpoint import read_file
+from uir.engine.train_loop import train
+from uir.inference.restorer import Restorer
 from uir.models.base_model import NonFiniteLossError
 from uir.models.building import build_model
+from uir.registry.components import build_network
 
 Write = Callable[..., Path]
 CPU = torch.device("cpu")
@@ -211,3 +215,35 @@ def test_a_published_network_is_written_with_all_its_published_keys(write_option
         parameter.data.zero_()
     other.resume_training({**model.training_state(), "iter": 1}, tmp_path)
     torch.testing.assert_close(other.bare["g"].state_dict(), model.bare["g"].state_dict())
+
+
+NEEDS_EIGHT = """
+from torch import nn
+from uir.registry import ARCH_REGISTRY
+if "NeedsEight" not in ARCH_REGISTRY:
+    @ARCH_REGISTRY.register()
+    class NeedsEight(nn.Module):
+        def __init__(self, scale=2):
+            super().__init__()
+            self.body = nn.Sequential(nn.Conv2d(3, 3 * scale ** 2, 3, padding=1), nn.PixelShuffle(scale))
+
+        def forward(self, lq):
+            if lq.shape[-1] % 8 or lq.shape[-2] % 8:
+                raise ValueError("sides must be multiples of 8")
+            return self.body(lq)
+"""
+
+
+def test_a_network_that_does_not_declare_it_is_padded_as_the_file_says(write_options: Write) -> None:
+    """In validation and, by the card of its checkpoint, in a restoration."""
+    changes = {"network_g": {"type": "NeedsEight", "pad_multiple": 8}, "plugins": ["./eight.py"], "train.total_iter": 3}
+    file = write_options(changes)
+    (file.parent / "eight.py").write_text(NEEDS_EIGHT)
+    folder = train(load_options(file))
+    restorer = Restorer.from_pretrained(folder / "models" / "net_g_latest.pth")
+    assert restorer(np.zeros((13, 21, 3), np.uint8)).shape == (26, 42, 3)
+
+
+def test_a_network_that_declares_its_multiple_takes_no_other() -> None:
+    with pytest.raises(ValueError, match=r"NAFNet\.pad_multiple: the network declares its own \(\d+\)"):
+        build_network({"type": "NAFNet", "width": 8, "pad_multiple": 3})

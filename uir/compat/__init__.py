@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from uir.compat.basicsr_source import basicsr_names
 from uir.compat.bridge import BasicSRMissingError, basicsr_registry, load_basicsr, loaded_basicsr_registry
+from uir.compat.fork_classes import OWNERS
 from uir.compat.imports import prepare, prepare_at_first_import
 from uir.compat.moved import find_moved_modules
-from uir.compat.option_keys import DATASET_KEYS, MODEL_KEYS
+from uir.compat.option_keys import DATASET_KEYS, DEAD_DATASET_KEYS, MODEL_KEYS
 from uir.config.dialects import register_dialect
 from uir.registry.sources import NameSource, set_name_source
 
@@ -38,7 +39,12 @@ class BasicSRNames(NameSource):
     """basicsr's names, for the registries."""
 
     dataset_keys = DATASET_KEYS
+    dead_dataset_keys = DEAD_DATASET_KEYS
     model_keys = MODEL_KEYS
+
+    def owner_of(self, name: str) -> str:
+        """As `fork_classes.OWNERS`."""
+        return OWNERS.get(name, "")
 
     def prepare(self) -> None:
         """Make the packages importable that a plugin may import."""

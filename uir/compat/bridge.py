@@ -96,7 +96,7 @@ class _ToUIR(logging.Handler):
 def take_log_lines() -> None:
     """Make basicsr's `get_root_logger()` return a logger that writes only through uir's handlers.
 
-    It is also called for plug-ins, which import basicsr themselves; it does not import basicsr.
+    It is also called for plugins, which import basicsr themselves; it does not import basicsr.
     """
     logger = logging.getLogger("basicsr")
     for handler in [handler for handler in logger.handlers if not isinstance(handler, _ToUIR)]:

@@ -33,13 +33,16 @@ class ForeignModel:
 
     def feed_data(self, data: Mapping[str, Any]) -> None:
         """Store a batch for the next step."""
+        feed = getattr(self.model, "feed_train_data", self.model.feed_data)  # Restormer's models mix images there
         with naming_cuda(type(self.model).__name__):
-            self.model.feed_data(data)
+            feed(data)
 
     def optimize_parameters(self, current_iter: int) -> None:
         """One step."""
+        known = inspect.signature(self.model.optimize_parameters).parameters
+        more = {"tb_logger": None} if "tb_logger" in known else {}  # NAFNet's loop gives its TensorBoard writer
         with naming_cuda(type(self.model).__name__):
-            self.model.optimize_parameters(current_iter)
+            self.model.optimize_parameters(current_iter, **more)
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
         """Set the learning rates of an iteration."""
@@ -73,8 +76,14 @@ class ForeignModel:
         """Run the model's own validation and return its metrics."""
         with naming_cuda(type(self.model).__name__):
             self._prepare_folders(loader.dataset)
-            self.model.validation(loader, current_iter, tb_logger, save_img)
+            self.model.validation(loader, current_iter, tb_logger, save_img, **self._validation_arguments())
         return self._means(getattr(self.model, "metric_results", None) or {})
+
+    def _validation_arguments(self) -> dict[str, Any]:
+        """What the loops of Restormer and NAFNet give to a validation besides; their defaults are true."""
+        known = inspect.signature(self.model.validation).parameters
+        val = self.model.opt.get("val") or {}
+        return {key: val.get(key, True) for key in ("rgb2bgr", "use_image") if key in known}
 
     def _prepare_folders(self, dataset: Any) -> None:
         """Make the tables in which basicsr's video models measure a set, on the model's device.
@@ -138,10 +147,11 @@ def naming_cuda(name: str) -> Iterator[None]:
 def resume_paths(opt: dict[str, Any], iteration: int) -> None:
     """Make a dictionary start from the networks saved at an iteration, as basicsr does when it resumes."""
     path = opt["path"]
-    ignored = path.get("ignore_resume_networks") or ()
+    named = path.get("ignore_resume_networks") or ()
+    ignored = [named] if isinstance(named, str) else list(named)
     for key in [name for name in opt if name.startswith("network_")]:
         role = key.removeprefix("network_")
-        if key not in ignored:
+        if not {key, role} & set(ignored):  # a fork writes only the role
             path[f"pretrain_network_{role}"] = str(Path(path["models"]) / f"net_{role}_{iteration}.pth")
             path[f"param_key_{role}"] = "params"
             path[f"strict_load_{role}"] = True

@@ -1,8 +1,8 @@
 """The option keys of BasicSR's forks (Restormer, NAFNet, X-Restormer, HAT, DAT, ...), as uir's own keys.
 
-One table has each key, its place, and its treatment. A key is replaced only if uir has exactly the same thing;
-otherwise it is refused with a sentence that says what would be right. A file whose training method comes from a plugin
-is not changed: its keys are the plugin's.
+One table has each key, its place, and its treatment. A key is replaced only if uir has exactly the same thing, and left
+out if no code reads it; otherwise it is refused with a sentence that says what would be right. The keys of a training
+method or a dataset that comes from a plugin are not changed: they are the plugin's.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from uir.compat.option_keys import MODEL_KEYS
 from uir.config.dialects import Translation, laid_marks
 from uir.config.yaml_file import KeyPath, Mark
-from uir.registry import ARCH_REGISTRY, MODEL_REGISTRY, UnknownNameError
+from uir.registry import ARCH_REGISTRY, DATASET_REGISTRY, MODEL_REGISTRY, Registry, UnknownNameError
 from uir.registry.components import build
 
 MODELS = ("ImageCleanModel", "ImageRestorationModel")  # of Restormer and of NAFNet, and of their forks
@@ -30,7 +31,8 @@ class _Editor:
         self.notes: list[str] = []
         self.reasons: dict[KeyPath, str] = {}
         self.refused: dict[KeyPath, str] = {}
-        self.is_forks = raw.get("model_type") in MODELS
+        self.method = str(raw.get("model_type")).removeprefix("basicsr:")
+        self.is_forks = self.method in MODELS
 
     def at(self, path: KeyPath) -> Any:
         """The mapping at a path; an empty one if there is none."""
@@ -66,6 +68,13 @@ class _Editor:
         new = ", ".join(_shown(value) if key == path[-1] else f"{key} {_shown(value)}" for key, value in keys.items())
         self.notes.append(f"{_dotted(path)} {_shown(old)} is {new}")
 
+    def move(self, path: KeyPath, new: KeyPath, value: Any) -> None:
+        """Replace a key by one in another section, which must be there."""
+        del self.at(path[:-1])[path[-1]]
+        self.at(new[:-1])[new[-1]] = value
+        self.moved[new] = path
+        self.notes.append(f"{_dotted(path)} is {_dotted(new)}")
+
 
 Act = Callable[[_Editor, KeyPath, Any], None]
 
@@ -77,8 +86,6 @@ def translate(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark]) -> Translat
         raw: the mapping; it is not changed.
         marks: the places where its keys were written.
     """
-    if _is_plugins(raw.get("model_type")):
-        return None
     editor = _Editor(copy.deepcopy(dict(raw)))
     for path, act in _rows(editor.raw):
         section = editor.at(path[:-1])
@@ -93,34 +100,62 @@ def translate(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark]) -> Translat
         tuple(editor.notes),
         editor.reasons,
         editor.refused,
-        "a BasicSR fork's",
+        "BasicSR's or a fork's",
     )
 
 
-def _is_plugins(model_type: Any) -> bool:
-    """Whether a training method comes from a plugin."""
-    if not isinstance(model_type, str):
+def _is_plugins(registry: Registry, name: Any) -> bool:
+    """Whether a name of a registry comes from a plugin."""
+    if not isinstance(name, str):
         return False
     try:
-        return MODEL_REGISTRY.origin_of(MODEL_REGISTRY.get(model_type)) == "plugin"
+        return registry.origin_of(registry.get(name)) == "plugin"
     except UnknownNameError:
         return False
 
 
 def _rows(raw: Mapping[str, Any]) -> Iterator[tuple[KeyPath, Act]]:
-    """The rows of the table that may apply to a file, by the key's path."""
-    yield from (((*section, key), act) for section, rows in _TABLE.items() for key, act in rows.items())
+    """The rows of the tables that may apply to a file, by the key's path."""
+    tables = [_ALWAYS] if _is_plugins(MODEL_REGISTRY, raw.get("model_type")) else [_ALWAYS, _TABLE]
+    yield from (
+        ((*section, key), act) for table in tables for section, rows in table.items() for key, act in rows.items()
+    )
+    path = raw.get("path")
+    for key in list(path) if isinstance(path, Mapping) else ():
+        if str(key).startswith("strict_load_"):
+            yield ("path", key), _strict
     datasets = raw.get("datasets")
     for name, dataset in list(datasets.items()) if isinstance(datasets, Mapping) else ():
-        if isinstance(dataset, Mapping):
+        if isinstance(dataset, Mapping) and not _is_plugins(DATASET_REGISTRY, dataset.get("type")):
             yield from ((("datasets", name, key), act) for key, act in _DATASET.items())
 
 
 # --- the treatment of a key ---
 
 
-def _dead(editor: _Editor, path: KeyPath, value: Any) -> None:
-    editor.drop(path, "no code reads it")
+def _dead(why: str = "no code reads it") -> Act:
+    """A key that has no effect."""
+    return lambda editor, path, value: editor.drop(path, why)
+
+
+def _strict(editor: _Editor, path: KeyPath, value: Any) -> None:
+    if value is None:  # for BasicSR an empty value is false, an absent key is true
+        editor.replace(path, {str(path[-1]): False})
+
+
+def _discriminator(editor: _Editor, path: KeyPath, value: Any) -> None:
+    keys = MODEL_KEYS.get(editor.method)
+    if "network_d" not in editor.raw and (keys is None or path[-1] not in keys.train):
+        editor.drop(path, "there is no network_d")
+
+
+def _fresh_networks(editor: _Editor, path: KeyPath, value: Any) -> None:
+    names = [value] if isinstance(value, str) else value or []
+    if not any(name in editor.raw for name in names):
+        editor.drop(path, "it names no network of the file")
+    elif editor.method not in MODEL_KEYS or editor.raw.get("model_type") in MODEL_REGISTRY.keys():  # noqa: SIM118
+        sentence = "uir resumes all networks of a run; to start from some, use path.pretrain_network_g and so on"
+        editor.refuse(path, sentence)
 
 
 def _neutral(*neutral: Any, why: str, sentence: str) -> Act:
@@ -155,10 +190,13 @@ def _grad_clip(editor: _Editor, path: KeyPath, value: Any) -> None:
 
 
 def _mixing(editor: _Editor, path: KeyPath, value: Any) -> None:
-    if (isinstance(value, Mapping) and not value.get("mixup")) or value in (False, None):
-        editor.drop(path, "uir mixes no images")
+    if not isinstance(value, Mapping) or not value.get("mixup"):
+        editor.drop(path, "no images are mixed")
+    elif not editor.at(("datasets", "train")):
+        editor.refuse(path, "there is no datasets.train, whose images it could mix")
     else:
-        editor.refuse(path, "uir mixes no images; train without mixup, or write a dataset of your own that does it")
+        mixup = {"beta": value.get("mixup_beta", 1.2), "use_identity": bool(value.get("use_identity", False))}
+        editor.move(path, ("datasets", "train", "mixup"), mixup)
 
 
 def _no_amp(editor: _Editor, path: KeyPath, value: Any) -> None:
@@ -196,50 +234,45 @@ def _dataset(editor: _Editor, path: KeyPath, value: Any) -> None:
     editor.replace(path, {"type": kind})
 
 
-def _progressive(editor: _Editor, path: KeyPath, value: Any) -> None:
-    """`gt_sizes`, with `mini_batch_sizes` and `iters`: a patch size and a batch size for each part of the training."""
-    section, names = path[:-1], ("gt_sizes", "mini_batch_sizes")
-    dataset = editor.at(section)
-    lists = [dataset.get(name) for name in names]
-    constant = all(isinstance(sizes, list) and len(set(map(str, sizes))) == 1 for sizes in lists)
-    if constant:
-        for name, plain in zip(names, ("gt_size", "batch_size_per_gpu"), strict=True):
-            dataset[plain] = dataset[name][0]
-            editor.drop((*section, name), f"it never changes, so it is {plain}")
-        if "iters" in dataset:
-            editor.drop((*section, "iters"), "the sizes never change")
+def _task(editor: _Editor, path: KeyPath, value: Any) -> None:
+    """What the images of a dataset are for: DAT's code does not read it, MambaIR's creates the input by it."""
+    if editor.at(path[:-1]).get("type") != "PairedImageDataset":
         return
-    sentence = (
-        "patch and batch sizes change only with train.stages, and there learning rates start again in each stage; "
-        "write stages, or set gt_size and batch_size_per_gpu to one pair of sizes"
-    )
-    for name in [name for name in ("gt_sizes", "mini_batch_sizes", "iters") if name in dataset]:
-        editor.refuse((*section, name), sentence)
-        sentence = "it goes with gt_sizes"
+    if value in (None, "SR", "classical_sr", "lightweight_sr") or editor.method == "DATModel":
+        editor.drop(path, "no code reads it")
+        return
+    advice = "a dataset that adds noise is {type: PairedImageDenoiseDataset, sigma_type: constant, sigma_range: 25}"
+    editor.refuse(path, f"the images of {value!r} are created by MambaIR's own dataset; plug it in, or see: {advice}")
+
+
+def _noise(editor: _Editor, path: KeyPath, value: Any) -> None:
+    if editor.at(path[:-1]).get("type") == "PairedImageDataset":
+        editor.drop(path, "it belongs to `task`")
 
 
 def _padding(editor: _Editor, path: KeyPath, value: Any) -> None:
     """A key for padding images to a multiple: uir's networks declare this multiple themselves."""
     network = editor.at(("network_g",))
     own = _pad_multiple(network)
-    if not value or (isinstance(value, int) and own % value == 0):
+    if not value or (isinstance(value, int) and (own or 1) % value == 0):
         editor.drop(path, "uir pads images to what network_g needs")
     elif network.get("type") in PADDED and "window_size" not in network:
-        network["window_size"] = editor.at(path[:-1]).pop(path[-1])
-        editor.moved["network_g", "window_size"] = path
-        editor.notes.append(f"{_dotted(path)} is network_g.window_size")
+        editor.move(path, ("network_g", "window_size"), value)
+    elif network and own is None and "pad_multiple" not in network:
+        editor.move(path, ("network_g", "pad_multiple"), value)
     else:
-        editor.refuse(path, f"uir pads images to multiples of {own} for this network_g, not of {value!r}")
+        editor.refuse(path, f"uir pads images to multiples of {own or 1} for this network_g, not of {value!r}")
 
 
-def _pad_multiple(network: Mapping[str, Any]) -> int:
+def _pad_multiple(network: Mapping[str, Any]) -> int | None:
+    """What a network's sides must be multiples of; None if it does not say."""
     import torch
 
     if not isinstance(network.get("type"), str):
         return 1  # the checker reports what is wrong with it
     try:
         with torch.device("meta"):
-            return int(getattr(build(ARCH_REGISTRY, network), "pad_multiple", 1))
+            return getattr(build(ARCH_REGISTRY, network), "pad_multiple", None)
     except (ValueError, TypeError, RuntimeError, UnknownNameError):
         return 1  # the checker reports this too
 
@@ -264,19 +297,25 @@ def _use_image(editor: _Editor, path: KeyPath, value: Any) -> None:
 
 
 _TILES = "uir tests whole images; `uir restore --tile` restores large ones in tiles"
+_OF_METRICS = _dead("each metric of val.metrics has its own")
 _ACCUMULATE = _neutral(
     1,
     why="one batch makes a step",
     sentence="accumulation is `train.accumulate`, in which one iteration is one step of the optimizer",
 )
 
+# Keys that no training method reads, whatever it is.
+_ALWAYS: dict[KeyPath, dict[str, Act]] = {
+    ("dist_params",): {"prot": _dead("the key is `port`")},
+}
 _TABLE: dict[KeyPath, dict[str, Act]] = {
     (): {
         "model_type": _model,
-        "print_network": _dead,
-        "remove_norm": _dead,
-        "crop_border": _dead,
-        "suffix": _dead,
+        "print_network": _dead("networks are always described in the log"),
+        "remove_norm": _dead(),
+        "crop_border": _OF_METRICS,
+        "suffix": _dead("val.suffix is read"),
+        "save_img": _dead("val.save_img is read"),
         "tile": _neutral(False, why="whole images are tested", sentence=_TILES),
         "ensemble": _neutral(
             False, why="images are restored once", sentence="uir restores an image once, not eight rotated copies"
@@ -284,26 +323,26 @@ _TABLE: dict[KeyPath, dict[str, Act]] = {
         "use_amp": _no_amp,
         "accum_iter": _ACCUMULATE,
     },
-    ("path",): {
-        "ignore_resume_networks": _neutral(
-            why="all networks are resumed",
-            sentence="uir resumes all networks of a run; to start from some, use path.pretrain_network_g and so on",
-        ),
-    },
+    ("path",): {"ignore_resume_networks": _fresh_networks},
     ("train",): {
         "use_grad_clip": _grad_clip,
         "mixing_augs": _mixing,
-        "mixup": _mixing,
+        "mixup": _neutral(
+            False, why="no images are mixed", sentence="NAFNet's code fails with it; see datasets.train.mixup"
+        ),
+        "net_d_iters": _discriminator,
+        "net_d_init_iters": _discriminator,
         "scheduler": _schedule,
         "use_amp": _no_amp,
         "accum_iter": _ACCUMULATE,
-        "artifacts_opt": _dead,
+        "artifacts_opt": _dead(),
         "losses": _neutral(
             why="there are none",
             sentence="each loss is a key of its own here: pixel_opt: {type: L1Loss, loss_weight: 1}",
         ),
     },
     ("val",): {
+        "crop_border": _OF_METRICS,
         "window_size": _padding,
         "padding_size": _padding,
         "use_image": _use_image,
@@ -314,10 +353,10 @@ _TABLE: dict[KeyPath, dict[str, Act]] = {
         ),
         "grids": _neutral(False, why="whole images are validated", sentence=_TILES),
         "use_chop": _neutral(False, why="whole images are validated", sentence=_TILES),
-        "max_minibatch": _dead,
-        "trans_num": _dead,
-        "patchwise_testing": _dead,
-        "selfensemble_testing": _dead,
+        "max_minibatch": _dead("whole images are validated"),
+        "trans_num": _dead(),
+        "patchwise_testing": _dead(),
+        "selfensemble_testing": _dead(),
         **dict.fromkeys(
             ("crop_size_h", "crop_size_w", "crop_size_h_ratio", "crop_size_w_ratio"),
             _neutral(why="whole images are validated", sentence=_TILES),
@@ -328,12 +367,11 @@ _DATASET: dict[str, Act] = {
     "type": _dataset,
     "use_flip": _flip,
     "geometric_augs": _geometric,
-    "gt_sizes": _progressive,
-    "mini_batch_sizes": _progressive,
-    "iters": _progressive,
+    "task": _task,
+    "noise": _noise,
     "accum_iter": _ACCUMULATE,
-    "cache_keys": _dead,
-    "border_mode": _dead,
+    "cache_keys": _dead(),
+    "border_mode": _dead(),
 }
 
 

@@ -42,6 +42,19 @@ DATASET_KEYS: dict[str, frozenset[str]] = {
     "VideoRecurrentTestDataset": _VIDEO_TEST,
 }
 
+# Those of them that a class does not read, although files name them.
+DEAD_DATASET_KEYS: dict[str, frozenset[str]] = {
+    "SingleImageDataset": _keys("dataroot_gt filename_tmpl gt_size use_hflip use_rot"),
+    "RealESRGANPairedDataset": _keys("color"),
+    "RealESRGANDataset": _keys("gt_size"),
+    "REDSDataset": _keys("flip_sequence test_mode"),
+    "REDSRecurrentDataset": _keys("dataroot_flow flip_sequence"),
+    "Vimeo90KDataset": _keys("dataroot_flow flip_sequence interval_list test_mode val_partition"),
+    "Vimeo90KRecurrentDataset": _keys("dataroot_flow interval_list test_mode val_partition"),
+    "VideoTestDataset": _keys("use_duf_downsampling"),
+    "VideoTestVimeo90KDataset": _keys("padding use_duf_downsampling"),
+    "VideoRecurrentTestDataset": _keys("use_duf_downsampling"),
+}
 
 _GAN_TRAIN = frozenset({"net_d_iters", "net_d_init_iters"})
 _GAN_LOSSES = ("pixel_opt", "perceptual_opt", "ldl_opt", "gan_opt")
@@ -58,20 +71,32 @@ MODEL_KEYS: dict[str, ModelKeys] = {
     "SwinIRModel": ModelKeys(),
     "SRGANModel": ModelKeys(("g", "d"), _GAN_LOSSES, _GAN_TRAIN),
     "ESRGANModel": ModelKeys(("g", "d"), _GAN_LOSSES, _GAN_TRAIN),
-    "RealESRNetModel": ModelKeys(root=_DEGRADATION_ROOT),
-    "RealESRGANModel": ModelKeys(("g", "d"), _GAN_LOSSES, _GAN_TRAIN, root=_DEGRADATION_ROOT),
-    "HiFaceGANModel": ModelKeys(("g", "d"), (*_GAN_LOSSES, "feature_matching_opt"), _GAN_TRAIN),
+    "RealESRNetModel": ModelKeys(root=_DEGRADATION_ROOT, dead=_keys("l1_gt_usm percep_gt_usm gan_gt_usm")),
+    "RealESRGANModel": ModelKeys(
+        ("g", "d"), _GAN_LOSSES, _GAN_TRAIN, root=_DEGRADATION_ROOT, dead=frozenset({"gt_usm"})
+    ),
+    "HiFaceGANModel": ModelKeys(
+        ("g", "d"),
+        (*_GAN_LOSSES, "feature_matching_opt"),
+        _GAN_TRAIN,
+        dead=_keys("train.ldl_opt path.pretrain_network_d path.param_key_d path.strict_load_d"),
+    ),
     "StyleGAN2Model": ModelKeys(
         ("g", "d"),
         ("gan_opt",),
         _keys("mixing_prob net_g_reg_every net_d_reg_every path_reg_weight path_batch_shrink r1_reg_weight"),
         frozenset({"num_val_samples"}),
+        dead=frozenset({"train.ema_decay"}),
     ),
     "VideoBaseModel": ModelKeys(),
     "VideoGANModel": ModelKeys(("g", "d"), _GAN_LOSSES, _GAN_TRAIN),
     "EDVRModel": ModelKeys(train=frozenset({"tsa_iter", "dcn_lr_mul"})),
     "VideoRecurrentModel": ModelKeys(train=frozenset({"fix_flow", "flow_lr_mul"}), val=_VIDEO_VAL),
     "VideoRecurrentGANModel": ModelKeys(
-        ("g", "d"), _GAN_LOSSES, _GAN_TRAIN | {"fix_flow", "flow_lr_mul", "lr_flow"}, _VIDEO_VAL
+        ("g", "d"),
+        _GAN_LOSSES,
+        _GAN_TRAIN | {"fix_flow", "flow_lr_mul", "lr_flow"},
+        _VIDEO_VAL,
+        dead=frozenset({"train.ldl_opt"}),
     ),
 }

@@ -188,7 +188,7 @@ class _Checker(ComponentChecker):
         return None
 
     def _leave_to_plugin(self) -> None:
-        """Make warnings of what is unknown in optimizers and schedules that a plug-in's model builds itself."""
+        """Make warnings of what is unknown in optimizers and schedules that a plugin's model builds itself."""
         method = self.method
         if method is None or not method.is_foreign or MODEL_REGISTRY.origin_of(method.target) != "plugin":
             return
@@ -221,11 +221,22 @@ class _Checker(ComponentChecker):
             if phase not in DATASET_PHASES:
                 names = ", ".join(DATASET_PHASES)
                 self._say(path, f": a dataset's key starts with {names}{nearest(phase, DATASET_PHASES)}")
-            if phase in ("val", "test") and isinstance(spec, Mapping) and spec.get("pair_pool") is not None:
-                self._say((*path, "pair_pool"), ": only a training set has a pool; leave it out")
+            if isinstance(spec, Mapping):
+                self._progression(spec, path)
+                for name in ("pair_pool", "mixup", *PROGRESSION) if phase != "train" else ():
+                    if spec.get(name) is not None:
+                        self._say((*path, name), "changes batches of a training set only; remove it")
             is_trained_on = phase == "train" and self.is_train
             if is_trained_on and isinstance(spec, Mapping) and spec.get("batch_size_per_gpu") is None:
                 self._say((*path, "batch_size_per_gpu"), "is missing; it is required for training")
+
+    def _progression(self, spec: Mapping[str, Any], path: KeyPath) -> None:
+        """Check the keys of progressive training, which go together."""
+        parts = [len(spec[name]) if isinstance(spec.get(name), list) else 0 for name in PROGRESSION]
+        if len(set(parts)) > 1:
+            self._say(
+                path, f": {', '.join(PROGRESSION)} go together, with one entry each for each part of the training"
+            )
 
     def _rules(self) -> None:
         train, method = self.raw.get("train"), self.method
@@ -255,6 +266,8 @@ class _Checker(ComponentChecker):
             self._refuse_for_foreign(method, train if isinstance(train, Mapping) else {})
             if isinstance(train, Mapping):
                 self._refuse_for_basicsr(model, train)
+            if MODEL_REGISTRY.origin_of(model) == "basicsr":
+                self._warn_of_dead_keys(model)
         self._paths()
 
     def _paths(self) -> None:
@@ -303,6 +316,7 @@ class _Checker(ComponentChecker):
             (("train", "accumulate"), train.get("accumulate"), 1),
             *((("val", key), val.get(key), None) for key in ("keep_best", "probes", "sheet", "observers", "controls")),
             (("val", "measure_input"), val.get("measure_input"), False),
+            *(((key, "pad_multiple"), spec.get("pad_multiple"), None) for key, spec in self._networks()),
             (("train", "max_nonfinite"), train.get("max_nonfinite"), None),
             (("train", "vectorisers"), train.get("vectorisers"), None),
         ):
@@ -313,6 +327,11 @@ class _Checker(ComponentChecker):
                 self._warn(path, f"is left to {name}, which does its whole step itself: uir does not clip for it")
             else:
                 self._say(path, why)
+
+    def _networks(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """The networks of the file, by key."""
+        items = ((str(key), spec) for key, spec in self.raw.items())
+        return [(key, spec) for key, spec in items if key.startswith("network_") and isinstance(spec, Mapping)]
 
     def _parameter_groups(self, train: Mapping[str, Any]) -> None:
         """Check the keys of parameter groups: each must be an argument of the optimizer."""
@@ -352,7 +371,18 @@ class _Checker(ComponentChecker):
             names = ", ".join(BASICSR_SCHEDULERS)
             self._say(("train", "scheduler", "type"), f"{limit} {names}, not {kind}; uir:SRModel supports all")
 
+    def _warn_of_dead_keys(self, model: Any) -> None:
+        """Say which keys one of basicsr's own models does not read."""
+        row = name_source().model_keys.get(model.__name__)
+        for dotted in sorted(row.dead) if row else ():
+            path, section = tuple(dotted.split(".")), self.raw
+            for key in path[:-1]:
+                section = section.get(key) or {}
+            if section.get(path[-1]) is not None:
+                self._warn(path, f"has no effect with {self.raw['model_type']}, which does not read it")
 
+
+PROGRESSION = ("iters", "gt_sizes", "mini_batch_sizes")
 BASICSR_SCHEDULERS = ("MultiStepLR", "MultiStepRestartLR", "CosineAnnealingRestartLR")
 
 

@@ -28,6 +28,7 @@ from uir.config.yaml_file import KeyPath, Mark, read_yaml
 from uir.core.files import home_expanded
 from uir.registry import TABLES, UnknownNameError, nearest_names
 from uir.registry.components import build
+from uir.registry.sources import name_source
 
 # Keys that name files in dictionary classes; in other classes the annotation `Path` marks such an argument.
 PATH_KEYS = ("dataroot_gt", "dataroot_lq", "dataroot_flow", "dataroot", "meta_info_file", "meta_info")
@@ -103,6 +104,10 @@ class ComponentChecker:
         missing = [name for name, key in arguments.keys.items() if key.is_required and name not in present]
         if missing:
             self._say(path, f"({spec['type']}) lacks {', '.join(missing)}")
+        if origin == "basicsr" and place.table == "datasets":
+            for key in sorted(name_source().dead_dataset_keys.get(target.__name__, ())):
+                if spec.get(key) is not None:
+                    self._warn((*path, key), f"has no effect with {spec['type']}, which does not read it")
         self._arguments(place, arguments, spec, path, {*arguments_in_file, *supplied, *place.supplied})
         if place.kind == "degradations" and len(self.problems) == before:
             self._try_building(spec, path)
@@ -195,4 +200,4 @@ class ComponentChecker:
         self.unchecked.append(".".join(map(str, (*path, key))))
         near = nearest_names(str(key), known, count=1)
         if near and similar(str(key), near[0]):
-            self._warn((*path, key), f"is left to the plug-in, for uir does not know it; did you mean '{near[0]}'?")
+            self._warn((*path, key), f"is left to the plugin, for uir does not know it; did you mean '{near[0]}'?")

@@ -156,7 +156,8 @@ def _foreign(
 ) -> Method:
     """A model written like BasicSR's; the keys that it declares itself have the form `train.key`."""
     row = row or ModelKeys()
-    extra = {"": set(row.root), "train": set(row.train), "val": set(row.val)}
+    path = {"ignore_resume_networks"}
+    extra = {"": set(row.root), "path": path, "train": set(row.train), "val": set(row.val)}
     for key in declared:
         section, _, leaf = key.rpartition(".")
         extra.setdefault(section, set()).add(leaf)

@@ -29,6 +29,7 @@ PlainName = Annotated[str, AfterValidator(_plain)]
 """Text that names a folder or is a part of a file name."""
 PlainEnding = Annotated[str, AfterValidator(lambda ending: ending and _plain(ending))]
 """The same, or nothing."""
+Count = Annotated[int, Field(ge=1)]
 
 
 class Section(BaseModel):
@@ -59,6 +60,16 @@ class NetworkOptions(Component):
     """A network."""
 
     place: ClassVar[str] = "archs"
+
+    pad_multiple: int | None = Field(
+        None,
+        ge=1,
+        description="Images are padded to multiples of this; only for a network that does not declare it itself.",
+    )
+
+    def spec(self) -> dict[str, Any]:
+        """The mapping as it is written in the file."""
+        return super().spec() | ({} if self.pad_multiple is None else {"pad_multiple": self.pad_multiple})
 
 
 class LossOptions(Component):
@@ -296,6 +307,13 @@ class TrainOptions(Section):
     )
 
 
+class MixupOptions(Section):
+    """Mixes each image of a training batch with another one of it."""
+
+    beta: float = Field(1.2, gt=0, description="The weight is drawn from Beta(beta, beta).")
+    use_identity: bool = Field(True, description="Leave every second batch on average as it is.")
+
+
 class LoaderOptions(Section):
     """How a dataset is loaded; BasicSR's keys."""
 
@@ -317,6 +335,14 @@ class LoaderOptions(Section):
         description="Mix each batch with a pool of this many earlier samples (the queue of Real-ESRGAN).",
     )
     num_prefetch_queue: int | None = Field(None, ge=1, description="Batches that each worker prepares in advance.")
+    iters: list[Count] | None = Field(
+        None,
+        description="Progressive training (Restormer): the length of each part in iterations, with `gt_sizes` and "
+        "`mini_batch_sizes`. Batches are loaded at `gt_size` and `batch_size_per_gpu`, and a part of each is taken.",
+    )
+    gt_sizes: list[Count] | None = Field(None, description="The patch size of each part.")
+    mini_batch_sizes: list[Count] | None = Field(None, description="The batch size of each part.")
+    mixup: MixupOptions | None = None
 
 
 class DatasetOptions(LoaderOptions):

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from uir.config.options import OptionFile, dataset_dictionary
 from uir.core.distributed import rank_and_world
 from uir.core.seeds import derive_seed
+from uir.data.batch_changes import Mixup, Progression
 from uir.data.first_sample import check_first_sample
 from uir.data.loading import EpochBatchSampler, build_eval_loader, build_train_loader
 from uir.data.pair_pool import PairPool
@@ -79,7 +80,24 @@ def _stream(
     size = loaded.options.datasets[key].pair_pool
     if size is not None and size < sampler.batch_size:
         raise ValueError(f"datasets.{key}.pair_pool: {size} samples are fewer than a batch of {sampler.batch_size}")
-    return BatchStream(loader, sampler, PairPool(size, seed) if size is not None else None, device, beside)
+    pool = PairPool(size, seed) if size is not None else None
+    return BatchStream(loader, sampler, pool, device, beside, _changes(loaded, key, seed))
+
+
+def _changes(loaded: OptionFile, key: str, seed: int) -> list[Progression | Mixup]:
+    """What happens to the batches of a section after they are loaded."""
+    section = loaded.options.datasets[key]
+    changes: list[Progression | Mixup] = []
+    if section.iters or section.gt_sizes or section.mini_batch_sizes:
+        parts = section.iters or (), section.gt_sizes or (), section.mini_batch_sizes or ()
+        batches = loaded.options.train.accumulate if loaded.options.train else 1
+        try:
+            changes.append(Progression(*parts, seed, loaded.options.scale, batches))
+        except ValueError as error:
+            raise ValueError(f"datasets.{key}: {error}") from error
+    if section.mixup is not None:
+        changes.append(Mixup(section.mixup.beta, section.mixup.use_identity, seed))
+    return changes
 
 
 def training_loader(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -27,6 +27,7 @@ class BatchStream:
         device: if the dataset has `finish_batch(batch, device)`, it is called with this device before the pool, for
             work that is better done on a whole batch than on each sample.
         beside: further streams by name; their batches come with each batch of this one, under their names.
+        changes: called with each batch, after the pool, and with its number from 1 on (see `uir.data.batch_changes`).
     """
 
     def __init__(
@@ -36,7 +37,9 @@ class BatchStream:
         pool: PairPool | None = None,
         device: torch.device | str = "cpu",
         beside: Mapping[str, BatchStream] | None = None,
+        changes: Sequence[Callable[[Mapping[str, Any], int], Mapping[str, Any]]] = (),
     ) -> None:
+        self.changes = tuple(changes)
         self.beside = dict(beside or {})
         self.loader, self.sampler, self.pool, self.device = loader, sampler, pool, torch.device(device)
         self._finish = getattr(getattr(loader.dataset, "dataset", None), "finish_batch", None)
@@ -60,7 +63,11 @@ class BatchStream:
         self._skipped.extend(batch.get("skipped", ()))
         if self._finish is not None:
             batch = self._finish(batch, self.device)
-        return self.pool.exchange(batch) if self.pool is not None else batch
+        if self.pool is not None:
+            batch = self.pool.exchange(batch)
+        for change in self.changes:
+            batch = change(batch, self.epoch * len(self.sampler) + self.batch)
+        return batch
 
     def state_dict(self) -> dict[str, Any]:
         """The position to continue from."""

@@ -208,7 +208,9 @@ class Registry:
         bare = name.rpartition(":")[2]
         all_names = {*self.keys(), *self._basicsr_summaries()}
         near = nearest_names(bare, all_names)
+        owner = name_source().owner_of(bare)
         hint = f"; nearest: {', '.join(near)}" if near else ""
+        hint = f"; it is {owner}'s: name its file in `plugins`" if owner else hint
         absent = "" if self._basicsr_summaries() or not self.basicsr_name else "; basicsr is not installed"
         plugins = ", ".join(imported_plugins()) or "none"
         every = next(

@@ -85,7 +85,8 @@ def build(registry: Registry | str, spec: Mapping[str, Any], context: Mapping[st
 
     Args:
         registry: a registry, or its name in `REGISTRIES` ("archs").
-        spec: `{type: Name, argument: value, ...}`; it is copied and never changed.
+        spec: `{type: Name, argument: value, ...}`; it is copied and never changed. A network that does not declare its
+            `pad_multiple` may have the key here.
         context: values that an option file gives once for many objects (`scale`, `phase`). Only a constructor that has
             the parameter receives them, and only if `spec` does not set it. A class written like BasicSR's gets them
             in `opt`.
@@ -102,6 +103,8 @@ def build(registry: Registry | str, spec: Mapping[str, Any], context: Mapping[st
     context = dict(context or {})
     if signature.takes_opt:
         return target({"type": spec["type"], **copy.deepcopy(context), **arguments})
+    is_told = target_registry.kind == "arch" and "pad_multiple" not in signature.parameters
+    multiple = arguments.pop("pad_multiple", None) if is_told else None
     for key, value in context.items():
         if key in signature.parameters:
             arguments.setdefault(key, value)
@@ -109,7 +112,13 @@ def build(registry: Registry | str, spec: Mapping[str, Any], context: Mapping[st
         inspect.signature(target).bind(**arguments)
     except TypeError as error:
         raise ValueError(f"{target_registry.kind} {spec['type']}: {error}") from None
-    return target(**arguments)
+    built = target(**arguments)
+    if multiple is not None:
+        if hasattr(built, "pad_multiple"):
+            own = built.pad_multiple
+            raise ValueError(f"{spec['type']}.pad_multiple: the network declares its own ({own}); leave the key out")
+        built.pad_multiple = multiple
+    return built
 
 
 def build_network(spec: Mapping[str, Any]) -> Any:

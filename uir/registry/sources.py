@@ -15,6 +15,7 @@ class ModelKeys:
         roles: roles of its networks.
         losses: its loss slots under `train`.
         train, val, root: its further keys in those sections.
+        dead: keys that have no effect with it although every method has them, in the form `train.ema_decay`.
     """
 
     roles: tuple[str, ...] = ("g",)
@@ -22,6 +23,7 @@ class ModelKeys:
     train: frozenset[str] = frozenset()
     val: frozenset[str] = frozenset()
     root: frozenset[str] = frozenset()
+    dead: frozenset[str] = frozenset()
 
 
 class NameSource:
@@ -29,11 +31,17 @@ class NameSource:
 
     Attributes:
         dataset_keys: the option keys of its dictionary datasets, by class name.
+        dead_dataset_keys: those of them that a class does not read.
         model_keys: those of its models.
     """
 
     dataset_keys: Mapping[str, frozenset[str]] = {}
+    dead_dataset_keys: Mapping[str, frozenset[str]] = {}
     model_keys: Mapping[str, ModelKeys] = {}
+
+    def owner_of(self, name: str) -> str:
+        """The toolbox that a class of this name is known to come from, if it has to be plugged in; else empty."""
+        return ""
 
     def prepare(self) -> None:
         """Called before a plugin is imported, because the plugin may import the package."""
