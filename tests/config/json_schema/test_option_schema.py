@@ -98,7 +98,11 @@ train: {ema_decay: ~, optim_g: {lr: 1e-3}, scheduler: ~, pixel_opt: {loss_weight
 
 @pytest.fixture(scope="module")
 def schema() -> dict[str, Any]:
-    return option_schema()
+    """The schema of what uir has itself; other tests of the process may have registered plug-ins."""
+    with pytest.MonkeyPatch.context() as patch:
+        for registry in REGISTRIES.values():
+            patch.setitem(registry._objects, "plugin", {})
+        return option_schema()
 
 
 @pytest.fixture(scope="module")
