@@ -29,12 +29,18 @@ PlainName = Annotated[str, AfterValidator(_plain)]
 """Text that names a folder or is a part of a file name."""
 PlainEnding = Annotated[str, AfterValidator(lambda ending: ending and _plain(ending))]
 """The same, or nothing."""
+Iterations = Annotated[int, Field(ge=1, le=10**9)]
+"""The length of a training or of a stage."""
+LargestNorm = Annotated[float, Field(gt=0)]
+"""The largest norm of gradients."""
 
 
 class Section(BaseModel):
     """A mapping with known keys. Unknown keys are kept too; the checker decides whether they are mistakes."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, coerce_numbers_to_str=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="allow", frozen=True, coerce_numbers_to_str=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
     place: ClassVar[str] = ""
     """The place of `uir.config.spec.PLACES` whose classes its `type` names; empty for a section without a `type`."""
@@ -258,7 +264,7 @@ class StageOptions(Section):
     """A stage of the training: its name, its length, and changes to the keys of the file."""
 
     name: str = Field(description="Name of the stage.")
-    iterations: int = Field(ge=1, description="Length of the stage in iterations.")
+    iterations: Iterations = Field(description="Length of the stage in iterations.")
     losses: list[str] | None = Field(None, description="Keep only these losses, such as [pixel_opt].")
     carry: list[str] | None = Field(
         None, description="Optimizers that keep their moments, such as [optim_g]; the others restart."
@@ -279,11 +285,11 @@ KEYS_OF_NO_STAGE = {
 class TrainOptions(Section):
     """Keys that every training method has."""
 
-    total_iter: int = Field(ge=1, description="Iterations; one iteration is one optimizer step.")
-    warmup_iter: int = Field(-1, description="Iterations of linear warm-up; -1 for none.")
+    total_iter: Iterations = Field(description="Iterations; one iteration is one optimizer step.")
+    warmup_iter: int = Field(-1, ge=-1, description="Iterations of linear warm-up; -1 for none.")
     ema_decay: float = Field(0.0, ge=0, lt=1, description="Decay of the moving average of the weights; 0 for none.")
-    accumulate: int = Field(1, ge=1, description="Batches whose gradients form one optimizer step.")
-    grad_clip: float | ClipOptions | None = Field(None, description="A number is the largest gradient norm.")
+    accumulate: int = Field(1, ge=1, le=10**6, description="Batches whose gradients form one optimizer step.")
+    grad_clip: LargestNorm | ClipOptions | None = Field(None, description="A number is the largest gradient norm.")
     stages: list[dict[str, Any]] | None = Field(
         None, description="Stages instead of total_iter: each with `name`, `iterations` and changes; see the README."
     )
@@ -305,7 +311,9 @@ class LoaderOptions(Section):
     batch_size_per_gpu: int | None = Field(None, ge=1, description="Batch size per process.")
     num_worker_per_gpu: int = Field(0, ge=0, description="Loader processes per training process.")
     use_shuffle: bool = Field(True, description="Shuffle again in every epoch.")
-    dataset_enlarge_ratio: int = Field(1, ge=1, description="How many times an epoch goes through the dataset.")
+    dataset_enlarge_ratio: int = Field(
+        1, ge=1, le=10**6, description="How many times an epoch goes through the dataset."
+    )
     pin_memory: bool = Field(False, description="Put batches in page-locked memory; copying to the GPU is faster.")
     persistent_workers: bool | None = Field(None, description="Keep the loader processes between epochs.")
     prefetch_mode: Literal["cpu", "cuda"] | None = Field(
@@ -339,7 +347,9 @@ class Options(Section):
     model_type: str = Field(description="The training method, a name of the model registry.")
     scale: int = Field(1, ge=1, description="Size of the clean image divided by that of the degraded one.")
     num_gpu: int | Literal["auto"] = Field("auto", description="Number of GPUs; 0 is the CPU, `auto` is all GPUs.")
-    manual_seed: int | None = Field(None, description="Seed of everything random; if absent, it is drawn and recorded.")
+    manual_seed: int | None = Field(
+        None, ge=0, lt=2**32, description="Seed of everything random; if absent, it is drawn and recorded."
+    )
     plugins: list[str] = Field(
         default_factory=list, description="Modules or files to import first; relative to this file."
     )
@@ -349,7 +359,7 @@ class Options(Section):
     find_unused_parameters: bool = Field(
         False, description="With several processes: allow that some parameters get no gradient in a step."
     )
-    grad_clip: float | ClipOptions | None = Field(None, description="The same as train.grad_clip.")
+    grad_clip: LargestNorm | ClipOptions | None = Field(None, description="The same as train.grad_clip.")
     dist_params: dict[str, Any] | None = Field(
         None, description="`backend` of torch.distributed, if it is not the default."
     )
@@ -407,7 +417,7 @@ ROLE_KEYS = (
     RoleKey(
         "train",
         "grad_clip_",
-        float | ClipOptions | None,
+        LargestNorm | ClipOptions | None,
         "Clipping of network_{role}, instead of `grad_clip`; a number is the largest gradient norm.",
         own=True,
     ),

@@ -85,7 +85,6 @@ class Place:
         section: the section whose keys are written next to the arguments of the class, but do not belong to it.
         hidden: arguments that are not options.
         supplied: arguments that the rest of the file or the training method gives.
-        null_is_checked: whether null must fit the argument's type; at other places null is always allowed.
     """
 
     kind: str
@@ -93,7 +92,6 @@ class Place:
     section: type[Section]
     hidden: frozenset[str] = frozenset()
     supplied: frozenset[str] = frozenset()
-    null_is_checked: bool = False
 
     @property
     def noun(self) -> str:
@@ -182,8 +180,8 @@ PLACES = {
         Place("degradations", "degradations", Component),
         Place("datasets", "datasets", DatasetOptions, supplied=_FROM_FILE),
         Place("tasks", "datasets", Component, supplied=_FROM_FILE),  # datasets within a dataset
-        Place("optimizers", "", OptimOptions, hidden=frozenset({"params"}), null_is_checked=True),
-        Place("schedulers", "", SchedulerOptions, hidden=frozenset({"optimizer", "last_epoch"}), null_is_checked=True),
+        Place("optimizers", "", OptimOptions, hidden=frozenset({"params"})),
+        Place("schedulers", "", SchedulerOptions, hidden=frozenset({"optimizer", "last_epoch"})),
     )
 }
 
