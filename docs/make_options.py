@@ -10,7 +10,8 @@ from pathlib import Path
 
 from uir.config.json_schema.annotations import NOT_JSON, Json, json_default, json_type
 from uir.config.methods import Method, training_methods
-from uir.config.schema import BASE_TEXT, DATASET_PHASES, ROLE_KEYS, Options, StageOptions, TrainOptions
+from uir.config.named_keys import DATASET_PHASES, ROLE_KEYS
+from uir.config.schema import BASE_TEXT, Options, StageOptions, TrainOptions
 from uir.config.spec import MISSING, PLACES, Key, Keys, Leaf, Place, names_a_file, node_of, parts_of, section_keys
 
 PAGE = Path(__file__).resolve().parent / "options.md"

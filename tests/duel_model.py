@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from uir.config.named_keys import compose
 from uir.config.roles import Role
-from uir.config.schema import Component, compose
+from uir.config.schema import Component
 from uir.models.base_model import BaseModel
 from uir.models.objectives import Objective
 from uir.registry import ARCH_REGISTRY

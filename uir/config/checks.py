@@ -12,12 +12,14 @@ from pydantic import ValidationError
 
 from uir.config.component_checks import ComponentChecker, recipe_problems
 from uir.config.methods import Method, file_of_unknown_method, is_training_method, method_of
+from uir.config.named_keys import DATASET_PHASES, LOSS_SUFFIX, phase_of, says_its_name
 from uir.config.problems import ADVICE, Problem, nearest, type_message
-from uir.config.schema import DATASET_PHASES, LOSS_SUFFIX, Options, PathOptions, phase_of, says_its_name
+from uir.config.schema import Options, PathOptions
 from uir.config.spec import (
     PLACES,
     Either,
     Keys,
+    Leaf,
     ListOf,
     MappingOf,
     Node,
@@ -169,6 +171,8 @@ class _Checker(ComponentChecker):
                 self._descend(node.item, item, (*path, index))
         elif isinstance(node, Either):
             self._descend(arm_for(node, value), value, path)
+        elif isinstance(node, Leaf):
+            self._has_right_numbers(node.annotation, value, path)
 
     def _named(self, place: Place, spec: Any, path: KeyPath) -> Any:
         """As everywhere; but what basicsr's code builds is looked up in basicsr's registries alone."""
@@ -248,6 +252,7 @@ class _Checker(ComponentChecker):
                 self._say(("datasets",), "lacks `train`, the dataset to train on")
         if isinstance(train, Mapping) and self.is_train and method is not None and not method.is_foreign:
             self._parameter_groups(train)
+            self._try_optimizers(train)
             keys = [key for key, value in self.raw.items() if value is not None]
             for optimizer, network in method.required_optimizers(keys, True).items():
                 if train.get(optimizer) is None:
@@ -349,6 +354,29 @@ class _Checker(ComponentChecker):
                         self._say((*path, key), f"is not an argument of {spec['type']}{nearest(str(key), known)}")
                     elif key != "lr":
                         group[key] = self._typed(known[key].annotation, group[key], (*path, key))
+
+    def _try_optimizers(self, train: Mapping[str, Any]) -> None:
+        """Build the optimizers and schedulers, so that they check their own values."""
+        from uir.config.trial_builds import RefusedError, try_optimizer, try_scheduler  # here: it imports torch
+
+        def is_right(path: KeyPath) -> bool:
+            spec = train.get(str(path[1]))
+            return isinstance(spec, Mapping) and not any(place[: len(path)] == path for place, _ in self.problems)
+
+        for key in [str(key) for key in train if str(key).startswith("optim_") and is_right(("train", key))]:
+            path: KeyPath = ("train", key)
+            scheduler = f"scheduler_{key.removeprefix('optim_')}"
+            try:
+                optimizer = try_optimizer(train[key])
+                for index, group in enumerate(train[key].get("groups") or ()):
+                    path = ("train", key, "groups", index)
+                    try_optimizer(train[key], {name: value for name, value in group.items() if name != "parameters"})
+                path = ("train", scheduler if train.get(scheduler) else "scheduler")
+                if is_right(path):
+                    try_scheduler(train[path[1]], optimizer)
+            except RefusedError as error:
+                if all(place != path for place, _ in self.problems):
+                    self._say(path, str(error))
 
     def _refuse_for_basicsr(self, model: Any, train: Mapping[str, Any]) -> None:
         """Refuse what the methods of basicsr's BaseModel cannot do, for models that have not replaced them."""

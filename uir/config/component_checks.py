@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import PydanticUserError, ValidationError
 
@@ -64,6 +64,7 @@ class ComponentChecker:
         warnings: what may be a mistake, in the same form.
         unchecked: keys that belong to a plugin which does not declare its keys.
         absent: key paths that name a file which does not exist.
+        networks: the networks of the file that could be built, without values, by key path.
     """
 
     def __init__(self, marks: Mapping[KeyPath, Mark], root: Path) -> None:
@@ -72,6 +73,7 @@ class ComponentChecker:
         self.warnings: list[tuple[KeyPath, Problem]] = []
         self.unchecked: list[str] = []
         self.absent: list[KeyPath] = []
+        self.networks: dict[KeyPath, Any] = {}
 
     def _say(self, path: KeyPath, message: str) -> None:
         self.problems.append((path, Problem.at(path, self.marks, message)))
@@ -109,13 +111,35 @@ class ComponentChecker:
                 if spec.get(key) is not None:
                     self._warn((*path, key), f"has no effect with {spec['type']}, which does not read it")
         self._arguments(place, arguments, spec, path, {*arguments_in_file, *supplied, *place.supplied})
-        if place.kind == "degradations" and len(self.problems) == before:
-            self._try_building(spec, path)
+        if len(self.problems) == before and not any(place[: len(path)] == path for place in self.absent):
+            if place.kind == "degradations":
+                self._try_degradation(spec, path)
+            elif place.kind == "archs":
+                self._try_network(place, arguments, spec, path, supplied)
 
-    def _try_building(self, spec: Mapping[str, Any], path: KeyPath) -> None:
-        """Build a degradation, so that it checks its own values; not if a file that it reads does not exist."""
-        if any(place[: len(path)] == path for place in self.absent):
+    def _try_network(
+        self, place: Place, arguments: Keys, spec: Mapping[str, Any], path: KeyPath, supplied: Iterable[str]
+    ) -> None:
+        """Build a network, so that it checks its own values; not if the training method gives some of them."""
+        from uir.config.trial_builds import RefusedError, try_network  # here, because it imports torch
+
+        if any(key in arguments.keys and spec.get(key) is None for key in (*place.supplied, *supplied)):
             return
+        if TABLES[place.table].origin_of(place.get(spec["type"])) == "uir":
+            negative = [
+                key for key, value in spec.items() if _holds(value, lambda item: type(item) is int and item < 0)
+            ]
+            for key in negative:  # uir's networks have only counts and sizes
+                self._say((*path, key), f": expected no negative number, got {spec[key]!r}")
+            if negative:
+                return
+        try:
+            self.networks[path] = try_network(spec)
+        except RefusedError as error:
+            self._say(path, str(error))
+
+    def _try_degradation(self, spec: Mapping[str, Any], path: KeyPath) -> None:
+        """Build a degradation, so that it checks its own values."""
         try:
             build("degradations", spec)
         except (ValueError, OSError) as error:
@@ -131,8 +155,10 @@ class ComponentChecker:
             argument = arguments.keys.get(key)
             if key in PATH_KEYS or (argument and names_a_file(argument.annotation)):
                 value = spec[key] = self._absolute(value, (*path, key))
-            if argument is None or argument.annotation is Any or (value is None and not place.null_is_checked):
+            if argument is None or argument.annotation is Any:
                 continue
+            if value is None and (argument.default is None or key in place.supplied):
+                continue  # the same as no value
             if parts_of(argument.node):
                 self._within(argument.node, value, (*path, key), supplied)
             else:
@@ -170,7 +196,7 @@ class ComponentChecker:
     def _typed(self, annotation: Any, value: Any, path: KeyPath) -> Any:
         """The value as the annotation wants it: `1e1` is the whole number 10 where one is expected."""
         validator = validator_of(annotation)
-        if validator is None:
+        if validator is None or not self._has_right_numbers(annotation, value, path):
             return value
         try:
             typed = validator.validate_python(value)
@@ -181,6 +207,16 @@ class ComponentChecker:
         except (PydanticUserError, NameError, TypeError):
             return value  # the annotation says more than a validator can check; the constructor decides
         return typed if isinstance(typed, bool | int | float | str) else value
+
+    def _has_right_numbers(self, annotation: Any, value: Any, path: KeyPath) -> bool:
+        """Whether a value holds no `true` and no NaN where numbers are expected; else it is reported."""
+        if _holds(value, lambda item: isinstance(item, bool)) and not _takes_truth(annotation):
+            self._say(path, f": expected a number, got {value!r}")
+        elif _holds(value, lambda item: isinstance(item, float) and item != item):
+            self._say(path, f": should be a finite number, got {value!r}")
+        else:
+            return True
+        return False
 
     def _named(self, place: Place, spec: Any, path: KeyPath) -> Any:
         if not isinstance(spec, Mapping):
@@ -201,3 +237,20 @@ class ComponentChecker:
         near = nearest_names(str(key), known, count=1)
         if near and similar(str(key), near[0]):
             self._warn((*path, key), f"is left to the plugin, for uir does not know it; did you mean '{near[0]}'?")
+
+
+def _holds(value: Any, is_it: Callable[[Any], bool]) -> bool:
+    """Whether a value is something, or has it in its lists and mappings."""
+    if isinstance(value, Mapping):
+        return any(_holds(item, is_it) for item in value.values())
+    return any(_holds(item, is_it) for item in value) if isinstance(value, list) else is_it(value)
+
+
+def _takes_truth(annotation: Any) -> bool:
+    """Whether `true` may be meant by a value of this annotation; text and numbers never are."""
+    if get_origin(annotation) is Literal:
+        return any(isinstance(choice, bool) for choice in get_args(annotation))
+    inner = get_args(annotation)[:1] if get_origin(annotation) is Annotated else get_args(annotation)
+    if inner:
+        return any(_takes_truth(part) for part in inner)
+    return annotation not in (int, float, str, Path, type(None), ...)

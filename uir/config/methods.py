@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from uir.config.named_keys import compose, says_its_name
 from uir.config.roles import Role
-from uir.config.schema import Options, TrainOptions, compose, says_its_name
+from uir.config.schema import Options, TrainOptions
 from uir.config.spec import PLACES, Either, Key, Keys, Node, node_of, parts_of, section_keys
 from uir.registry import MODEL_REGISTRY, Entry, Origin, first_line
 from uir.registry.components import signature_of

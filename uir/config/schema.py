@@ -1,19 +1,16 @@
 """The typed sections of an option file.
 
 A section cannot be changed after it is read. A training method adds its own keys with a subclass of `TrainOptions`;
-`compose` adds the keys of its networks' roles (`ROLE_KEYS`) and of its losses to the file's schema. `uir.config.spec`
-makes one tree of the sections, which all code that reads option files uses.
+`uir.config.named_keys` adds the keys of its networks' roles and of its losses. `uir.config.spec` makes one tree of the
+sections, which all code that reads option files uses.
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from uir.core.names import PLAIN_NAME, is_plain_name
 from uir.core.precision import Precision
@@ -29,13 +26,19 @@ PlainName = Annotated[str, AfterValidator(_plain)]
 """Text that names a folder or is a part of a file name."""
 PlainEnding = Annotated[str, AfterValidator(lambda ending: ending and _plain(ending))]
 """The same, or nothing."""
+Iterations = Annotated[int, Field(ge=1, le=10**9)]
+"""The length of a training or of a stage."""
+LargestNorm = Annotated[float, Field(gt=0)]
+"""The largest norm of gradients."""
 Count = Annotated[int, Field(ge=1)]
 
 
 class Section(BaseModel):
     """A mapping with known keys. Unknown keys are kept too; the checker decides whether they are mistakes."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, coerce_numbers_to_str=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="allow", frozen=True, coerce_numbers_to_str=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
     place: ClassVar[str] = ""
     """The place of `uir.config.spec.PLACES` whose classes its `type` names; empty for a section without a `type`."""
@@ -269,7 +272,7 @@ class StageOptions(Section):
     """A stage of the training: its name, its length, and changes to the keys of the file."""
 
     name: str = Field(description="Name of the stage.")
-    iterations: int = Field(ge=1, description="Length of the stage in iterations.")
+    iterations: Iterations = Field(description="Length of the stage in iterations.")
     losses: list[str] | None = Field(None, description="Keep only these losses, such as [pixel_opt].")
     carry: list[str] | None = Field(
         None, description="Optimizers that keep their moments, such as [optim_g]; the others restart."
@@ -290,11 +293,11 @@ KEYS_OF_NO_STAGE = {
 class TrainOptions(Section):
     """Keys that every training method has."""
 
-    total_iter: int = Field(ge=1, description="Iterations; one iteration is one optimizer step.")
-    warmup_iter: int = Field(-1, description="Iterations of linear warm-up; -1 for none.")
+    total_iter: Iterations = Field(description="Iterations; one iteration is one optimizer step.")
+    warmup_iter: int = Field(-1, ge=-1, description="Iterations of linear warm-up; -1 for none.")
     ema_decay: float = Field(0.0, ge=0, lt=1, description="Decay of the moving average of the weights; 0 for none.")
-    accumulate: int = Field(1, ge=1, description="Batches whose gradients form one optimizer step.")
-    grad_clip: float | ClipOptions | None = Field(None, description="A number is the largest gradient norm.")
+    accumulate: int = Field(1, ge=1, le=10**6, description="Batches whose gradients form one optimizer step.")
+    grad_clip: LargestNorm | ClipOptions | None = Field(None, description="A number is the largest gradient norm.")
     stages: list[dict[str, Any]] | None = Field(
         None, description="Stages instead of total_iter: each with `name`, `iterations` and changes; see the README."
     )
@@ -323,7 +326,9 @@ class LoaderOptions(Section):
     batch_size_per_gpu: int | None = Field(None, ge=1, description="Batch size per process.")
     num_worker_per_gpu: int = Field(0, ge=0, description="Loader processes per training process.")
     use_shuffle: bool = Field(True, description="Shuffle again in every epoch.")
-    dataset_enlarge_ratio: int = Field(1, ge=1, description="How many times an epoch goes through the dataset.")
+    dataset_enlarge_ratio: int = Field(
+        1, ge=1, le=10**6, description="How many times an epoch goes through the dataset."
+    )
     pin_memory: bool = Field(False, description="Put batches in page-locked memory; copying to the GPU is faster.")
     persistent_workers: bool | None = Field(None, description="Keep the loader processes between epochs.")
     prefetch_mode: Literal["cpu", "cuda"] | None = Field(
@@ -379,7 +384,9 @@ class Options(Section):
     num_gpu: int | Literal["auto"] = Field(
         "auto", description="0 is the CPU, else a GPU if there is one; each process of the launcher uses one."
     )
-    manual_seed: int | None = Field(None, description="Seed of everything random; if absent, it is drawn and recorded.")
+    manual_seed: int | None = Field(
+        None, ge=0, lt=2**32, description="Seed of everything random; if absent, it is drawn and recorded."
+    )
     plugins: list[str] = Field(
         default_factory=list, description="Modules or files to import first; relative to this file."
     )
@@ -389,7 +396,7 @@ class Options(Section):
     find_unused_parameters: bool = Field(
         False, description="With several processes: allow that some parameters get no gradient in a step."
     )
-    grad_clip: float | ClipOptions | None = Field(None, description="The same as train.grad_clip.")
+    grad_clip: LargestNorm | ClipOptions | None = Field(None, description="The same as train.grad_clip.")
     dist_params: DistOptions | None = None
     datasets: dict[str, DatasetOptions] = Field(
         default_factory=dict,
@@ -404,103 +411,3 @@ class Options(Section):
 # The only key of a file that is removed when the file is read.
 BASE_TEXT = "An option file to start from: mappings merge, lists replace, null deletes."
 # The keys of `datasets`: one of these words, alone or followed by `_<name>`.
-DATASET_PHASES = {"train": "What to train on.", "val": "What to validate on.", "test": "What to test on."}
-
-
-def phase_of(key: object) -> str:
-    """The first word of a key of `datasets`, `val` for `val_2`; in a valid key it is a phase."""
-    return str(key).split("_")[0]
-
-
-@dataclass(frozen=True)
-class RoleKey:
-    """A key that a file may have for each network of its training method: `optim_g` for the role `g`.
-
-    Attributes:
-        section: its section, "" for the top level of the file.
-        prefix: its name without the role at the end.
-        annotation: the type of its value.
-        text: its description, with `{role}`.
-        default: its value if the file does not have it.
-        own: whether only uir's methods have it, not models written like BasicSR's.
-    """
-
-    section: str
-    prefix: str
-    annotation: Any
-    text: str
-    default: Any = None
-    own: bool = False
-
-
-ROLE_KEYS = (
-    RoleKey("", "network_", NetworkOptions | None, "The network `{role}`."),
-    RoleKey("path", "pretrain_network_", Path | None, "Weights to start network_{role} from."),
-    RoleKey("path", "param_key_", str | None, "Key of the weights in the file (params, params_ema)."),
-    RoleKey("path", "strict_load_", bool, "Every key must fit.", default=True),
-    RoleKey("train", "optim_", OptimOptions | None, "Optimizer of network_{role}."),
-    RoleKey(
-        "train", "scheduler_", SchedulerOptions | None, "Schedule of optim_{role}, instead of `scheduler`.", own=True
-    ),
-    RoleKey(
-        "train",
-        "grad_clip_",
-        float | ClipOptions | None,
-        "Clipping of network_{role}, instead of `grad_clip`; a number is the largest gradient norm.",
-        own=True,
-    ),
-)
-LOSS_SUFFIX = "_opt"
-
-
-def says_its_name(key: object, section: str) -> Any:
-    """The type of a key's value, if it follows from the key's name; otherwise None.
-
-    Args:
-        key: the key, `optim_x` or `edge_opt`.
-        section: its section, "" for the top level of the file.
-    """
-    for rule in ROLE_KEYS:
-        if rule.section == section and str(key).startswith(rule.prefix):
-            return rule.annotation
-    return LossOptions | None if section == "train" and str(key).endswith(LOSS_SUFFIX) else None
-
-
-def compose(
-    roles: Iterable[str],
-    train_options: type[TrainOptions] = TrainOptions,
-    losses: Iterable[str] = (),
-    required_roles: Iterable[str] = (),
-    own: bool = False,
-) -> type[Options]:
-    """The schema of a file for one training method; equal arguments give the same class.
-
-    Args:
-        roles: roles of its networks, `g` for `network_g` and so on.
-        train_options: its keys under `train`.
-        losses: its loss slots, keys of `train` such as `pixel_opt`.
-        required_roles: the roles whose networks a file must have.
-        own: whether each role may have its own scheduler and clipping; not for a model written like BasicSR's.
-    """
-    return _composed(tuple(roles), train_options, tuple(losses), frozenset(required_roles), own)
-
-
-@functools.cache
-def _composed(
-    roles: tuple[str, ...],
-    train_options: type[TrainOptions],
-    losses: tuple[str, ...],
-    required: frozenset[str],
-    own: bool,
-) -> type[Options]:
-    fields: dict[str, dict[str, Any]] = {"": {}, "path": {}, "train": {}}
-    fields["train"] |= dict.fromkeys(losses, (LossOptions | None, None))
-    for rule in ROLE_KEYS:
-        for role in roles if own or not rule.own else ():
-            needed = rule.prefix == "network_" and role in required
-            field = Field(... if needed else rule.default, description=rule.text.format(role=role))
-            fields[rule.section][rule.prefix + role] = (NetworkOptions if needed else rule.annotation, field)
-    train = create_model(train_options.__name__, __base__=train_options, **fields["train"])
-    path = create_model("PathOptions", __base__=PathOptions, **fields["path"])
-    sections: dict[str, Any] = {"train": (train | None, None), "path": (path, path())}
-    return create_model("Options", __base__=Options, **fields[""], **sections)

@@ -23,6 +23,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import ConfigDict, TypeAdapter
 
+from uir.config.named_keys import says_its_name
 from uir.config.problems import nearest
 from uir.config.schema import (
     Component,
@@ -35,7 +36,6 @@ from uir.config.schema import (
     SchedulerOptions,
     Section,
     VectoriserOptions,
-    says_its_name,
 )
 from uir.registry import TABLES, UnknownNameError, first_line
 from uir.registry.components import Nested, signature_of
@@ -85,7 +85,6 @@ class Place:
         section: the section whose keys are written next to the arguments of the class, but do not belong to it.
         hidden: arguments that are not options.
         supplied: arguments that the rest of the file or the training method gives.
-        null_is_checked: whether null must fit the argument's type; at other places null is always allowed.
     """
 
     kind: str
@@ -93,7 +92,6 @@ class Place:
     section: type[Section]
     hidden: frozenset[str] = frozenset()
     supplied: frozenset[str] = frozenset()
-    null_is_checked: bool = False
 
     @property
     def noun(self) -> str:
@@ -182,8 +180,8 @@ PLACES = {
         Place("degradations", "degradations", Component),
         Place("datasets", "datasets", DatasetOptions, supplied=_FROM_FILE),
         Place("tasks", "datasets", Component, supplied=_FROM_FILE),  # datasets within a dataset
-        Place("optimizers", "", OptimOptions, hidden=frozenset({"params"}), null_is_checked=True),
-        Place("schedulers", "", SchedulerOptions, hidden=frozenset({"optimizer", "last_epoch"}), null_is_checked=True),
+        Place("optimizers", "", OptimOptions, hidden=frozenset({"params"})),
+        Place("schedulers", "", SchedulerOptions, hidden=frozenset({"optimizer", "last_epoch"})),
     )
 }
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from uir.config.methods import train_keys_of
-from uir.config.schema import KEYS_OF_NO_STAGE, Options, StageOptions, says_its_name
+from uir.config.named_keys import says_its_name
+from uir.config.schema import KEYS_OF_NO_STAGE, Options, StageOptions
 from uir.config.yaml_file import KeyPath, Mark
 from uir.registry import MODEL_REGISTRY
 

@@ -29,6 +29,7 @@ WRAPPERS = ("module.", "net.")
 """Names under which other programs put the whole network."""
 NOT_WEIGHTS = ("total_ops", "total_params", "n_averaged")
 """What counters of operations and torch's averages leave in a state dict, in any module."""
+LARGEST_SCALE = 64
 CARD_KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "arch": (Mapping, "a mapping"), "predictor": (Mapping, "a mapping"), "label_parts": (Mapping, "a mapping"),
     "scale": (int, "an integer"), "labels": ((list, tuple), "a list"),
@@ -101,8 +102,12 @@ def _check_card(path: Path, card: Mapping[str, Any]) -> None:
     for key in ("arch", "predictor"):
         if key in card and not isinstance(card[key].get("type"), str):
             raise CheckpointError(f"{path}: `{key}.type` on its card is to be the name of a class")
-    if card.get("scale", 1) < 1:
-        raise CheckpointError(f"{path}: `scale` on its card is to be at least 1, it is {card['scale']}")
+    if not 1 <= card.get("scale", 1) <= LARGEST_SCALE:
+        raise CheckpointError(
+            f"{path}: `scale` on its card is to be at least 1 and at most {LARGEST_SCALE}, it is {card['scale']}"
+        )
+    if not all(isinstance(label, str) for label in card.get("labels", ())):
+        raise CheckpointError(f"{path}: `labels` on its card are to be texts, they are {card['labels']!r}"[:300])
 
 
 def read_weights(path: Path, param_key: str | None = None, must_have: bool = False) -> tuple[StateDict, dict[str, Any]]:
@@ -136,9 +141,9 @@ def _read_group(path: Path, param_key: str | None, must_have: bool = False) -> t
     state = {key: value for key, value in content.items() if isinstance(value, Tensor)}
     if not state:
         raise CheckpointError(f"{path}: contains no tensors (keys: {', '.join(map(str, list(content)[:10]))})")
-    nameless = next((key for key in state if not isinstance(key, str)), None)
-    if nameless is not None:
-        raise CheckpointError(f"{path}: expected the names of weights as keys, got {nameless!r}; save a state dict")
+    nameless = [key for key in state if not isinstance(key, str)]
+    if nameless:
+        raise CheckpointError(f"{path}: expected the names of weights as keys, got {nameless[0]!r}; save a state dict")
     return _unwrapped(state), dict(card or {}), taken
 
 
@@ -204,6 +209,9 @@ def fit_state(
     convert = getattr(type(network), "convert_state_dict", None)
     if convert is not None:
         state = convert(state)
+    for key, value in state.items():
+        if key in own:
+            _check_layout(source, key, value)
     missing = [key for key in own if key not in state]
     unexpected = [key for key in state if key not in own]
     reshaped = [key for key in own if key in state and own[key].shape != state[key].shape]
@@ -227,18 +235,29 @@ def fit_state(
     network.load_state_dict(fitting, strict=False)
 
 
+def _check_layout(source: str, key: str, value: Tensor) -> None:
+    """Make sure that a tensor of a file is an ordinary one."""
+    plain = value.layout == torch.strided and not (value.is_nested or value.is_meta or value.is_quantized)
+    if not plain:
+        what = (
+            "nested" if value.is_nested
+            else "without values" if value.is_meta
+            else "quantised" if value.is_quantized
+            else "sparse"
+        )  # fmt: skip
+        raise CheckpointError(f"{source}: {key} is a tensor that is {what}; save it as a plain one")
+
+
 def _check_values(source: str, key: str, value: Tensor, own: Tensor, is_parameter: bool) -> None:
     """Make sure that a tensor of a file holds numbers that can stand in the network's.
 
     A buffer may hold infinity, which masks use; no tensor may hold NaN.
     """
-    if value.layout != torch.strided or value.is_meta or value.is_quantized:
-        what = "without values" if value.is_meta else "quantised" if value.is_quantized else "sparse"
-        raise CheckpointError(f"{source}: {key} is a tensor that is {what}; save it as a plain one")
     if (value.is_floating_point(), value.is_complex()) != (own.is_floating_point(), own.is_complex()):
         kinds = (str(tensor.dtype).removeprefix("torch.") for tensor in (value, own))
         raise CheckpointError("{}: {} holds {}, the network expects {}".format(source, key, *kinds))
     if value.is_floating_point():
+        value = value.float() if value.element_size() == 1 else value  # torch looks for NaN in no 8-bit type
         bad = ~value.isfinite() if is_parameter else value.isnan()
         if bad.any():
             raise CheckpointError(

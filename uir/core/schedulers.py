@@ -21,6 +21,12 @@ class _ClosedForm(LRScheduler):
                 setattr(self, key, state_dict[key])
 
 
+def _check_not_negative(**lists: Sequence[float]) -> None:
+    for name, values in lists.items():
+        if any(value < 0 for value in values):
+            raise ValueError(f"{name}: expected no negative value, got {list(values)}")
+
+
 class MultiStepRestartLR(_ClosedForm):
     """Decreases at milestones, restarts at given iterations.
 
@@ -30,6 +36,9 @@ class MultiStepRestartLR(_ClosedForm):
     Args:
         milestones: iterations at which the rate is multiplied by `gamma`; a repeated value counts each time.
         restarts: iterations at which the rate returns to the initial rate times its entry in `restart_weights`.
+
+    Raises:
+        ValueError: the lists differ in length, or a value is negative.
     """
 
     def __init__(
@@ -45,6 +54,7 @@ class MultiStepRestartLR(_ClosedForm):
             raise ValueError(
                 f"restarts has {len(restarts)} entries, restart_weights {len(restart_weights)}; one weight a restart"
             )
+        _check_not_negative(milestones=milestones, gamma=[gamma], restarts=restarts, restart_weights=restart_weights)
         self.milestones = sorted(milestones)
         self.gamma = gamma
         self.restarts = list(restarts)
@@ -73,7 +83,7 @@ class CosineAnnealingRestartCyclicLR(_ClosedForm):
         eta_mins: the lowest rate of each period.
 
     Raises:
-        ValueError: the lists differ in length.
+        ValueError: the lists differ in length, a period is shorter than one iteration, or a value is negative.
     """
 
     def __init__(
@@ -90,6 +100,9 @@ class CosineAnnealingRestartCyclicLR(_ClosedForm):
             )
         if len(periods) != len(eta_mins):
             raise ValueError(f"periods has {len(periods)} entries, eta_mins {len(eta_mins)}; one lowest rate a period")
+        if not periods or min(periods) < 1:
+            raise ValueError(f"periods: expected at least one, each of at least 1 iteration, got {list(periods)}")
+        _check_not_negative(restart_weights=restart_weights, eta_mins=eta_mins)
         self.periods = list(periods)
         self.restart_weights = list(restart_weights)
         self.eta_mins = list(eta_mins)

@@ -57,7 +57,23 @@ def read_plain(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: cannot be read as weights: {_reason(path, str(error))}") from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: expected a mapping of weights, got {type(content).__name__}")
+    if _is_circular(content, ()):
+        raise CheckpointError(f"{path}: a mapping or list in it contains itself; save a plain state dict")
     return content
+
+
+def _is_circular(value: Any, around: tuple[int, ...]) -> bool:
+    """Whether a mapping or list contains itself, or stands so deep in others that nobody can have meant it.
+
+    Args:
+        around: the identities of the mappings and lists that it stands in.
+    """
+    if not isinstance(value, Mapping | list | tuple):
+        return False
+    if id(value) in around or len(around) > 50:
+        return True
+    inside = (*around, id(value))
+    return any(_is_circular(inner, inside) for inner in (value.values() if isinstance(value, Mapping) else value))
 
 
 def _reason(path: Path, message: str) -> str:

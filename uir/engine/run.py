@@ -152,7 +152,7 @@ def git_commit(folder: Path) -> str | None:
 def seed_everything(seed: int) -> None:
     """Seed the global generators, which give the networks their first weights."""
     random.seed(seed)
-    np.random.seed(seed)
+    np.random.seed(seed % 2**32)  # another process's seed may lie above what numpy takes
     torch.manual_seed(seed)
 
 

@@ -8,15 +8,8 @@ from uir.config.json_schema.annotations import NOT_JSON, Json, any_of, json_defa
 from uir.config.json_schema.components import SHARED, Components, names, where
 from uir.config.json_schema.overlay import DEFS, NULL, overlay_of, reachable
 from uir.config.methods import METHOD_SECTIONS, Method, keys_within, training_methods
-from uir.config.schema import (
-    BASE_TEXT,
-    DATASET_PHASES,
-    KEYS_OF_NO_STAGE,
-    LOSS_SUFFIX,
-    LossOptions,
-    Options,
-    StageOptions,
-)
+from uir.config.named_keys import DATASET_PHASES, LOSS_SUFFIX
+from uir.config.schema import BASE_TEXT, KEYS_OF_NO_STAGE, LossOptions, Options, StageOptions
 from uir.config.spec import MISSING, Key, Keys, Place, section_keys
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
