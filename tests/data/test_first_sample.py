@@ -75,6 +75,7 @@ def test_training_may_need_one_image_only() -> None:
             {"lq": IMAGE, "gt": IMAGE, "lq_path": Path("a.png")},
             r"`lq_path` of a sample is a PosixPath; expected a tensor",
         ),
+        ({"lq": IMAGE.numpy()[:, ::-1], "gt": IMAGE}, "`lq` of a sample cannot become part of a batch: .*negative"),
         ({"lq": IMAGE, "gt": IMAGE, "mask": None}, "`mask` of a sample is a NoneType; expected a tensor"),
     ],
 )

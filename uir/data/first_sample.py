@@ -91,6 +91,8 @@ def _problem(sample: Any, is_training: bool) -> str:
         except TypeError:
             kind = type(sample[key]).__name__
             return f"`{key}` of a sample is a {kind}; expected a tensor, an array, a number or text"
+        except (ValueError, RuntimeError) as error:  # such as an array with negative strides
+            return f"`{key}` of a sample cannot become part of a batch: {error}"
     return next(filter(None, (_image_problem(key, sample[key]) for key in IMAGES if key in sample)), "")
 
 
