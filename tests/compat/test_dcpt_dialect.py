@@ -247,6 +247,7 @@ def test_a_training_set_alone_may_have_several_folders(pair_folders: Path) -> No
     ("changes", "said"),
     [
         ({"dataroot_gt": ["gt"]}, "datasets.train_1.dataroot_lq: has 2 items, but dataroot_gt has 1; give"),
+        ({"dataroot_gt": []}, "datasets.train_1.dataroot_gt: is empty; expected at least one folder"),
         ({"datasets_balance": [1]}, "datasets.train_1.datasets_balance: expected 2 whole numbers above 0"),
         ({"datasets_balance": [1, 0]}, "datasets.train_1.datasets_balance: expected 2 whole numbers above 0"),
         ({"dataroot_lq": ["gt", 3]}, "datasets.train_1.dataroot_lq.1: expected text, got 3"),
@@ -259,6 +260,12 @@ def test_mistakes_in_lists_of_folders_are_told(
 ) -> None:
     small["datasets"]["train_1"] |= {"dataroot_gt": ["gt", "gt"], "dataroot_lq": ["gt", "gt"], **changes}
     assert said in problem_of(write(small))
+
+
+def test_a_set_of_a_folder_does_not_replace_another(write: Callable[[Form], Path], small: Form) -> None:
+    small["datasets"]["train_1"] |= {"dataroot_gt": ["gt", "gt"], "dataroot_lq": ["gt", "gt"]}
+    small["datasets"]["train_2"]["name"] = "rain_2"
+    assert "datasets.train_2: rain_2 is the name of another set already" in problem_of(write(small))
 
 
 def test_training_knows_no_centre_crop(small: Form) -> None:

@@ -71,7 +71,12 @@ def test_training_may_need_one_image_only() -> None:
         ({"lq": IMAGE[0], "gt": IMAGE}, r"`lq` of a sample has the shape \[12, 12\]"),
         ({"lq": IMAGE, "gt": 255 * IMAGE}, "`gt` of a sample has values from 127.5 to 127.5; expected"),
         ({"lq": IMAGE / 0, "gt": IMAGE}, "`lq` of a sample has values from inf to inf"),
-        ({"lq": IMAGE, "gt": IMAGE, "lq_path": Path("a.png")}, r"`lq_path` of a sample is a PosixPath; expected text"),
+        (
+            {"lq": IMAGE, "gt": IMAGE, "lq_path": Path("a.png")},
+            r"`lq_path` of a sample is a PosixPath; expected a tensor",
+        ),
+        ({"lq": IMAGE.numpy()[:, ::-1], "gt": IMAGE}, "`lq` of a sample cannot become part of a batch: .*negative"),
+        ({"lq": IMAGE, "gt": IMAGE, "mask": None}, "`mask` of a sample is a NoneType; expected a tensor"),
     ],
 )
 def test_a_wrong_sample_is_told_with_the_class(sample: Any, said: str) -> None:

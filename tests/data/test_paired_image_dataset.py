@@ -142,6 +142,7 @@ def test_a_patch_larger_than_the_image_is_an_error(tmp_path):
         ({"gt_size": 5, "scale": 2}, "gt_size: got 5"),
         ({"scale": 0}, "scale: got 0"),
         ({"phase": "training"}, "phase: got 'training'"),
+        ({"legacy": True, "scale": 2}, "legacy: MaskDCPT's rows are known only for scale 1"),
         ({"color": "bgr"}, "color: got 'bgr'"),
         ({"std": [0.0, 1.0, 1.0]}, "std"),
         ({"io_backend": {"type": "memcached"}}, "io_backend"),

@@ -125,7 +125,9 @@ def test_a_list_that_is_no_text_is_an_error(tmp_path):
         (".\\a\\b.png", ("a/b.png", None)),
         ("a/b.png, c d.png", ("a/b.png", "c d.png")),
         ("a/b.png,c d.png", ("a/b.png", "c d.png")),
+        ("a/b.png, c d.png, (4,4,3)", ("a/b.png", "c d.png")),
         ("a/b.png, 0.5", ("a/b.png", None)),
+        ("a/b.png, (4,4,3)", ("a/b.png", None)),
         ("a/b.png c d.png", ("a/b.png", None)),
     ],
 )
@@ -163,3 +165,10 @@ def test_both_unicode_forms_of_a_name_are_the_same():
     nfc, nfd = "caf\u00e9.png", "cafe\u0301.png"
     assert pair_names(source("gt", nfc), source("lq", nfd)) == [(nfc, nfd)]
     assert pair_names(source("gt", nfd), source("lq", nfc)) == [(nfd, nfc)]
+
+
+def test_a_list_tells_both_unicode_forms_apart_where_both_exist(tmp_path):
+    nfc, nfd = "caf\u00e9.png", "cafe\u0301.png"
+    (tmp_path / "meta.txt").write_text(f"{nfd}\n{nfc}\n", encoding="utf-8")
+    gt = source("gt", nfc, nfd)
+    assert read_meta_info(tmp_path / "meta.txt", gt, gt) == [(nfd, None), (nfc, None)]

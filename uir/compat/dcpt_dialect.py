@@ -28,7 +28,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "Restormer_origin": ("Restormer", {}),
     "SwinIR": ("SwinIR", {"rel_pos_bias": False, "attn_mask": False}),
 }
-# MaskDCPT's: softmax attention; its code reads no LayerNorm_type.
+# The meaning of MaskDCPT's names: its Restormer has softmax attention, and its norms always have a bias.
 MASK_NETWORKS = {
     **NETWORKS,
     "Restormer": ("Restormer", {"LayerNorm_type": "WithBias"}),
@@ -157,9 +157,9 @@ class _Translator:
         if not isinstance(name, str) or name not in known:
             return  # the checker reports what is wrong with it
         network["type"], arguments = known[name]
+        if self.is_mask:
+            network.pop("LayerNorm_type", None)  # MaskDCPT's code does not read it
         for key, value in arguments.items():
-            if key == "LayerNorm_type":
-                network[key] = value  # no code reads what the file says
             network.setdefault(key, copy.deepcopy(value))
         shown = ", ".join(f"{key} {_shown(value)}" for key, value in arguments.items())
         self.notes.append(f"network_g {name} is {network['type']}{f' with {shown}' if shown else ''}")
@@ -223,6 +223,8 @@ class _Translator:
             if not isinstance(ratio, int | float) or isinstance(ratio, bool) or not ratio > 0:
                 raise DialectError((*here, "dataset_enlarge_ratio"), f": expected a number above 0, got {ratio!r}")
             for task, part in self._parts(section, here, name):
+                if task in tasks:
+                    raise DialectError(here, f": {task} is the name of another set already; give one another name")
                 tasks[task] = part.section
                 self._move_part(part, ("datasets", "train", "tasks", task), here)
                 if ratio * part.repeats != 1:
@@ -242,8 +244,11 @@ class _Translator:
         here: KeyPath = ("datasets", "train")
         section = self._section(here, self.datasets["train"])
         name = str(section.get("name") or "train")
-        loader = {leaf: section.pop(leaf) for leaf in LoaderOptions.model_fields if leaf in section}
-        self.datasets["train"] = {**self._joined(section, here, here, name, in_training=True), **loader}
+        loader = {key: value for key, value in section.items() if key in LoaderOptions.model_fields}
+        alone = {key: value for key, value in section.items() if key not in loader}
+        joined = self._joined(alone, here, here, name, in_training=True)
+        if joined != alone:  # else the keys keep their order
+            self.datasets["train"] = {**joined, **loader}
 
     def _parts(self, section: dict[str, Any], path: KeyPath, name: str) -> list[tuple[str, Part]]:
         """A set as one or several sets with one label, each with its name."""
@@ -298,9 +303,9 @@ class _Translator:
             if label is not None and _takes_label(section):
                 section.setdefault("label", label)
             name = label or str(loader_keys.get("name") or key)
+            size = section.get("gt_size", CROP) if crop is True else crop
             section = self._joined(section, here, (*here, "dataset") if crop else here, name, in_training=False)
             if crop:
-                size = section.get("gt_size", CROP) if crop is True else crop
                 section = {"type": "CenterCropDataset", "size": size, "dataset": section}
                 self.moved["datasets", key, "dataset"] = here
                 self.moved["datasets", key, "size"] = (*here, "center_crop")

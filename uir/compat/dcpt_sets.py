@@ -59,7 +59,8 @@ def parts_of(section: Mapping[str, Any], path: KeyPath) -> list[Part]:
     """A set as one set for each folder of its lists; a set without lists is its only part.
 
     Raises:
-        DialectError: the lists differ in length, or `datasets_balance` is not a list of whole numbers above 0.
+        DialectError: a list is empty, the lists differ in length, or `datasets_balance` does not have a whole number
+            above 0 for each folder.
     """
     rest = dict(section)
     balance = rest.pop("datasets_balance", None)
@@ -69,6 +70,8 @@ def parts_of(section: Mapping[str, Any], path: KeyPath) -> list[Part]:
     listed = {key: value if isinstance(value, list) else [value] for key, value in lists.items()}
     first, *others = listed
     count = len(listed[first])
+    if count == 0:
+        raise DialectError((*path, first), ": is empty; expected at least one folder")
     for key in [key for key in others if len(listed[key]) != count]:
         raise DialectError((*path, key), f": has {len(listed[key])} items, but {first} has {count}; give equally many")
     repeats = _repeats(balance, count, (*path, "datasets_balance"))

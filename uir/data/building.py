@@ -53,7 +53,8 @@ def build_dataset(loaded: OptionFile, key: str) -> Dataset[Any]:
         if MODEL_REGISTRY.origin_of(MODEL_REGISTRY.get(loaded.options.model_type)) != "plugin":
             check_first_sample(dataset, phase == "train")  # a plug-in's method may learn from other samples
     except (ValueError, OSError) as error:
-        raise type(error)(f"datasets.{key}: {error}") from error
+        kind = OSError if isinstance(error, OSError) else ValueError  # subclasses may need other arguments than a text
+        raise kind(f"datasets.{key}: {error}") from error
     return dataset
 
 

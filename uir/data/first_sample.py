@@ -6,15 +6,16 @@ import copy
 import random
 import traceback
 from collections.abc import Iterator, Mapping
-from pathlib import PurePath
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Subset, default_collate
 
 from uir.core.images import UnreadableImageError
+from uir.data.loading import UNSTACKED
 from uir.data.seeded import draw_sample, seeded_globals
 from uir.registry import DATASET_REGISTRY
 
@@ -56,7 +57,7 @@ def _plugins_of(dataset: Any) -> Iterator[Any]:
     """The datasets of plug-ins in a dataset; basicsr's are known, and uir's check their first sample themselves."""
     if len(dataset) == 0:
         return
-    if DATASET_REGISTRY.origin_of(type(dataset)) == "plugin" and not isinstance(dataset, torch.utils.data.Subset):
+    if DATASET_REGISTRY.origin_of(type(dataset)) == "plugin" and not isinstance(dataset, Subset):
         yield dataset
         return
     inner = getattr(dataset, "datasets", None) or getattr(dataset, "dataset", None)
@@ -84,9 +85,14 @@ def _problem(sample: Any, is_training: bool) -> str:
     missing = [key for key in IMAGES if key not in sample]
     if missing == list(IMAGES) or ("lq" in missing and not is_training):
         return f"a sample has {', '.join(map(str, sample)) or 'nothing'}, but not {missing[0]}; {EXPECTED}"
-    for key in sample:
-        if isinstance(sample[key], PurePath):
-            return f"`{key}` of a sample is a {type(sample[key]).__name__}; expected text: str(path)"
+    for key in (key for key in sample if key not in UNSTACKED):
+        try:
+            default_collate([sample[key]])
+        except TypeError:
+            kind = type(sample[key]).__name__
+            return f"`{key}` of a sample is a {kind}; expected a tensor, an array, a number or text"
+        except (ValueError, RuntimeError) as error:  # such as an array with negative strides
+            return f"`{key}` of a sample cannot become part of a batch: {error}"
     return next(filter(None, (_image_problem(key, sample[key]) for key in IMAGES if key in sample)), "")
 
 

@@ -52,10 +52,13 @@ class Names:
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._names = {composed(name): name for name in names}
+        given = list(names)
+        self._names = {composed(name): name for name in given} | {name: name for name in given}
 
     def find(self, written: str) -> str | None:
         """The name as the source has it; `written` may have `\\` between folders, `./`, or another Unicode form."""
+        if written in self._names:
+            return self._names[written]
         plain = composed(written)
         return self._names.get(plain) or self._names.get(plain.replace("\\", "/").removeprefix("./"))
 
@@ -82,9 +85,3 @@ def first_column(line: str) -> str:
 def names_an_image(text: str) -> bool:
     """Whether a text ends like the name of an image."""
     return any(text.lower().endswith(extension) for extension in IMAGE_EXTENSIONS)
-
-
-def second_column(rest: str) -> str | None:
-    """The second name of a line of a list with commas (`gt.png, lq.png`), from what follows the first name."""
-    text = rest.removeprefix(",").strip()
-    return text if rest.startswith(",") and names_an_image(text) else None

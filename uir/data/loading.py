@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 MAX_REPLACEMENTS = 10
+UNSTACKED = {"skipped", "degradation"}  # keys of a sample that have a form of their own in a batch
 UNREADABLE = (UnreadableImageError, OSError, cv2.error)
 
 
@@ -89,9 +90,9 @@ def collate_samples(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     Raises:
         ValueError: the samples have different keys, or images of different sizes.
     """
-    keys = [key for key in samples[0] if key not in ("skipped", "degradation")]
+    keys = [key for key in samples[0] if key not in UNSTACKED]
     for sample in samples:
-        differing = set(keys) ^ (set(sample) - {"skipped", "degradation"})
+        differing = set(keys) ^ (set(sample) - UNSTACKED)
         if differing:
             raise ValueError(f"the samples of a batch have different keys: not all of them have {sorted(differing)}")
     for key in keys:

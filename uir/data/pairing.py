@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from uir.data.image_sources import ImageSource, without_extension
-from uir.data.listings import Names, composed, first_column, names_an_image, read_lines, second_column
+from uir.data.listings import Names, composed, first_column, names_an_image, read_lines
 
 # Starts of names in sets that name both sides differently: LOL-v2's normal00690.png and low00690.png.
 OTHER_STARTS = {"normal": "low"}
@@ -80,12 +80,12 @@ def read_meta_info(path: str | Path, gt: ImageSource, lq: ImageSource) -> list[t
     missing: dict[str, list[str]] = {"dataroot_gt": [], "dataroot_lq": []}
     for line in read_lines("meta_info_file", path):
         name, rest = clean.at_start(line) or (None, "")
-        second = second_column(rest)
-        partner = degraded.find(second) if second else None
+        second = rest.removeprefix(",").strip() if rest.startswith(",") else ""
+        partner, _ = (degraded.at_start(second) if second else None) or (None, "")
         if name is None:
             missing["dataroot_gt"].append(first_column(line))
-        elif second and partner is None:
-            missing["dataroot_lq"].append(second)
+        elif partner is None and names_an_image(second.split(",")[0].strip()):
+            missing["dataroot_lq"].append(second.split(",")[0].strip())
         else:
             pairs.append((name, partner))
     _check_missing(path, missing, gt, lq)
