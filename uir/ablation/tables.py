@@ -238,7 +238,7 @@ def as_markdown(plan: Plan, tables: Sequence[Table], unfinished: Sequence[str]) 
 
 
 def _result_rows(table: Table) -> list[list[str]]:
-    digits = _digits(table)
+    digits = digits_of(table)
     costs = ["parameters", f"MACs ({SIDE}×{SIDE})"] if any(row.cost for row in table.rows) else []
     rows = [["cell", "seeds", *table.columns, *costs, "iterations", "training s"]]
     if table.inputs:
@@ -254,7 +254,7 @@ def _result_rows(table: Table) -> list[list[str]]:
 
 
 def _difference_rows(table: Table) -> list[list[str]]:
-    digits = _digits(table)
+    digits = digits_of(table)
     rows = [["difference", "seeds", *table.columns]]
     for row in table.rows:
         if row.differences:
@@ -264,7 +264,7 @@ def _difference_rows(table: Table) -> list[list[str]]:
     return rows
 
 
-def _digits(table: Table) -> int:
+def digits_of(table: Table) -> int:
     """Decimals: four for what is about 1, such as SSIM, three for decibels."""
     largest = max(abs(result.mean) for row in table.rows for result in row.results.values())
     return 4 if largest < 2 else 3
