@@ -63,6 +63,11 @@ def _draw_bars(axis: Any, table: Table, part: str, name: str) -> None:
     if part == "differences":
         low, high = min(low, 0.0), max(high, 0.0)
         axis.axvline(0, color="black", linewidth=0.8)
+        for place, row in enumerate(table.rows):
+            if row.reference is None:
+                axis.annotate(
+                    "reference", (0, place), (3, 0), textcoords="offset points", va="center", fontsize="x-small"
+                )
     room = high - low or 1.0
     for place, item in shown:
         start = 0.0 if part == "differences" else low - 0.25 * room
@@ -80,6 +85,7 @@ def _draw_bars(axis: Any, table: Table, part: str, name: str) -> None:
     axis.set_ylim(len(table.rows) - 0.5, -0.5)
     axis.set_yticks([])
     axis.locator_params(axis="x", nbins=4)
+    axis.ticklabel_format(axis="x", useOffset=False)
     axis.tick_params(axis="x", labelsize="x-small")
     axis.set_title(name if part == "results" else f"{name}: difference", fontsize="small")
 
@@ -114,6 +120,8 @@ def _curves(path: Path, table: Table, histories: Histories) -> Path:
     axes[0, 0].xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     axes[0, 0].xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     axes[0, 1].set_xlabel("seconds of training")
+    for axis in axes[0]:
+        axis.ticklabel_format(axis="y", useOffset=False)
     axes[0, 0].set_ylabel(f"{_with_unit(table.metric)}, mean over the sets")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(
