@@ -41,7 +41,7 @@ class FeatureSource:
         Raises:
             ValueError: the network, the photographs or the recipe are not suitable.
         """
-        photographs_in(self.images, self.max_images)  # a wrong folder is told before anything is loaded
+        photographs_in(self.images, self.max_images)  # a wrong folder is reported before anything is loaded
         network = load_network(self.opt, self.model, self.network, self.init, self.param_key, self.seed)
         patches = degraded_patches(
             self.images,
