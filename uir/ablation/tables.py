@@ -217,7 +217,8 @@ def as_markdown(plan: Plan, tables: Sequence[Table], unfinished: Sequence[str]) 
     ablation = plan.ablation
     lines = [
         f"# {ablation.name}", "",
-        f"{len(ablation.cells)} cells, seeds {', '.join(map(str, ablation.seeds))}; from `{ablation.file.name}`. "
+        f"{len(ablation.cells)} cell{'s' * (len(ablation.cells) != 1)}, seed{'s' * (len(ablation.seeds) != 1)} "
+        f"{', '.join(map(str, ablation.seeds))}; from `{ablation.file.name}`. "
         "Mean ± half of the 95 % interval (Student's t over the seeds). Differences are computed seed by seed; bold "
         "means that the interval does not contain 0 (there is no correction for the number of comparisons).", "",
     ]  # fmt: skip

@@ -36,7 +36,9 @@ NetworkArgument = Annotated[
 ]
 InitArgument = Annotated[
     Optional[Literal["trained", "random", "kaiming"]],  # noqa: UP045
-    typer.Option("--init", help="Weights; default trained if --model is present, else random."),
+    typer.Option(
+        "--init", help="Weights: trained (default with --model), random, or kaiming (random by He et al.'s rule)."
+    ),
 ]
 ImagesArgument = Annotated[
     Path,
