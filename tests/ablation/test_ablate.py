@@ -72,11 +72,11 @@ def test_finished_runs_are_not_repeated_and_changed_ones_are(write_ablation: Wri
     weights = [run.output("train") / "models" / "net_g_latest.pth" for run in plan.runs]
     written = [file.stat().st_mtime_ns for file in weights]
     _, told = ablate(write_ablation({"seeds": [1]}))
-    assert told == ["2 of 2 runs are finished already"]
+    assert told == ["finished already: 2 of 2 runs"]
     grid = {"width": {"narrow": None, "wide": {"network_g:width": 10}}}
     plan, told = ablate(write_ablation({"seeds": [1], "grid": grid}))
     assert [file.stat().st_mtime_ns == old for file, old in zip(weights, written, strict=True)] == [True, False]
-    assert told[0] == "1 of 2 runs are finished already"
+    assert told[0] == "finished already: 1 of 2 runs"
     assert plan.runs[1].options["train"]["network_g"]["width"] == 10
 
 
