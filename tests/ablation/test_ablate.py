@@ -108,7 +108,7 @@ def test_an_interrupted_ablation_goes_on_where_it_was(write_ablation: Write) -> 
     process.terminate()
     told, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "The same command continues them" in told
+    assert "The same command continues" in told
     states = [max(int(p.stem) for p in (run.output("train") / "training_states").glob("*.state")) for run in plan.runs]
     assert all(0 < state < 400 for state in states)
     plan, _ = ablate(file)
