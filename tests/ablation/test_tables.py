@@ -104,11 +104,12 @@ def test_unequal_networks_look_unequal_and_the_degraded_input_has_a_row(
     measured = {
         cell: {seed: replace(one, inputs=inputs) for seed, one in runs.items()} for cell, runs in histories.items()
     }
-    costs = {"scratch": Cost(1234567, 2_500_000_000), "dcpt": None}
+    costs = {"scratch": Cost(1234567, 2_500_000_000), "dcpt": Cost(765, None)}
     page = as_markdown(plan, make_tables(plan, measured, costs), [])
     assert "| cell | seeds | haze | rain | mean | parameters | MACs (64×64) | iterations | training s |" in page
     assert "| degraded input |  | 11.000 | 17.000 | 14.000 |  |  |  |  |" in page
     assert "| 1,234,567 | 2.5 G | 40 | 4 |" in page
+    assert "| 765 |  | 40 | 8 |" in page
 
 
 def test_inputs_that_differ_from_cell_to_cell_have_no_row(plan: Plan, histories: dict[str, dict[int, History]]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from uir.ablation.history import History
 from uir.ablation.tables import Histories, Table, digits_of
+from uir.metrics.building import with_unit
 
 
 def write_charts(folder: Path, tables: Sequence[Table], histories: Histories) -> list[Path]:
@@ -44,7 +45,7 @@ def _bars(path: Path, table: Table) -> Path:
         for axis, name in zip(axes[line], columns, strict=True):
             _draw_bars(axis, table, part, name)
         axes[line, 0].set_yticks(range(len(rows)), [row.cell for row in rows])
-    axes[-1, 0].set_xlabel(_with_unit(table.metric), loc="left")
+    axes[-1, 0].set_xlabel(with_unit(table.metric), loc="left")
     figure.suptitle(
         f"{table.description}, {table.better} is better: mean and 95 % interval over the seeds. Above the results (the "
         f"axes do not start at 0){', below the differences to the reference' if len(parts) > 1 else ''}",
@@ -90,10 +91,6 @@ def _draw_bars(axis: Any, table: Table, part: str, name: str) -> None:
     axis.set_title(name if part == "results" else f"{name}: difference", fontsize="small")
 
 
-def _with_unit(metric: str) -> str:
-    return f"{metric} in dB" if "psnr" in metric.lower() else metric
-
-
 def _curves(path: Path, table: Table, histories: Histories) -> Path:
     """Draw the mean over the datasets at each validation: a line for the seeds' mean, a band from lowest to highest."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -122,7 +119,7 @@ def _curves(path: Path, table: Table, histories: Histories) -> Path:
     axes[0, 1].set_xlabel("seconds of training")
     for axis in axes[0]:
         axis.ticklabel_format(axis="y", useOffset=False)
-    axes[0, 0].set_ylabel(f"{_with_unit(table.metric)}, mean over the sets")
+    axes[0, 0].set_ylabel(f"{with_unit(table.metric)}, mean over the sets")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside right upper", fontsize="small", frameon=False, title="mean of the seeds"

@@ -249,9 +249,15 @@ def _result_rows(table: Table) -> list[list[str]]:
         shown = [_number(row.results.get(name), digits) for name in table.columns]
         seeds = max(interval_.count for interval_ in row.results.values())
         time = "" if row.seconds is None else f"{row.seconds:.3g}" if row.seconds < 100 else f"{row.seconds:.0f}"
-        cost = [f"{row.cost.parameters:,d}", f"{row.cost.macs / 1e9:.3g} G"] if row.cost else ["" for _ in costs]
+        cost = _cost_cells(row.cost) if costs else []
         rows.append([row.cell, str(seeds), *shown, *cost, f"{row.iterations:.0f}", time])
     return rows
+
+
+def _cost_cells(cost: Cost | None) -> list[str]:
+    if cost is None:
+        return ["", ""]
+    return [f"{cost.parameters:,d}", "" if cost.macs is None else f"{cost.macs / 1e9:.3g} G"]
 
 
 def _difference_rows(table: Table) -> list[list[str]]:

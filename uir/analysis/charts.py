@@ -12,6 +12,7 @@ import numpy as np
 
 from uir.analysis.extras import matplotlib_part
 from uir.core.files import replacing
+from uir.metrics.building import with_unit
 
 
 def confusion_picture(path: Path, counts: Sequence[Sequence[int]], classes: Sequence[str], title: str) -> Path:
@@ -105,17 +106,11 @@ def radar_picture(path: Path, runs: Mapping[str, Sequence[float]], axes_names: S
         )  # fmt: skip
     axes.tick_params(axis="y", labelsize=7)
     axes.set_rlabel_position(180 / len(axes_names))  # between the first two axes
-    unit = unit_of(metric)
     digits = 1 if high - low > 1 else 3
     scale = f"centre {low:.{digits}f}, rim {high:.{digits}f}"
-    axes.set_title(f"{metric}{f' in {unit}' if unit else ''}\n{scale}", pad=30, fontsize="medium")
+    axes.set_title(f"{with_unit(metric)}\n{scale}", pad=30, fontsize="medium")
     axes.legend(loc="upper left", bbox_to_anchor=(1.15, 1.1), frameon=False)
     return _save(figure, path)
-
-
-def unit_of(metric: str) -> str:
-    """The unit of a metric by its name: dB for a PSNR; empty for those without a unit."""
-    return "dB" if "psnr" in metric.lower() else ""
 
 
 def _figure(width: float, height: float, projection: str | None = None) -> tuple[Any, Any]:
