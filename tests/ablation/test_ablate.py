@@ -72,11 +72,11 @@ def test_finished_runs_are_not_repeated_and_changed_ones_are(write_ablation: Wri
     weights = [run.output("train") / "models" / "net_g_latest.pth" for run in plan.runs]
     written = [file.stat().st_mtime_ns for file in weights]
     _, told = ablate(write_ablation({"seeds": [1]}))
-    assert told == ["2 of 2 runs are finished already"]
+    assert told == ["finished already: 2 of 2 runs"]
     grid = {"width": {"narrow": None, "wide": {"network_g:width": 10}}}
     plan, told = ablate(write_ablation({"seeds": [1], "grid": grid}))
     assert [file.stat().st_mtime_ns == old for file, old in zip(weights, written, strict=True)] == [True, False]
-    assert told[0] == "1 of 2 runs are finished already"
+    assert told[0] == "finished already: 1 of 2 runs"
     assert plan.runs[1].options["train"]["network_g"]["width"] == 10
 
 
@@ -108,7 +108,7 @@ def test_an_interrupted_ablation_goes_on_where_it_was(write_ablation: Write) -> 
     process.terminate()
     told, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "The same command continues them" in told
+    assert "The same command continues" in told
     states = [max(int(p.stem) for p in (run.output("train") / "training_states").glob("*.state")) for run in plan.runs]
     assert all(0 < state < 400 for state in states)
     plan, _ = ablate(file)

@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -103,11 +104,12 @@ def test_unequal_networks_look_unequal_and_the_degraded_input_has_a_row(
     measured = {
         cell: {seed: replace(one, inputs=inputs) for seed, one in runs.items()} for cell, runs in histories.items()
     }
-    costs = {"scratch": Cost(1234567, 2_500_000_000), "dcpt": None}
+    costs = {"scratch": Cost(1234567, 2_500_000_000), "dcpt": Cost(765, None)}
     page = as_markdown(plan, make_tables(plan, measured, costs), [])
     assert "| cell | seeds | haze | rain | mean | parameters | MACs (64×64) | iterations | training s |" in page
     assert "| degraded input |  | 11.000 | 17.000 | 14.000 |  |  |  |  |" in page
     assert "| 1,234,567 | 2.5 G | 40 | 4 |" in page
+    assert "| 765 |  | 40 | 8 |" in page
 
 
 def test_inputs_that_differ_from_cell_to_cell_have_no_row(plan: Plan, histories: dict[str, dict[int, History]]) -> None:
@@ -122,6 +124,38 @@ def test_json_holds_every_seed_s_value(plan: Plan, histories: dict[str, dict[int
     content = json.loads(as_json(plan, make_tables(plan, histories), []))
     assert content["tables"][0]["rows"][1]["values"]["rain"] == {"1": 25, "2": 26}
     assert content["reference"] == {"method": "scratch"}
+
+
+@pytest.fixture
+def saved_figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The figures that are saved during the test."""
+    figure = pytest.importorskip("matplotlib.figure")
+    figures: list[Any] = []
+    save = figure.Figure.savefig
+    monkeypatch.setattr(figure.Figure, "savefig", lambda self, *a, **k: (figures.append(self), save(self, *a, **k)))
+    return figures
+
+
+def test_each_bar_has_its_cell_s_name_beside_it(
+    plan: Plan, histories: dict[str, dict[int, History]], tmp_path: Path, saved_figures: list[Any]
+) -> None:
+    write_charts(tmp_path, make_tables(plan, histories), histories)
+    results, differences = saved_figures[0].axes[0], saved_figures[0].axes[3]
+    for axis in (results, differences):
+        places = dict(zip([label.get_text() for label in axis.get_yticklabels()], axis.get_yticks(), strict=True))
+        assert list(places) == ["scratch", "dcpt"]
+        bars = [bar.get_y() + bar.get_height() / 2 for bar in axis.patches]
+        assert set(bars) <= set(places.values())
+    assert "21.000" in [text.get_text() for text in results.texts]
+
+
+def test_curves_have_whole_iterations_and_a_legend(
+    plan: Plan, histories: dict[str, dict[int, History]], tmp_path: Path, saved_figures: list[Any]
+) -> None:
+    write_charts(tmp_path, make_tables(plan, histories), histories)
+    curves = saved_figures[1]
+    assert all(tick == round(tick) for tick in curves.axes[0].get_xticks())
+    assert [text.get_text() for text in curves.legends[0].get_texts()] == ["scratch", "dcpt"]
 
 
 def test_charts_are_drawn(plan: Plan, histories: dict[str, dict[int, History]], tmp_path: Path) -> None:

@@ -98,6 +98,40 @@ def test_a_radar_chart_is_drawn_without_a_screen(tmp_path):
     assert read_rgb(file).min() < 0.5
 
 
+@pytest.fixture
+def saved_figures(monkeypatch):
+    figures = []
+    monkeypatch.setattr("uir.analysis.charts._save", lambda figure, path: figures.append(figure))
+    return figures
+
+
+def test_a_radar_chart_says_its_unit_and_the_values_at_its_centre_and_rim(tmp_path, saved_figures):
+    radar_picture(tmp_path / "radar.png", {"a": [20, 30, 40]}, ["x", "y", "z"], "psnr_y")
+    (axes,) = saved_figures[0].axes
+    assert axes.get_title() == "psnr_y in dB\ncentre 17.0, rim 43.0"
+    assert axes.get_ylim() == (17, 43)
+
+
+def test_the_labels_of_a_radar_chart_lie_outside_its_rim(tmp_path, saved_figures):
+    radar_picture(tmp_path / "radar.png", {"a": [20, 30, 40, 35]}, ["north", "east", "south", "west"], "ssim")
+    (axes,) = saved_figures[0].axes
+    saved_figures[0].canvas.draw()
+    rim, centre = axes.get_window_extent(), axes.transData.transform((0, axes.get_ylim()[0]))
+    boxes = {text.get_text(): text.get_window_extent() for text in axes.texts}
+    assert boxes["north"].y0 > rim.y1
+    assert boxes["east"].x0 > rim.x1
+    assert boxes["south"].y1 < rim.y0
+    assert boxes["west"].x1 < rim.x0
+    assert abs(boxes["east"].y0 + boxes["east"].height / 2 - centre[1]) < boxes["east"].height
+
+
+def test_the_dots_of_an_embedding_are_large_and_explained(tmp_path, saved_figures):
+    scatter_picture(tmp_path / "dots.png", np.zeros((10, 2)), [0, 1] * 5, ["rain", "haze"], "title", "degradation")
+    (axes,) = saved_figures[0].axes
+    assert min(size for dots in axes.collections for size in dots.get_sizes()) >= 30
+    assert axes.get_legend().get_title().get_text() == "degradation"
+
+
 def test_a_radar_chart_leaves_a_gap_where_a_value_is_not_finite(tmp_path):
     runs = {"a": [30, float("inf"), float("nan"), 31], "b": [float("nan")] * 4}
     assert read_rgb(radar_picture(tmp_path / "radar.png", runs, ["w", "x", "y", "z"], "psnr")).min() < 0.5

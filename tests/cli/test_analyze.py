@@ -38,7 +38,7 @@ def photos(photographs, tmp_path_factory):
 @pytest.mark.thorough
 def test_knn_prints_json_and_writes_tables_and_pictures(opt, photos, tmp_path, capsys):
     out = tmp_path / "out"
-    call("knn", "-opt", opt, "--images", photos, "--crop", 32, "--k", 3, "--init", "random", "-o", out, "--json")
+    call("knn", "-opt", opt, "--clean_images", photos, "--crop", 32, "--k", 3, "--init", "random", "-o", out, "--json")
     found = json.loads(capsys.readouterr().out)
     assert [level["level"] for level in found["levels"]] == ["pixels", "decoders.0", "decoders.1"]
     assert (found["k"], found["init"], found["recipe"], len(found["photographs"])) == (3, "random", "dcpt_5d", 6)
@@ -50,8 +50,19 @@ def test_knn_prints_json_and_writes_tables_and_pictures(opt, photos, tmp_path, c
 def test_the_same_command_gives_the_same_numbers(opt, photos, capsys):
     for _ in range(2):
         call(
-            "knn", "-opt", opt, "--images", photos, "--crop", 32, "--position", "random", "--init", "kaiming", "--json"
-        )
+            "knn",
+            "-opt",
+            opt,
+            "--clean_images",
+            photos,
+            "--crop",
+            32,
+            "--position",
+            "random",
+            "--init",
+            "kaiming",
+            "--json",
+        )  # fmt: skip
     one, other = capsys.readouterr().out.split("\n}\n")[:2]
     assert one == other
 
@@ -59,7 +70,19 @@ def test_the_same_command_gives_the_same_numbers(opt, photos, capsys):
 @pytest.mark.thorough
 def test_probe_looks_into_an_encoder_and_prints_a_table(opt, photos, capsys):
     call(
-        "probe", "-opt", opt, "--network", "e", "--images", photos, "--recipe", "gaussian8", "--crop", 32, "--splits", 1
+        "probe",
+        "-opt",
+        opt,
+        "--network",
+        "e",
+        "--clean_images",
+        photos,
+        "--recipe",
+        "gaussian8",
+        "--crop",
+        32,
+        "--splits",
+        1,
     )
     printed = capsys.readouterr().out
     assert all(level in printed for level in ("pixels", "vector", "projection"))
@@ -68,7 +91,7 @@ def test_probe_looks_into_an_encoder_and_prints_a_table(opt, photos, capsys):
 
 @pytest.mark.thorough
 def test_tsne_draws_the_last_level_or_the_named_ones(opt, photos, tmp_path, capsys):
-    some = ("-opt", opt, "--images", photos, "--crop", 32, "--max_images", 3, "--iterations", 250, "-o", tmp_path)
+    some = ("-opt", opt, "--clean_images", photos, "--crop", 32, "--max_images", 3, "--iterations", 250, "-o", tmp_path)
     call("tsne", *some)
     assert "tsne_decoders.1.png" in capsys.readouterr().out
     call("tsne", *some, "--level", "pixels", "--level", "decoders.0", "--json")
@@ -102,15 +125,15 @@ def test_complexity_as_table_and_as_json(opt, capsys):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["knn", "--images", "none"], "which network"),
-        (["knn", "-opt", "{opt}", "--images", "none"], "none: there is no such folder"),
+        (["knn", "--images", "{photos}"], "which network"),
+        (["knn", "-opt", "none.yml", "--clean_images", "none"], "none: there is no such folder"),
         (["complexity", "-opt", "{opt}", "--network", "d"], "has no network_d"),
         (["radar", "none.json", "-o", "x.png"], "cannot be read as JSON"),
     ],
 )
-def test_a_user_s_mistake_is_one_line_and_exit_code_2(opt, argv, message, capsys):
+def test_a_user_s_mistake_is_one_line_and_exit_code_2(opt, photos, argv, message, capsys):
     with pytest.raises(SystemExit) as stop:
-        main(["analyze", *(word.format(opt=opt) for word in argv)])
+        main(["analyze", *(word.format(opt=opt, photos=photos) for word in argv)])
     assert stop.value.code == 2
     said = capsys.readouterr().err
     assert message in said
@@ -119,5 +142,5 @@ def test_a_user_s_mistake_is_one_line_and_exit_code_2(opt, argv, message, capsys
 
 def test_random_state_is_left_alone(opt, photos):
     before = torch.get_rng_state()
-    call("knn", "-opt", opt, "--images", photos, "--crop", 32, "--splits", 1)
+    call("knn", "-opt", opt, "--clean_images", photos, "--crop", 32, "--splits", 1)
     assert torch.equal(before, torch.get_rng_state())

@@ -60,7 +60,7 @@ def train_runs(plan: Plan, jobs: int = 1, tell: Callable[[str], None] = print, s
     waiting = deque(run for run in plan.runs if not run.is_finished())
     count = len(waiting)
     if count < len(plan.runs):
-        tell(f"{len(plan.runs) - count} of {len(plan.runs)} runs are finished already")
+        tell(f"finished already: {len(plan.runs) - count} of {len(plan.runs)} runs")
     if not waiting:
         return []
     gpus = _gpus() if jobs > 1 else []

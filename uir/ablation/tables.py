@@ -217,7 +217,8 @@ def as_markdown(plan: Plan, tables: Sequence[Table], unfinished: Sequence[str]) 
     ablation = plan.ablation
     lines = [
         f"# {ablation.name}", "",
-        f"{len(ablation.cells)} cells, seeds {', '.join(map(str, ablation.seeds))}; from `{ablation.file.name}`. "
+        f"{len(ablation.cells)} cell{'s' * (len(ablation.cells) != 1)}, seed{'s' * (len(ablation.seeds) != 1)} "
+        f"{', '.join(map(str, ablation.seeds))}; from `{ablation.file.name}`. "
         "Mean ± half of the 95 % interval (Student's t over the seeds). Differences are computed seed by seed; bold "
         "means that the interval does not contain 0 (there is no correction for the number of comparisons).", "",
     ]  # fmt: skip
@@ -238,7 +239,7 @@ def as_markdown(plan: Plan, tables: Sequence[Table], unfinished: Sequence[str]) 
 
 
 def _result_rows(table: Table) -> list[list[str]]:
-    digits = _digits(table)
+    digits = digits_of(table)
     costs = ["parameters", f"MACs ({SIDE}×{SIDE})"] if any(row.cost for row in table.rows) else []
     rows = [["cell", "seeds", *table.columns, *costs, "iterations", "training s"]]
     if table.inputs:
@@ -248,13 +249,19 @@ def _result_rows(table: Table) -> list[list[str]]:
         shown = [_number(row.results.get(name), digits) for name in table.columns]
         seeds = max(interval_.count for interval_ in row.results.values())
         time = "" if row.seconds is None else f"{row.seconds:.3g}" if row.seconds < 100 else f"{row.seconds:.0f}"
-        cost = [f"{row.cost.parameters:,d}", f"{row.cost.macs / 1e9:.3g} G"] if row.cost else ["" for _ in costs]
+        cost = _cost_cells(row.cost) if costs else []
         rows.append([row.cell, str(seeds), *shown, *cost, f"{row.iterations:.0f}", time])
     return rows
 
 
+def _cost_cells(cost: Cost | None) -> list[str]:
+    if cost is None:
+        return ["", ""]
+    return [f"{cost.parameters:,d}", "" if cost.macs is None else f"{cost.macs / 1e9:.3g} G"]
+
+
 def _difference_rows(table: Table) -> list[list[str]]:
-    digits = _digits(table)
+    digits = digits_of(table)
     rows = [["difference", "seeds", *table.columns]]
     for row in table.rows:
         if row.differences:
@@ -264,7 +271,7 @@ def _difference_rows(table: Table) -> list[list[str]]:
     return rows
 
 
-def _digits(table: Table) -> int:
+def digits_of(table: Table) -> int:
     """Decimals: four for what is about 1, such as SSIM, three for decibels."""
     largest = max(abs(result.mean) for row in table.rows for result in row.results.values())
     return 4 if largest < 2 else 3

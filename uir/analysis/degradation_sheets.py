@@ -16,6 +16,7 @@ from uir.registry import DEGRADATION_REGISTRY
 from uir.registry.components import build
 
 SEVERITY_NAMES = ("mild", "medium", "severe")
+GIVEN = "as given"  # the user's photograph, which need not be clean
 DRAWS = 3
 
 
@@ -32,7 +33,7 @@ def pictured_ops() -> dict[str, list[str]]:
 def write_degradation_sheets(
     inputs: Sequence[Path], output: Path, recipe: str | None = None, seed: int = 0, width: int = 320
 ) -> list[Path]:
-    """Write a sheet for each photograph: `<stem>_sheet.png`.
+    """Write a sheet for each photograph: `<stem>_sheet.jpg`.
 
     Args:
         inputs: photographs, or folders of them.
@@ -66,7 +67,7 @@ def _sheets_of(inputs: Sequence[Path], output: Path) -> dict[Path, Path]:
         if not item.exists():
             raise ValueError(f"degrade: there is no file or folder '{item}'")
         for file in list_images(item) if item.is_dir() else [item]:
-            sheet = output / f"{file.stem}_sheet.png"
+            sheet = output / f"{file.stem}_sheet.jpg"
             other_file = sheets.setdefault(sheet, file)
             if other_file.resolve() != file.resolve():
                 raise ValueError(
@@ -92,12 +93,12 @@ def _row(recipe: str, clean: Tensor, seed: int) -> tuple[tuple[str, list[np.ndar
     from uir.degradations.recipes import load_recipe
 
     if recipe in DEGRADATION_REGISTRY and DEGRADATION_REGISTRY.get(recipe).severities:
-        return op_rows([recipe], clean, seed)[0], ["clean", *SEVERITY_NAMES]
+        return op_rows([recipe], clean, seed)[0], [GIVEN, *SEVERITY_NAMES]
     loaded = load_recipe(recipe)
     scale = loaded.scale or 1
     height, width = (length - length % scale for length in clean.shape[-2:])
     clean = clean[:, :height, :width]
-    images, titles = [clean], ["clean"]
+    images, titles = [clean], [GIVEN]
     draws = range(DRAWS) if len(loaded.subsets) == 1 else range(1)
     with torch.no_grad():
         for subset, degradation in loaded.subsets.items():

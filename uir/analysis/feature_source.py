@@ -11,7 +11,7 @@ from torch import Tensor
 
 from uir.analysis.features_of import PIXELS, Pool, features_of, pixel_features
 from uir.analysis.networks import Initialisation, load_network
-from uir.analysis.patches import DegradedPatches, Position, degraded_patches
+from uir.analysis.patches import DegradedPatches, Position, degraded_patches, photographs_in
 from uir.core.devices import pick_device
 
 
@@ -41,6 +41,7 @@ class FeatureSource:
         Raises:
             ValueError: the network, the photographs or the recipe are not suitable.
         """
+        photographs_in(self.images, self.max_images)  # a wrong folder is reported before anything is loaded
         network = load_network(self.opt, self.model, self.network, self.init, self.param_key, self.seed)
         patches = degraded_patches(
             self.images,

@@ -86,7 +86,7 @@ class ProbeReport:
         write_text(files[0], json.dumps(self.to_dict(), indent=2) + "\n")
         write_text(files[1], self.markdown())
         for level in self.levels:
-            title = f"{level.level}: {_percent(level)} %"
+            title = f"{level.level}: {_percent(level)} % right"
             file = folder / f"{self.kind}_confusion_{level.level.replace('/', '_')}.png"
             files.append(confusion_picture(file, level.confusion, self.patches.classes, title))
         return files

@@ -10,7 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from uir.core.files import replacing
+
 _MARGIN, _TITLE, _WHITE = 6, 30, 255
+_LARGEST_FILE = 3_000_000  # bytes
+_QUALITIES = (95, 90, 80, 65, 50)  # of JPEG, until the file is small enough
 
 
 def picture_sheet(
@@ -49,10 +53,20 @@ def picture_sheet(
 def write_sheet(
     path: Path, rows: Sequence[tuple[str, Sequence[np.ndarray]]], titles: Sequence[str], width: int = 320
 ) -> Path:
-    """Write a sheet to an image file; see `picture_sheet`."""
+    """Write a sheet to an image file; see `picture_sheet`. A JPEG file is made smaller than 3 MB."""
     from uir.core.images import write_image
 
-    write_image(path, picture_sheet(rows, titles, width))
+    sheet = picture_sheet(rows, titles, width)
+    if path.suffix.lower() not in (".jpg", ".jpeg"):
+        write_image(path, sheet)
+        return path
+    pixels = np.ascontiguousarray((sheet * 255).round().astype(np.uint8)[:, :, ::-1])
+    for quality in _QUALITIES:
+        content = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+        if len(content) < _LARGEST_FILE:
+            break
+    with replacing(path, flush=False) as temporary:
+        temporary.write_bytes(content)
     return path
 
 

@@ -25,7 +25,8 @@ class Embedding:
 
     Attributes:
         points: [N, 2].
-        divergence: the final Kullback-Leibler divergence.
+        divergence: the final Kullback-Leibler divergence: how much the picture changes who is whose neighbour; 0 is
+            nothing.
     """
 
     points: np.ndarray
@@ -89,9 +90,12 @@ def write_embeddings(
     files, embeddings = [], {}
     for level in levels:
         embedding = embed(features[level], **options)
-        title = f"t-SNE of {level} (KL {embedding.divergence:.3f})"
+        title = (
+            f"t-SNE of the features of {level}\neach dot is one of {len(patches.labels)} patches; patches with similar "
+            "features lie together"
+        )
         file = folder / f"tsne_{level.replace('/', '_')}{tag}.png"
-        files.append(scatter_picture(file, embedding.points, patches.labels, patches.classes, title))
+        files.append(scatter_picture(file, embedding.points, patches.labels, patches.classes, title, "degradation"))
         embeddings[level] = {"kl_divergence": embedding.divergence, "points": embedding.points.tolist()}
     rows = [
         {"photograph": patches.photographs[photo], "label": patches.classes[label]}

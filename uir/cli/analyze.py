@@ -36,9 +36,18 @@ NetworkArgument = Annotated[
 ]
 InitArgument = Annotated[
     Optional[Literal["trained", "random", "kaiming"]],  # noqa: UP045
-    typer.Option("--init", help="Weights; default trained if --model is present, else random."),
+    typer.Option(
+        "--init", help="Weights: trained (default with --model), random, or kaiming (random by He et al.'s rule)."
+    ),
 ]
-ImagesArgument = Annotated[Path, typer.Option("--images", help="Folder of clean photographs.")]
+ImagesArgument = Annotated[
+    Path,
+    typer.Option(
+        "--clean_images",
+        "--images",
+        help="Folder of clean photographs, which are degraded here by --recipe. Do not give degraded ones.",
+    ),
+]
 RecipeArgument = Annotated[
     str,
     typer.Option("--recipe", help="The classes: a set of tasks, a test set, or a .yml file of {label: {type: ...}}."),
@@ -100,7 +109,7 @@ def knn(
     no photograph is in both parts of a split.
 
     \b
-    Example: uir analyze knn -opt options/train/nafnet_allinone_demo.yml --images datasets/demo/train -o probes
+    Example: uir analyze knn -opt options/train/nafnet_allinone_demo.yml --clean_images datasets/demo/train -o probes
     """
     _load_plugins(plugin)
     from uir.analysis.feature_source import FeatureSource
@@ -141,7 +150,7 @@ def probe(
     are read), and for raw pixels as a comparison.
 
     \b
-    Example: uir analyze probe -opt options/train/nafnet_allinone_demo.yml --images datasets/demo/train --splits 3
+    Example: uir analyze probe -opt options/train/nafnet_allinone_demo.yml --clean_images datasets/demo/train --splits 3
     """
     _load_plugins(plugin)
     from uir.analysis.feature_source import FeatureSource
@@ -186,7 +195,7 @@ def tsne(
     coordinates are written too.
 
     \b
-    Example: uir analyze tsne -opt options/train/nafnet_allinone_demo.yml --images datasets/demo/train -o tsne
+    Example: uir analyze tsne -opt options/train/nafnet_allinone_demo.yml --clean_images datasets/demo/train -o tsne
     """
     _load_plugins(plugin)
     from uir.analysis.feature_source import FeatureSource

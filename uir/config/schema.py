@@ -299,7 +299,7 @@ class TrainOptions(Section):
     accumulate: int = Field(1, ge=1, le=10**6, description="Batches whose gradients form one optimizer step.")
     grad_clip: LargestNorm | ClipOptions | None = Field(None, description="A number is the largest gradient norm.")
     stages: list[dict[str, Any]] | None = Field(
-        None, description="Stages instead of total_iter: each with `name`, `iterations` and changes; see the README."
+        None, description="Stages instead of total_iter: each with `name`, `iterations` and changes; see training.md."
     )
     max_nonfinite: int = Field(10, ge=1, description="Stop after so many non-finite losses or gradients in a row.")
     scheduler: SchedulerOptions | None = None

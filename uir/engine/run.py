@@ -78,14 +78,21 @@ def log_next_step(loaded: OptionFile, folder: Path, model: BaseModel | ForeignMo
     logger.info("The trained network is %s", shown_path(weights))
     if isinstance(model, BaseModel) and model.predictor.refusal:
         return  # it does not restore single photographs
-    data = [section for key, section in loaded.raw["datasets"].items() if key.split("_")[0] == "val"]
-    photographs = next((str(section["dataroot_lq"]) for section in data if section.get("dataroot_lq")), "PHOTOGRAPHS")
-    command = ["uir", "restore", shown_path(photographs), "-o", "restored", "--model", shown_path(weights)]
+    command = ["uir", "restore", _degraded_folder(loaded), "-o", "restored", "--model", shown_path(weights)]
     if isinstance(model, BaseModel):
         command += [word for plugin in loaded.options.plugins for word in ("--plugin", shown_path(plugin))]
     else:  # the option file describes the network, and names its plugins
         command += ["-opt", shown_path(loaded.file)]
     logger.info("To restore photographs with it: %s", shlex.join(command))
+
+
+def _degraded_folder(loaded: OptionFile) -> str:
+    """A validation set's folder of degraded photographs; without one, a word for the user's own."""
+    for key, section in loaded.raw["datasets"].items():
+        folder = section.get("dataroot_lq") if key.split("_")[0] == "val" else None
+        if isinstance(folder, str) and Path(folder).is_dir() and not folder.endswith(".lmdb"):
+            return shown_path(folder)
+    return "PHOTOGRAPHS"
 
 
 def shown_path(path: str | Path) -> str:

@@ -152,6 +152,11 @@ def build_metric(spec: Mapping[str, Any], where: str = "") -> Metric | SetMetric
 _OWN_FORM: dict[Any, type[PSNR] | type[SSIM]] = {calculate_psnr: PSNR, calculate_ssim: SSIM}
 
 
+def with_unit(name: str) -> str:
+    """The name of a metric for an axis, with its unit: a PSNR is in dB, the others have none."""
+    return f"{name} in dB" if "psnr" in name.lower() else name
+
+
 def _own_arguments(crop_border: int, input_order: str = "HWC", test_y_channel: bool = False) -> dict[str, Any]:
     if input_order != "HWC":
         raise ValueError(f"input_order: uir passes images as HWC, got {input_order!r}; leave it out")
