@@ -17,6 +17,17 @@ from uir.registry import ARCH_REGISTRY
 STEP = 2  # pixels in each direction that become channels
 
 
+class _Enlarge(nn.Module):
+    """Half of the channels at twice the size: [B, C, H, W] to [B, C/2, 2H, 2W], every position by the same weights."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.reduce = PointwiseConv2d(channels, channels // 2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.interpolate(self.reduce(x), scale_factor=2, mode="bilinear")
+
+
 @ARCH_REGISTRY.register()
 class HalfNAFNet(NAFNet):
     """NAFNet on an image whose 2×2 pixels became channels (as in FFDNet, Zhang et al., TIP 2018). Any H, W.
@@ -49,8 +60,7 @@ class HalfNAFNet(NAFNet):
         super().__init__(img_channel * STEP**2, width, middle_blk_num, enc_blk_nums, dec_blk_nums)
         for level in range(len(dec_blk_nums)):
             channels = width * 2 ** (len(dec_blk_nums) - level)
-            reduce = PointwiseConv2d(channels, channels // 2, bias=False)
-            self.ups[level] = nn.Sequential(reduce, nn.Upsample(scale_factor=2, mode="bilinear"))
+            self.ups[level] = _Enlarge(channels)
         for parameter in self.ending.parameters():  # the four pixels of a channel are adjacent output channels
             parameter.data = parameter.data[:: STEP**2].repeat_interleave(STEP**2, dim=0)
 
