@@ -8,6 +8,7 @@ method or a dataset that comes from a plugin are not changed: they are the plugi
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -87,6 +88,7 @@ def translate(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark]) -> Translat
         marks: the places where its keys were written.
     """
     editor = _Editor(copy.deepcopy(dict(raw)))
+    _number_sections(editor)
     for path, act in _rows(editor.raw):
         section = editor.at(path[:-1])
         if path[-1] in section:
@@ -102,6 +104,21 @@ def translate(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark]) -> Translat
         editor.refused,
         "BasicSR's or a fork's",
     )
+
+
+def _number_sections(editor: _Editor) -> None:
+    """Write NAFNet's `test0` as `test_0`."""
+    datasets = editor.at(("datasets",))
+    sections = dict(datasets)
+    datasets.clear()
+    for key, section in sections.items():
+        new = re.sub(r"^(val|test)(\d+)$", r"\1_\2", str(key))
+        if new == str(key) or new in sections:
+            datasets[key] = section
+            continue
+        datasets[new] = section
+        editor.moved["datasets", new] = ("datasets", key)
+        editor.notes.append(f"datasets.{key} is datasets.{new}")
 
 
 def _is_plugins(registry: Registry, name: Any) -> bool:
