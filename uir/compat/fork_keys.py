@@ -167,7 +167,7 @@ def _discriminator(editor: _Editor, path: KeyPath, value: Any) -> None:
 
 
 def _fresh_networks(editor: _Editor, path: KeyPath, value: Any) -> None:
-    names = [value] if isinstance(value, str) else value or []
+    names = map(str, value if isinstance(value, list) else [value])
     if not any(name in editor.raw for name in names):
         editor.drop(path, "it names no network of the file")
     elif editor.method not in MODEL_KEYS or editor.raw.get("model_type") in MODEL_REGISTRY.keys():  # noqa: SIM118
@@ -207,10 +207,11 @@ def _grad_clip(editor: _Editor, path: KeyPath, value: Any) -> None:
 
 
 def _mixing(editor: _Editor, path: KeyPath, value: Any) -> None:
-    if not isinstance(value, Mapping) or not value.get("mixup"):
+    training_set = editor.at(("datasets", "train"))
+    if value in (None, False) or (isinstance(value, Mapping) and not value.get("mixup")):
         editor.drop(path, "no images are mixed")
-    elif not editor.at(("datasets", "train")):
-        editor.refuse(path, "there is no datasets.train, whose images it could mix")
+    elif not isinstance(value, Mapping) or not training_set or "mixup" in training_set:
+        editor.refuse(path, "mixing images is a key of the training set: datasets.train.mixup: {beta: 1.2}")
     else:
         mixup = {"beta": value.get("mixup_beta", 1.2), "use_identity": bool(value.get("use_identity", False))}
         editor.move(path, ("datasets", "train", "mixup"), mixup)
