@@ -167,6 +167,7 @@ def dotted(paths: Any) -> list[str]:
 
 REFUSED = [
     ("train__mixup", True, "train.mixup: NAFNet's code fails with it"),
+    ("train__mixing_augs", True, "train.mixing_augs: mixing images is a key of the training set"),
     ("datasets__train__task", "CAR", "datasets.train.task: the images of 'CAR' are created by MambaIR's own dataset"),
     ("val__rgb2bgr", False, "val.rgb2bgr: uir saves images with their colours"),
     ("val__grids", True, "val.grids: uir tests whole images; `uir restore --tile`"),
@@ -266,6 +267,7 @@ def test_a_slip_of_the_pen_is_none_of_a_fork_s_keys() -> None:
         {"network_g": 3, "val": {"window_size": 8}}, {"network_g": {"type": "Nobody"}, "val": {"window_size": 8}},
         {"train": {"scheduler": "TrueCosineAnnealingLR", "mixing_augs": 3}}, {"datasets": {"train": {"type": ["x"]}}},
         {"datasets": {"train": {"gt_sizes": [], "mini_batch_sizes": 3}}}, {"train": {"use_grad_clip": None}},
+        {"path": {"ignore_resume_networks": 3}}, {"path": {"ignore_resume_networks": [[1]]}}, {"path": 3},
     ],
     ids=str,
 )  # fmt: skip

@@ -19,7 +19,7 @@ from uir.config.options import OptionError, load_options
 from uir.core.checkpoint import read_file
 from uir.engine.checkpoints import Checkpoints
 from uir.engine.evaluation import Evaluation
-from uir.engine.train_loop import train
+from uir.engine.train_loop import Training, train
 
 Write = Callable[..., Path]
 
@@ -69,12 +69,14 @@ def everything(folder: Path, iteration: int) -> dict[str, Any]:
 
 def test_a_validation_that_fails_loses_nothing(write_options: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     """The checkpoint of its iteration is there, and the resumed run repeats the validation."""
-    from uir.engine.train_loop import Training
+
+    def fail(self: Training) -> None:
+        raise RuntimeError("it failed")
 
     file = write_options()
     whole = train(load_options(file, force=["name=whole"]))
     with monkeypatch.context() as patch:
-        patch.setattr(Training, "_validate", lambda self: (_ for _ in ()).throw(RuntimeError("it failed")))
+        patch.setattr(Training, "_validate", fail)
         with pytest.raises(RuntimeError, match="it failed"):
             train(load_options(file, force=["name=parts"]))
     parts = train(load_options(file, force=["name=parts"]), auto_resume=True)
@@ -82,6 +84,19 @@ def test_a_validation_that_fails_loses_nothing(write_options: Write, monkeypatch
     assert everything(parts, 6)["rows"] == everything(whole, 6)["rows"]
     for iteration in (3, 6):
         assert everything(parts, iteration)["own"]["best"] == everything(whole, iteration)["own"]["best"]
+
+
+def test_a_last_validation_that_fails_leaves_the_last_networks(
+    write_options: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Training) -> None:
+        raise RuntimeError("it failed")
+
+    monkeypatch.setattr(Training, "_validate", fail)
+    file = write_options({"val.val_freq": 6, "logger.save_checkpoint_freq": 100})
+    with pytest.raises(RuntimeError, match="it failed"):
+        train(load_options(file))
+    assert names(file.parents[1] / "experiments" / "small" / "models") == ["net_g_latest.pth"]
 
 
 def same(one: Any, other: Any, path: str = "") -> None:

@@ -8,6 +8,7 @@ method or a dataset that comes from a plugin are not changed: they are the plugi
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -87,6 +88,7 @@ def translate(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark]) -> Translat
         marks: the places where its keys were written.
     """
     editor = _Editor(copy.deepcopy(dict(raw)))
+    _number_sections(editor)
     for path, act in _rows(editor.raw):
         section = editor.at(path[:-1])
         if path[-1] in section:
@@ -102,6 +104,21 @@ def translate(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark]) -> Translat
         editor.refused,
         "BasicSR's or a fork's",
     )
+
+
+def _number_sections(editor: _Editor) -> None:
+    """Write NAFNet's `test0` as `test_0`."""
+    datasets = editor.at(("datasets",))
+    sections = dict(datasets)
+    datasets.clear()
+    for key, section in sections.items():
+        new = re.sub(r"^(val|test)(\d+)$", r"\1_\2", str(key))
+        if new == str(key) or new in sections:
+            datasets[key] = section
+            continue
+        datasets[new] = section
+        editor.moved["datasets", new] = ("datasets", key)
+        editor.notes.append(f"datasets.{key} is datasets.{new}")
 
 
 def _is_plugins(registry: Registry, name: Any) -> bool:
@@ -150,7 +167,7 @@ def _discriminator(editor: _Editor, path: KeyPath, value: Any) -> None:
 
 
 def _fresh_networks(editor: _Editor, path: KeyPath, value: Any) -> None:
-    names = [value] if isinstance(value, str) else value or []
+    names = map(str, value if isinstance(value, list) else [value])
     if not any(name in editor.raw for name in names):
         editor.drop(path, "it names no network of the file")
     elif editor.method not in MODEL_KEYS or editor.raw.get("model_type") in MODEL_REGISTRY.keys():  # noqa: SIM118
@@ -190,10 +207,11 @@ def _grad_clip(editor: _Editor, path: KeyPath, value: Any) -> None:
 
 
 def _mixing(editor: _Editor, path: KeyPath, value: Any) -> None:
-    if not isinstance(value, Mapping) or not value.get("mixup"):
+    training_set = editor.at(("datasets", "train"))
+    if value in (None, False) or (isinstance(value, Mapping) and not value.get("mixup")):
         editor.drop(path, "no images are mixed")
-    elif not editor.at(("datasets", "train")):
-        editor.refuse(path, "there is no datasets.train, whose images it could mix")
+    elif not isinstance(value, Mapping) or not training_set or "mixup" in training_set:
+        editor.refuse(path, "mixing images is a key of the training set: datasets.train.mixup: {beta: 1.2}")
     else:
         mixup = {"beta": value.get("mixup_beta", 1.2), "use_identity": bool(value.get("use_identity", False))}
         editor.move(path, ("datasets", "train", "mixup"), mixup)

@@ -194,11 +194,14 @@ class Training:
                     self._log_losses(*clock.means())
                 progress.update(task, completed=self.iteration, note=_note(self.model))
                 self.must_validate = self._validates_at(self.iteration)
-                self.save_is_due |= self.iteration % self.options.logger.save_checkpoint_freq == 0
+                ends_stage = self.iteration == last and bool(self.stage.name)
+                self.save_is_due |= ends_stage or self.iteration % self.options.logger.save_checkpoint_freq == 0
                 if self.save_is_due and not self.model.nonfinite_in_a_row:
                     self.save()  # before validating: if that fails, the training is not lost
                     clock.restart()
                 if self.must_validate:
+                    if self.iteration == last and self.saved != last:
+                        self.checkpoints.save_latest(self.model)
                     self.validate()
                     self._save_what_was_measured()
                     clock.restart()
