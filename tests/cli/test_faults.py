@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import errno
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -139,8 +142,8 @@ def raised(error: BaseException) -> Callable[[], None]:
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3 GiB"), "train", "batch_size_per_gpu"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "restore", "not enough memory in this"),
         (AssertionError("Torch not compiled with CUDA enabled"), "restore", "no such GPU"),
-        (RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed. "), "train", "(12) was stopped by"),
-        (RuntimeError("DataLoader worker (pid(s) 12, 14) exited unexpectedly"), "train", "(12, 14) ended by itself"),
+        (RuntimeError("DataLoader worker (pid 12) is killed by signal: Killed. "), "train", "(12) was stopped from"),
+        (RuntimeError("DataLoader worker (pid(s) 12, 14) exited unexpectedly"), "train", "(12, 14) ended before"),
         (RuntimeError("DataLoader worker (pid 3) is killed by signal: Bus error. It"), "train", "/dev/shm"),
     ],
 )  # fmt: skip
@@ -149,3 +152,65 @@ def test_what_the_machine_refuses_is_one_line_for_the_user(error: BaseException,
     assert says in said.message
     assert "\n" not in said.message
     assert (said.code, said.with_traceback) == (2, False)
+
+
+def test_a_loader_s_process_that_is_killed_is_one_line_and_no_traceback(
+    write_options: Write, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = write_options(
+        {
+            "plugins": ["./small_net.py", "./killed.py"],
+            "datasets.val.type": "KilledDataset",
+            "datasets.val.num_worker_per_gpu": 1,
+        }
+    )
+    (file.parent / "killed.py").write_text(
+        "import os, signal\nfrom torch.utils.data import get_worker_info\n"
+        "from uir.data.paired_image_dataset import PairedImageDataset\nfrom uir.registry import DATASET_REGISTRY\n"
+        "@DATASET_REGISTRY.register()\n"
+        "class KilledDataset(PairedImageDataset):\n"
+        "    def sample(self, index, seed):\n"
+        "        if get_worker_info() is not None:\n"
+        "            os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        return super().sample(index, seed)\n"
+    )
+    assert call("test", "-opt", file) == 2
+    error = capfd.readouterr().err
+    assert "uir: a process that loads data (" in error.splitlines()[-1]
+    assert "Traceback" not in error
+
+
+@pytest.fixture
+def restoring(tmp_path: Path, pair_folders: Path) -> tuple[object, ...]:
+    """A command that restores one image with a small network."""
+    from uir.core.checkpoint import write_checkpoint
+    from uir.registry.components import build_network
+
+    arch = {"type": "NAFNet", "width": 4}
+    card = {"arch": arch, "scale": 1, "predictor": {"type": "NetworkPredictor"}}
+    write_checkpoint(tmp_path / "net.pth", {"params": build_network(arch).state_dict()}, card)
+    return ("restore", pair_folders / "lq" / "0.png", "-o", tmp_path / "out", "--model", tmp_path / "net.pth")
+
+
+def test_an_image_that_does_not_fit_into_memory_is_told_of_tiles(
+    restoring: tuple[object, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("uir.inference.restorer.Restorer.__call__", lambda *_, **__: np.zeros(2**55))
+    assert call(*restoring, "--device", "cpu") == 2
+    assert "0.png: not enough memory in this machine; --tile 512 restores in tiles" in capsys.readouterr().out
+
+
+def test_a_device_that_is_not_there_is_one_line(
+    restoring: tuple[object, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(*restoring, "--device", "cuda:99") == 2
+    error = capsys.readouterr().err
+    assert error.splitlines()[-1].startswith("uir: device 'cuda:99': there is no such device (")
+    assert "Traceback" not in error
+
+
+@pytest.mark.thorough
+def test_output_that_nobody_reads_any_more_is_no_fault() -> None:
+    program = f"{sys.executable} -m uir list archs --json | head -c 1"
+    done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("{", "")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from uir.cli import main
 from uir.config.options import load_options
 from uir.engine.dry_run import dry_run
+from uir.engine.train_loop import train
 
 Write = Callable[..., Path]
 
@@ -33,9 +35,26 @@ def test_an_earlier_run_is_mentioned_and_left_alone(write_options: Write) -> Non
     file = write_options()
     folder = file.parents[1] / "experiments" / "small"
     folder.mkdir(parents=True)
-    (folder / "x").write_text("")
+    (folder / "run.json").write_text('{"versions": {"uir": "0.1.0"}}')
     assert "archived" in dry_run(load_options(file), as_json=True)[0]["writes"]["an earlier run"]
-    assert [p.name for p in folder.iterdir()] == ["x"]
+    assert [p.name for p in folder.iterdir()] == ["run.json"]
+
+
+@pytest.mark.parametrize("kind", ["somebody's folder", "a file", "weights that are missing", "a state that is missing"])
+def test_what_a_real_start_is_refused_for_is_told(write_options: Write, kind: str) -> None:
+    path = {"weights": "path.pretrain_network_g", "a state": "path.resume_state"}
+    changes = {key: "nowhere.pth" for word, key in path.items() if kind.startswith(word)}
+    loaded = load_options(write_options(changes))
+    if kind == "a file":
+        loaded.run_dir.parent.mkdir(parents=True)
+        loaded.run_dir.write_text("mine")
+    elif kind == "somebody's folder":
+        loaded.run_dir.mkdir(parents=True)
+        (loaded.run_dir / "mine.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"holds no run\.json|is a file|there is no file|there is no such file") as dry:
+        dry_run(loaded)
+    with pytest.raises(ValueError, match=re.escape(str(dry.value))):
+        train(loaded)
 
 
 def test_shares_of_tasks_and_every_stage_are_told(write_options: Write, pair_folders: Path) -> None:

@@ -6,13 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from uir.analysis.features_of import PIXELS, Pool, features_of, pixel_features
 from uir.analysis.networks import Initialisation, load_network
 from uir.analysis.patches import DegradedPatches, Position, degraded_patches, photographs_in
-from uir.core.devices import pick_device
+from uir.core.devices import device_named
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class FeatureSource:
             scale=self.scale,
             seed=self.seed,
         )
-        device = pick_device("auto") if self.device is None else torch.device(self.device)
+        device = device_named(self.device)
         features_by_level = features_of(
             network, patches.images, pool=self.pool, device=device, batch_size=self.batch_size, progress=progress
         )

@@ -272,10 +272,10 @@ def complexity(
     _load_plugins(plugin)
     from uir.analysis.complexity import measure_complexity
     from uir.analysis.networks import load_network, with_encoder
-    from uir.core.devices import pick_device
+    from uir.core.devices import device_named
 
     whole_network = with_encoder(load_network(opt, model, network, "random"), opt)
-    cost = measure_complexity(whole_network, size, device=device or pick_device("auto"), runs=runs)
+    cost = measure_complexity(whole_network, size, device=device_named(device), runs=runs)
     if as_json:
         print(json.dumps(asdict(cost), indent=2))
         return 0

@@ -14,6 +14,8 @@ from uir.core.environment import NO_MEMORY, problem_of_machine
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _IN_WORKER = "in DataLoader worker process"
+_BEFORE = (FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError)
+"""What is wrong before a command has begun its work."""
 _GOES_ON = {
     "train": "; the checkpoints that were saved are whole, and `--auto_resume` continues from the newest",
     "ablate": "; finished runs are kept, and the same command goes on with the others",
@@ -67,7 +69,8 @@ def fault_of(error: BaseException, command: str = "") -> Fault:
     machine = problem_of_machine(error)
     if machine is not None:
         less = _LESS_MEMORY.get(command, "") if machine.startswith(NO_MEMORY) else ""
-        return Fault(machine + less + _GOES_ON.get(command, ""))
+        has_begun = not isinstance(error, _BEFORE) and "no such GPU" not in machine
+        return Fault(machine + less + (_GOES_ON.get(command, "") if has_begun else ""))
     if isinstance(error, FileNotFoundError):
         return Fault(_message(error))
     return _of_program(error)

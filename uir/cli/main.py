@@ -93,7 +93,7 @@ def train(
         if dry_run:
             from uir.engine.dry_run import dry_run as run_dry
 
-            run_dry(loaded, as_json)
+            run_dry(loaded, as_json, auto_resume)
             return Path(loaded.run_dir)
         from uir.engine.train_loop import train as run_training
 

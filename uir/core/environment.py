@@ -9,7 +9,7 @@ import re
 NO_MEMORY = "not enough memory"
 FULL = (errno.ENOSPC, errno.EDQUOT)
 _PLACE = (
-    errno.EACCES, errno.EPERM, errno.EROFS, errno.EFBIG, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
     errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.ESTALE, errno.EBUSY, errno.ETXTBSY,
 )  # fmt: skip
 _NETWORK = (errno.EADDRINUSE, errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETUNREACH)
@@ -51,7 +51,7 @@ def _of_worker(process: str, signal: str) -> str:
             f"a process that loads data ({process}) found no room in shared memory (/dev/shm); make that larger, "
             "or set num_worker_per_gpu to 0"
         )
-    how = f"was stopped by the system or by somebody (signal: {signal.strip()})" if signal else "ended by itself"
+    how = f"was stopped from outside (signal: {signal.strip()})" if signal else "ended before its work was done"
     return (
         f"a process that loads data ({process}) {how}; most often the machine has too little memory, and fewer "
         "processes (num_worker_per_gpu) or smaller images need less"
@@ -68,6 +68,8 @@ def _of_system(error: OSError) -> str | None:
     named = f"{os.fsdecode(place)}: " if isinstance(place, str | bytes | os.PathLike) else ""
     if number in FULL:
         return f"{named}cannot be written, the disk is full" if named else "the disk is full"
+    if number == errno.EFBIG:
+        return f"{named}cannot be written, it is larger than this machine allows (`ulimit -f`)"
     if number == errno.ENOMEM:
         return f"{NO_MEMORY} in this machine"
     if number in (errno.EMFILE, errno.ENFILE):

@@ -36,11 +36,29 @@ def replacing(path: Path, flush: bool = True) -> Iterator[Path]:
                 os.fsync(handle.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        if error.errno is None or error.filename not in (None, str(temporary)):
-            raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        raise naming(error, path, temporary) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def naming(error: OSError, path: Path, temporary: Path | None = None) -> OSError:
+    """The same error with the name of the file that it is about, if it has none or that of its temporary file."""
+    if error.errno is None or error.filename not in (None, str(temporary)):
+        return error
+    return OSError(error.errno, error.strerror, str(path))
+
+
+def append_text(path: Path, text: str) -> None:
+    """Write text at the end of a file.
+
+    Raises:
+        OSError: the file cannot be written, such as on a full disk; it names `path`.
+    """
+    try:
+        with path.open("a", encoding="utf-8") as handle:
+            handle.write(text)
+    except OSError as error:
+        raise naming(error, path) from error
 
 
 def temporary_beside(path: Path, mark: str = "") -> Path:

@@ -21,21 +21,28 @@ from uir.data.building import evaluation_loaders, training_stream
 from uir.data.stream import BatchStream
 from uir.degradations.record import RecordBatch
 from uir.engine.run import seed_everything
+from uir.engine.run_folder import check_start
+from uir.engine.state import find_state
 from uir.inference.macs import count_macs
 from uir.models.base_model import BaseModel
 from uir.models.building import build_model
 
 
-def dry_run(loaded: OptionFile, as_json: bool = False) -> list[dict[str, Any]]:
+def dry_run(loaded: OptionFile, as_json: bool = False, auto_resume: bool = False) -> list[dict[str, Any]]:
     """Build every stage, run one step of each, and print its costs and the files that a real run would write.
 
     Args:
         loaded: the checked file.
         as_json: print JSON instead of tables.
+        auto_resume: whether the real run would continue from its newest state.
 
     Returns:
         One description for each stage.
+
+    Raises:
+        ValueError: what a real run would be refused for, by its folder or its data.
     """
+    check_start(loaded, find_state(loaded, auto_resume).file)
     stages = loaded.stages or (Stage("", loaded),)
     descriptions = [describe_stage(stage) for stage in stages]
     if not is_main():

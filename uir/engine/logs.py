@@ -8,6 +8,7 @@ import logging
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from rich.logging import RichHandler
 from uir.compat.bridge import take_log_lines
 from uir.config.schema import Options
 from uir.core.distributed import is_main
+from uir.core.files import append_text, naming
 from uir.core.progress import console
 
 logger = logging.getLogger("uir")
@@ -36,7 +38,23 @@ def start_logging(file: Path | None) -> None:
         logger.addHandler(_plain(logging.StreamHandler(sys.stdout)))  # so that `uir train ... | tee log.txt` gets it
     if file is not None and is_main():
         file.parent.mkdir(parents=True, exist_ok=True)
-        logger.addHandler(_plain(logging.FileHandler(file, encoding="utf-8")))
+        logger.addHandler(_plain(_LogFile(file, encoding="utf-8")))
+
+
+class _LogFile(logging.FileHandler):
+    """A log file whose errors, such as a full disk, stop the run instead of a traceback for every line."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # logging's name
+        """Raise what the system refused."""
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            raise naming(error, Path(self.baseFilename)) from error
+        super().handleError(record)
+
+    def close(self) -> None:
+        """Close the file; what could not be written was reported before."""
+        with suppress(OSError):
+            super().close()
 
 
 def _plain(handler: logging.Handler) -> logging.Handler:
@@ -117,8 +135,7 @@ class RunLog:
     def write(self, row: Mapping[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
         if is_main():
-            with self.file.open("a", encoding="utf-8") as handle:
-                handle.write(json.dumps(row) + "\n")
+            append_text(self.file, json.dumps(row) + "\n")
 
     def close(self) -> None:
         """Close the TensorBoard file."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from uir.core.environment import NO_MEMORY, problem_of_machine
 from uir.core.images import check_writable, read_pages, write_pages
 from uir.core.progress import progress_bar
 from uir.inference.image_plan import Plan, counted, plan_files, with_ending
@@ -128,6 +129,9 @@ def _restore(
 
 def _reason(error: Exception, source: str) -> str:
     """One line that says why, without the name that stands before it."""
+    machine = problem_of_machine(error)
+    if machine is not None and machine.startswith(NO_MEMORY):
+        return f"{machine}; --tile 512 restores in tiles, which need less"
     text = (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
     first = (text.strip() or type(error).__name__).splitlines()[0]
     return first.removeprefix(f"{source}: ").removeprefix("image: ")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from uir.core.devices import pick_device
+from uir.core.devices import device_named
 from uir.core.images import to_float
 from uir.core.precision import Precision, autocast
 from uir.inference.code_predictor import CodePredictor, global_code, takes_code
@@ -115,7 +115,7 @@ class Restorer:
             ValueError: tile or overlap do not fit.
         """
         predictor = load_predictor(Path(path), _path(opt), param_key, {"e": _path(encoder)})
-        return cls(predictor, 1, device or pick_device("auto"), precision, None, tile, overlap)
+        return cls(predictor, 1, device_named(device), precision, None, tile, overlap)
 
     @property
     def network(self) -> nn.Module:
