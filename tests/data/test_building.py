@@ -90,5 +90,5 @@ def test_loader_keys_without_effect_in_training_are_said(
 
 
 def test_only_training_has_a_pool(load: Callable[..., OptionFile]) -> None:
-    with pytest.raises(OptionError, match=r"small.yml:\d+: datasets.val.pair_pool: only a training set has a pool"):
+    with pytest.raises(OptionError, match=r"small.yml:\d+: datasets.val.pair_pool changes batches of a training set only"):
         load(val={"pair_pool": 20})

@@ -102,3 +102,10 @@ def test_gradients_pass_through():
     Sequence(pipeline)(image, 0)[0].sum().backward()
     assert torch.isfinite(image.grad).all()
     assert image.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("value", [[], "much", {}])
+def test_a_recorded_value_of_a_wrong_kind_is_refused(value: object) -> None:
+    record = DegradationRecord([{"op": "JPEG", "quality": value}], 1)
+    with pytest.raises(ValueError, match="replay: a value of the record does not fit"):
+        replay(record, torch.rand(3, 16, 16))

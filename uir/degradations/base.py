@@ -124,12 +124,17 @@ def replay(record: DegradationRecord, image: Tensor) -> Tensor:
     """Apply a record to `image`; on the original image this gives the original result bit for bit.
 
     Raises:
-        ValueError: the history is unknown, or a step lacks a parameter.
+        ValueError: the history is unknown, or a step lacks a parameter or has one that does not fit.
         UnknownNameError: no op of that name is registered.
     """
     if record.steps is None:
         raise ValueError("replay: the record's steps are unknown (a real pair); there is nothing to replay")
-    return apply_steps(image, record.steps)
+    try:
+        return apply_steps(image, record.steps)
+    except (ValueError, UnknownNameError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # values of a wrong kind make an op, and the libraries that it uses, fail in any way
+        raise ValueError(f"replay: a value of the record does not fit: {type(error).__name__}: {error}") from error
 
 
 def apply_steps(image: Tensor, steps: Iterable[Mapping[str, Any]]) -> Tensor:
