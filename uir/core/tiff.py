@@ -144,7 +144,7 @@ def _with_pillow(data: bytes, index: int) -> np.ndarray:
     pixels = np.asarray(image.convert(kinds[image.mode]) if image.mode in kinds else image)
     if pixels.dtype != np.uint8:
         raise ValueError(f"pixels of mode {image.mode}")
-    return pixels[:, :, None] if pixels.ndim == 2 else pixels
+    return pixels.reshape(*pixels.shape[:2], -1)
 
 
 def _with_opencv(data: bytes, page: Any, index: int, name: str) -> np.ndarray:
@@ -152,7 +152,7 @@ def _with_opencv(data: bytes, page: Any, index: int, name: str) -> np.ndarray:
     is_read, images = cv2.imdecodemulti(buffer, cv2.IMREAD_UNCHANGED, range=(index, index + 1))
     if not is_read or not images:
         raise UnreadableImageError(name, "cannot be decoded as an image; the file is damaged, or its kind is not read")
-    pixels = images[0][:, :, None] if images[0].ndim == 2 else images[0]
+    pixels = images[0].reshape(*images[0].shape[:2], -1)
     photometric, channels = int(page.photometric), page.samplesperpixel
     expected = (page.imagelength, page.imagewidth)
     if page.bitspersample > 8 or photometric in (_BLACK_IS_ZERO, _RGB):  # palettes and YCbCr become RGB of 8 bits
