@@ -34,6 +34,12 @@ def train(folder: Path, option_file: str) -> Path:
     return train_pipeline(ROOT, ["-opt", str(folder / option_file), "--force_yml", *force])
 
 
+def test_own_loss_and_degradation_train(folder: Path) -> None:
+    rows = [json.loads(line) for line in (train(folder, "my_run.yml") / "metrics.jsonl").read_text().splitlines()]
+    assert len(rows) == 20
+    assert set(rows[0]) >= {"l_pix", "l_gradient"}
+
+
 def test_dataset_metric_loss_and_vectoriser_train_and_validate(folder: Path) -> None:
     rows = [json.loads(line) for line in (train(folder, "parts.yml") / "metrics.jsonl").read_text().splitlines()]
     assert rows[0]["l_pix"] > 0
