@@ -19,6 +19,7 @@ import torch
 from uir.cli import main, spread
 from uir.compat import basicsr_names
 from uir.core.checkpoint import write_checkpoint
+from uir.registry import MODEL_REGISTRY
 from uir.train import train_pipeline
 
 Write = Callable[..., Path]
@@ -151,16 +152,19 @@ def test_check_prints_a_schema_with_the_plugins_of_the_file(
 
 
 def test_a_plugin_s_undeclared_keys_are_listed_as_unchecked(
-    write_options: Write, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    write_options: Write,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setitem(MODEL_REGISTRY._objects, "plugin", dict(MODEL_REGISTRY._objects["plugin"]))
     file = write_options({"model_type": "MyModel", "my_key": 3, "plugins": ["./small_net.py", "./my_model.py"]})
     (file.parent / "my_model.py").write_text(
         "from uir.registry import MODEL_REGISTRY\n"
-        "if 'MyModel' not in MODEL_REGISTRY:\n"
-        "    @MODEL_REGISTRY.register()\n"
-        "    class MyModel:\n"
-        "        def __init__(self, opt):\n"
-        "            self.opt = opt\n"
+        "@MODEL_REGISTRY.register()\n"
+        "class MyModel:\n"
+        "    def __init__(self, opt):\n"
+        "        self.opt = opt\n"
     )
     assert call("check", "-opt", file) == 0
     assert "unchecked: my_key" in capsys.readouterr().out

@@ -13,6 +13,7 @@ from uir.compat import basicsr_names
 from uir.config.converting import convert
 from uir.config.dialects import translate
 from uir.config.options import OptionError, load_options, read_merged
+from uir.registry import MODEL_REGISTRY
 
 Form = dict[str, Any]
 
@@ -284,14 +285,14 @@ def test_grey_noise_is_refused() -> None:
     assert dotted(translated(form).refused) == ["datasets.val.in_ch"]
 
 
-def test_a_plugin_s_method_reads_its_own_keys(old: Path) -> None:
+def test_a_plugin_s_method_reads_its_own_keys(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MODEL_REGISTRY._objects, "plugin", dict(MODEL_REGISTRY._objects["plugin"]))
     (old.parent / "fork.py").write_text(
         "from uir.registry import MODEL_REGISTRY\n"
-        "if 'ForkModel' not in MODEL_REGISTRY:\n"
-        "    @MODEL_REGISTRY.register()\n"
-        "    class ForkModel:\n"
-        "        def __init__(self, opt):\n"
-        "            self.opt = opt\n"
+        "@MODEL_REGISTRY.register()\n"
+        "class ForkModel:\n"
+        "    def __init__(self, opt):\n"
+        "        self.opt = opt\n"
     )
     form = changed(restormer(), model_type="ForkModel")
     form["plugins"] = ["./fork.py"]

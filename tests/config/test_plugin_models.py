@@ -12,27 +12,32 @@ import pytest
 from uir.compat import basicsr_names
 from uir.config.methods import method_of
 from uir.config.options import OptionError, load_options
-from uir.registry import DATASET_REGISTRY
+from uir.registry import DATASET_REGISTRY, MODEL_REGISTRY
 from uir.registry.sources import name_source
 
 Write = Callable[..., Path]
 needs_basicsr = pytest.mark.skipif(not basicsr_names(), reason="basicsr is not installed")
 MODEL = """
 from uir.registry import MODEL_REGISTRY
-if "OwnModel" not in MODEL_REGISTRY:
-    @MODEL_REGISTRY.register()
-    class OwnModel:
-        def __init__(self, opt):
-            self.opt = opt
+
+@MODEL_REGISTRY.register()
+class OwnModel:
+    def __init__(self, opt):
+        self.opt = opt
 """
 DERIVED = """
 from basicsr.models.sr_model import SRModel
-from basicsr.utils.registry import MODEL_REGISTRY
-if "DerivedModel" not in MODEL_REGISTRY:
-    @MODEL_REGISTRY.register()
-    class DerivedModel(SRModel):
-        pass
+from uir.registry import MODEL_REGISTRY
+
+@MODEL_REGISTRY.register()
+class DerivedModel(SRModel):
+    pass
 """
+
+
+@pytest.fixture(autouse=True)
+def _own_models_for_one_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MODEL_REGISTRY._objects, "plugin", dict(MODEL_REGISTRY._objects["plugin"]))
 
 
 def written(write_options: Write, changes: dict[str, Any], model: str = "OwnModel", code: str = MODEL) -> Path:
@@ -103,6 +108,7 @@ def test_a_likely_mistake_under_a_plugin_s_model_is_a_warning(
         ({"train.optim_g.type": "AdamW"}, "train.optim_g.type: basicsr's own models support only Adam, not AdamW"),
         ({"network_g": {"type": "SwinIR", "upscale": 2, "rel_pos_bias": False}}, "network_g.rel_pos_bias is not an"),
         ({"network_g": NETWORK}, "network_g.type: basicsr:SRModel builds it, and basicsr has no arch 'Pixel"),
+        ({"model_type": "EDVRModel", "val.save_img": True}, "val.save_img: basicsr's video models write no images"),
         ({"val.metrics": {"p": {"type": "PSNR"}}}, "val.metrics.p.type: basicsr:SRModel builds it, and basicsr has no"),
     ],
 )  # fmt: skip

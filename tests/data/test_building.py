@@ -90,5 +90,7 @@ def test_loader_keys_without_effect_in_training_are_said(
 
 
 def test_only_training_has_a_pool(load: Callable[..., OptionFile]) -> None:
-    with pytest.raises(OptionError, match=r"small.yml:\d+: datasets.val.pair_pool changes batches of a training set only"):
+    with pytest.raises(
+        OptionError, match=r"small.yml:\d+: datasets.val.pair_pool changes batches of a training set only"
+    ):
         load(val={"pair_pool": 20})

@@ -333,6 +333,9 @@ class _Checker(ComponentChecker):
             else:
                 self._say(path, why)
 
+        if self.is_train and val.get("save_img") and _derives_from_basicsr(method.target, "VideoBaseModel"):
+            self._say(("val", "save_img"), ": basicsr's video models write no images in a training; set it to false")
+
     def _networks(self) -> list[tuple[str, Mapping[str, Any]]]:
         """The networks of the file, by key."""
         items = ((str(key), spec) for key, spec in self.raw.items())
@@ -414,8 +417,10 @@ PROGRESSION = ("iters", "gt_sizes", "mini_batch_sizes")
 BASICSR_SCHEDULERS = ("MultiStepLR", "MultiStepRestartLR", "CosineAnnealingRestartLR")
 
 
-def _derives_from_basicsr(model: Any) -> bool:
-    return inspect.isclass(model) and any(cls.__module__.startswith("basicsr.") for cls in inspect.getmro(model))
+def _derives_from_basicsr(model: Any, base: str = "") -> bool:
+    """Whether a model is one of basicsr's classes, or derives from one: from `base`, if it is given."""
+    classes = inspect.getmro(model) if inspect.isclass(model) else ()
+    return any(cls.__module__.startswith("basicsr.") and base in ("", cls.__name__) for cls in classes)
 
 
 def _inherits(model: Any, method: str) -> bool:

@@ -65,9 +65,7 @@ class NetworkOptions(Component):
     place: ClassVar[str] = "archs"
 
     pad_multiple: int | None = Field(
-        None,
-        ge=1,
-        description="Images are padded to multiples of this; only for a network that does not declare it itself.",
+        None, ge=1, description="Images are padded to multiples of this, if the network does not declare its own."
     )
 
     def spec(self) -> dict[str, Any]:
@@ -341,9 +339,7 @@ class LoaderOptions(Section):
     )
     num_prefetch_queue: int | None = Field(None, ge=1, description="Batches that each worker prepares in advance.")
     iters: list[Count] | None = Field(
-        None,
-        description="Progressive training (Restormer): the length of each part in iterations, with `gt_sizes` and "
-        "`mini_batch_sizes`. Batches are loaded at `gt_size` and `batch_size_per_gpu`, and a part of each is taken.",
+        None, description="Progressive training: length of each part in iterations. A part of each batch is taken."
     )
     gt_sizes: list[Count] | None = Field(None, description="The patch size of each part.")
     mini_batch_sizes: list[Count] | None = Field(None, description="The batch size of each part.")
@@ -367,12 +363,7 @@ class DistOptions(Section):
     """How several processes are connected."""
 
     backend: str | None = Field(None, description="Backend of torch.distributed, if it is not the default.")
-    port: int | None = Field(
-        None,
-        ge=1,
-        le=65535,
-        description="Port of the first process, with `--launcher slurm`; torchrun has its own `--master_port`.",
-    )
+    port: int | None = Field(None, ge=1, le=65535, description="For slurm; torchrun has its own `--master_port`.")
 
 
 class Options(Section):
