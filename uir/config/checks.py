@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from uir.config.component_checks import ComponentChecker, recipe_problems
 from uir.config.methods import Method, file_of_unknown_method, is_training_method, method_of
 from uir.config.problems import ADVICE, Problem, nearest, type_message
+from uir.config.roles import Need, Phase
 from uir.config.schema import DATASET_PHASES, LOSS_SUFFIX, Options, PathOptions, phase_of, says_its_name
 from uir.config.spec import (
     PLACES,
@@ -42,11 +43,13 @@ class Checked:
         options: the typed file; None if there are problems.
         problems: all mistakes, in the order of the file.
         unchecked: keys that belong to a plugin which does not declare its keys.
+        absent: files and folders that the file names and that do not exist.
     """
 
     options: Options | None
     problems: list[Problem]
     unchecked: list[str]
+    absent: list[Problem]
 
 
 def check(raw: dict[str, Any], marks: Mapping[KeyPath, Mark], root: Path, is_train: bool) -> Checked:
@@ -72,13 +75,15 @@ class _Checker(ComponentChecker):
         self._keys(file, self.raw, ())
         self._datasets()
         self._rules()
+        self._needs()
         options = None
         try:
             options = schema.model_validate(self.raw)
         except ValidationError as error:
             self._report_types(error)
         order = sorted(self.problems, key=lambda item: self._order(item[0]))
-        return Checked(options if not order else None, [problem for _, problem in order], self.unchecked)
+        absent = [Problem.at(path, self.marks, f": there is no {file}") for path, file in self.absent.items()]
+        return Checked(options if not order else None, [problem for _, problem in order], self.unchecked, absent)
 
     # --- reporting ---
 
@@ -221,6 +226,44 @@ class _Checker(ComponentChecker):
                 self._refuse_for_basicsr(train)
         self._paths()
 
+    def _needs(self) -> None:
+        """Check that the networks have the methods that the training method calls."""
+        train: Any = self.raw.get("train")
+        phase: Phase = "train" if self.is_train else "test"
+        for role, declared in self.method.roles.items() if self.method is not None else ():
+            path = (f"network_{role}",)
+            for need in declared.needs if isinstance(self.raw.get(path[0]), Mapping) else ():
+                is_replaced = isinstance(train, Mapping) and train.get(need.instead) is not None
+                if phase in need.phases and not is_replaced:
+                    self._need(path, need)
+
+    def _need(self, path: KeyPath, need: Need) -> None:
+        spec = self.raw[str(path[0])]
+        network = self.networks.get(path)
+        known = network
+        if known is None:
+            try:
+                known = PLACES["archs"].get(str(spec.get("type")))
+            except UnknownNameError:
+                return  # this is reported already
+        instead = f", or name the modules in train.{need.instead}" if need.instead else ""
+        if not callable(getattr(known, need.method, None)):
+            self._say(
+                path, f"({spec['type']}) has no method {need.method}(), which {self.raw['model_type']} needs; "
+                f"use another network{instead}"
+            )  # fmt: skip
+        elif network is not None:
+            try:
+                names = [getattr(item, "name", item) for item in getattr(network, need.method)()]
+            except Exception as error:  # a plugin's may fail in any way
+                self._say(path, f"({spec['type']}): its method {need.method}() fails: {type(error).__name__}: {error}")
+                return
+            modules = dict(network.named_modules())
+            wrong = [name for name in names if name not in modules]
+            if wrong or not names:
+                what = f"names '{wrong[0]}', which is no module of it" if wrong else "names nothing"
+                self._say(path, f"({spec['type']}): its method {need.method}() {what}")
+
     def _paths(self) -> None:
         """Make the file names in the section `path` absolute; they start at the root."""
         section: Any = self.raw.get("path")
@@ -229,6 +272,8 @@ class _Checker(ComponentChecker):
             annotation = known[key].annotation if key in known else says_its_name(key, "path")
             if isinstance(value, str) and names_a_file(annotation):
                 section[key] = self._absolute(value, ("path", key))
+                if str(key).endswith("_root"):
+                    self.absent.pop(("path", key), None)  # a run makes its folders
 
     def _metric_named(self, path: KeyPath, name: Any, metrics: Iterable[Any]) -> None:
         names = [str(key) for key in metrics]

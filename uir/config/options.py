@@ -53,6 +53,7 @@ class OptionFile:
         unchecked: keys left to a plugin that does not declare its keys.
         stages: the stages of `train.stages`; `options` are then those of the first one.
         files: every file that the options were read from, those it inherits from included.
+        absent: files and folders that it names and that do not exist, each with its place.
     """
 
     options: Options
@@ -63,6 +64,7 @@ class OptionFile:
     unchecked: tuple[str, ...] = ()
     stages: tuple[Stage, ...] = ()
     files: tuple[Path, ...] = ()
+    absent: tuple[Problem | str, ...] = ()
 
     @property
     def run_dir(self) -> Path:
@@ -169,7 +171,11 @@ def load_options(
         raise OptionError([*refused, *map(translation.as_written, error.problems)]) from None
     if refused:
         raise OptionError(refused)
-    return replace(loaded, files=tuple({mark.file.resolve(): None for mark in marks.values() if mark.line}))
+    return replace(
+        loaded,
+        files=tuple({mark.file.resolve(): None for mark in marks.values() if mark.line}),
+        absent=tuple(map(translation.as_written, loaded.absent)),
+    )
 
 
 def refusals(translation: Translation, marks: Mapping[KeyPath, Mark]) -> list[Problem]:
@@ -189,7 +195,9 @@ def _checked(raw: dict[str, Any], marks: dict[KeyPath, Mark], path: Path, base: 
     result: Checked = check(raw, marks, base, is_train)
     if result.options is None:
         raise OptionError(result.problems)
-    return OptionFile(result.options, raw, path.resolve(), base, is_train, tuple(result.unchecked))
+    return OptionFile(
+        result.options, raw, path.resolve(), base, is_train, tuple(result.unchecked), absent=tuple(result.absent)
+    )
 
 
 def _staged(
@@ -197,10 +205,12 @@ def _staged(
 ) -> OptionFile:
     """Check a file with stages: each stage is checked as a file of its own."""
     problems: dict[str, Problem] = {}
+    absent: dict[str, Problem | str] = {}
     stages: list[Stage] = []
     for plan in plans:
         result = check(plan.raw, {**marks, **plan.places}, base, is_train)
         problems |= {str(problem): problem for problem in result.problems}
+        absent |= {str(problem): problem for problem in result.absent}
         if result.options is not None:
             file = OptionFile(result.options, plan.raw, path.resolve(), base, is_train, tuple(result.unchecked))
             stages.append(Stage(plan.name, file, plan.carry, plan.fresh))
@@ -214,7 +224,7 @@ def _staged(
         raise OptionError(list(problems.values()))
     for index in range(1, len(stages)):
         _warn_of_old_average(stages, index)
-    return replace(stages[0].file, raw=raw, stages=tuple(stages))
+    return replace(stages[0].file, raw=raw, stages=tuple(stages), absent=tuple(absent.values()))
 
 
 def _warn_of_old_average(stages: Sequence[Stage], index: int) -> None:
