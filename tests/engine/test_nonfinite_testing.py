@@ -44,7 +44,7 @@ def file(write_options: Write, pair_folders: Path, tmp_path: Path) -> Path:
     places = {"train": pair_folders / "gt", "val": folder}
     roots = {f"datasets.{key}.dataroot_{kind}": str(places[key]) for key in places for kind in ("gt", "lq")}
     changes = {**roots, "scale": 1, "network_g": {"type": "NoBlackRestorer"}, "val.save_img": True}
-    return write_options({**changes, "val.sheet": {"images": 6}, "val.measure_input": True, "val.keep_best": "psnr"})
+    return write_options({**changes, "val.sheet": {"images": 6}, "val.keep_best": "psnr"})
 
 
 def test_it_is_named_counted_and_left_out(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
