@@ -115,3 +115,11 @@ def test_missing_files_are_told_and_are_no_mistake(write_options: Write, capsys:
 
 def test_a_folder_that_a_run_makes_is_not_missing(write_options: Write) -> None:
     assert load_options(write_options({"path.experiments_root": "to_be_made"})).absent == ()
+
+
+@pytest.mark.parametrize(("model", "role"), [("SRModel", "g"), ("ESRGANModel", "d")])
+def test_a_network_that_basicsr_s_own_models_read_is_required(
+    write_options: Write, basicsr: Any, model: str, role: str
+) -> None:
+    changes = {"model_type": f"basicsr:{model}", "network_g": None} if role == "g" else {"model_type": model}
+    assert f"network_{role} is missing; {changes['model_type']} needs it" in problems_of(write_options(changes))

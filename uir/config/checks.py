@@ -33,6 +33,7 @@ from uir.config.spec import (
 from uir.config.yaml_file import KeyPath, Mark, YamlError
 from uir.core.names import PLAIN_NAME, is_plain_name
 from uir.registry import MODEL_REGISTRY, UnknownNameError
+from uir.registry.sources import ModelKeys, name_source
 
 
 @dataclass
@@ -222,8 +223,10 @@ class _Checker(ComponentChecker):
             self._recipes(val.get("probes"))
         if method is not None and method.is_foreign:
             self._refuse_for_foreign(method, train if isinstance(train, Mapping) else {})
-            if MODEL_REGISTRY.origin_of(model) == "basicsr" and isinstance(train, Mapping):
-                self._refuse_for_basicsr(train)
+            if MODEL_REGISTRY.origin_of(model) == "basicsr":
+                self._networks_for_basicsr(model.__name__)
+                if isinstance(train, Mapping):
+                    self._refuse_for_basicsr(train)
         self._paths()
 
     def _needs(self) -> None:
@@ -347,15 +350,25 @@ class _Checker(ComponentChecker):
             scheduler = f"scheduler_{key.removeprefix('optim_')}"
             try:
                 optimizer = try_optimizer(train[key])
-                for index, group in enumerate(train[key].get("groups") or ()):
+                groups = train[key].get("groups")
+                for index, group in enumerate(groups if isinstance(groups, list) else ()):
                     path = ("train", key, "groups", index)
-                    try_optimizer(train[key], {name: value for name, value in group.items() if name != "parameters"})
+                    if isinstance(group, Mapping) and is_right(path[:2]):
+                        settings = {name: value for name, value in group.items() if name != "parameters"}
+                        try_optimizer(train[key], settings)
                 path = ("train", scheduler if train.get(scheduler) else "scheduler")
                 if is_right(path):
                     try_scheduler(train[path[1]], optimizer)
             except RefusedError as error:
                 if all(place != path for place, _ in self.problems):
                     self._say(path, str(error))
+
+    def _networks_for_basicsr(self, name: str) -> None:
+        """Check that the networks are there that one of basicsr's own models reads without asking."""
+        roles = name_source().model_keys.get(name, ModelKeys()).roles if self.is_train else ("g",)
+        for role in roles:
+            if self.raw.get(f"network_{role}") is None:
+                self._say((f"network_{role}",), f"is missing; {self.raw['model_type']} needs it")
 
     def _refuse_for_basicsr(self, train: Mapping[str, Any]) -> None:
         for key, spec in train.items():
