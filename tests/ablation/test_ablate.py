@@ -172,6 +172,23 @@ def test_a_dry_run_lists_the_runs_and_writes_nothing(write_ablation: Write, caps
     assert not (file.parents[1] / "experiments").exists()
 
 
+def test_a_dry_run_tells_what_is_missing_once(
+    write_ablation: Write, write_options: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sets = {"test_one": {"type": "PairedImageDataset", "dataroot_gt": "/nowhere", "dataroot_lq": "/nowhere"}}
+    write_options({"datasets": sets, "network_g": None, "train": None, "val.val_freq": None}, "test.yml")
+    overrides = {"narrow": {"path": {"pretrain_network_g": "none.pth"}}}
+    file = write_ablation({"grid": {"width": overrides}, "test": "test.yml"})
+    assert call("ablate", file, "--dry_run") == 0
+    warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
+    assert [line.partition("there is no ")[2].rpartition("/")[2] for line in warnings] == [
+        "none.pth",
+        "nowhere",
+        "nowhere",
+    ]
+    assert "cell 'narrow': path.pretrain_network_g: there is no " in warnings[0]
+
+
 def test_two_ablations_do_not_work_in_one_folder(write_ablation: Write) -> None:
     plan = plan_of(write_ablation())
     with locked(plan.folder), pytest.raises(ValueError, match=r"small is in use: process \d+"):

@@ -32,7 +32,7 @@ def test_a_file_is_written_and_passes_the_check(old: Path, capsys: pytest.Captur
     assert call("convert", old, "-o", new) == 0
     assert capsys.readouterr().out.endswith("keys replaced\n")
     assert call("check", "-opt", new) == 0
-    assert capsys.readouterr().out == f"{new}: valid\n"
+    assert capsys.readouterr().out.splitlines()[-1].startswith(f"{new}: valid")
 
 
 def test_help_has_an_example_and_states_the_rule(capsys: pytest.CaptureFixture[str]) -> None:

@@ -62,14 +62,14 @@ def test_a_fault_in_a_plugin_is_the_plugin_s(
     error = capsys.readouterr().err
     last = error.splitlines()[-1]
     assert "Traceback" in error
-    assert "foul.py, not of uir: AttributeError in line 10, in forward: " in last
+    assert "foul.py, not in uir: AttributeError in line 10, in forward: " in last
 
 
 def test_an_error_of_torch_below_a_plugin_is_the_plugin_s(
     foul_network: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call("train", "-opt", foul_network("return torch.nn.functional.conv2d(lq, self.body.weight[:, :1])")) == 1
-    assert "foul.py, not of uir: RuntimeError in line 10" in capsys.readouterr().err.splitlines()[-1]
+    assert "foul.py, not in uir: RuntimeError in line 10" in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_check_of_a_plugin_is_one_line_that_names_it(
@@ -85,15 +85,23 @@ def test_a_fault_in_basicsr_is_basicsr_s(basicsr: Any) -> None:
     from basicsr.utils.registry import ARCH_REGISTRY
 
     said = fault(lambda: ARCH_REGISTRY.get("NoSuchNetwork"))
-    assert said.message.startswith("this is a fault of basicsr (basicsr/utils/registry.py), not of uir: KeyError")
+    assert said.message.startswith("the error is in basicsr (basicsr/utils/registry.py), not in uir: KeyError")
 
 
-def test_a_fault_of_uir_names_its_line_and_the_library_that_raised() -> None:
+def test_a_fault_of_uir_names_its_line() -> None:
     from uir.core.names import is_plain_name
 
     said = fault(lambda: is_plain_name(3))  # type: ignore[arg-type]
     assert said.message.startswith("this is a fault of uir, not yours: ")
     assert "uir/core/names.py, line " in said.message
+    assert (said.code, said.with_traceback) == (1, True)
+
+
+def test_an_error_of_torch_below_uir_names_both() -> None:
+    from uir.registry.components import build_network
+
+    said = fault(lambda: build_network({"type": "NAFNet", "width": 4})(torch.zeros(1, 4, 8, 8)))
+    assert said.message.startswith("torch refuses what uir gave it: RuntimeError in uir/archs/nafnet_arch.py, line ")
     assert (said.code, said.with_traceback) == (1, True)
 
 
@@ -115,7 +123,7 @@ def test_checking_with_json_gives_json_for_a_fault_too(
     monkeypatch.setattr("uir.config.options.load_options", lambda *_, **__: {}["x"])
     assert call("check", "-opt", Path(__file__).parents[2] / "options/train/nafnet_allinone_demo.yml", "--json") == 1
     printed = capsys.readouterr()
-    assert "this is a fault of" in json.loads(printed.out)["problems"][0]
+    assert "KeyError" in json.loads(printed.out)["problems"][0]
     assert "Traceback" in printed.err
 
 

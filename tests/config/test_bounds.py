@@ -83,6 +83,11 @@ def test_what_optimizers_and_schedulers_refuse_is_a_mistake(
     assert problems_of(file).startswith(f"{file}:")  # and its line
 
 
+@pytest.mark.parametrize("groups", [3, [3], {"parameters": ["*"]}, [{"parameters": 3}], [{"weight": 1}]])
+def test_groups_of_another_form_are_a_mistake(write_options: Write, groups: Any) -> None:
+    assert "train.optim_g.groups" in problems_of(write_options({"train.optim_g.groups": groups}))
+
+
 def test_a_shared_scheduler_is_one_mistake(write_options: Write) -> None:
     text = problems_of(write_options({"train.scheduler": {"type": "StepLR", "step_size": 0}}))
     assert len(text.splitlines()) == 1

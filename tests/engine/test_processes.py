@@ -16,7 +16,7 @@ import torch
 
 from uir.config.options import load_options
 from uir.core.checkpoint import read_file
-from uir.core.distributed import first_host, launcher_of, slurm_environment
+from uir.core.distributed import first_host, launcher_of, processes, slurm_environment
 from uir.core.images import read_rgb
 from uir.engine.train_loop import train
 
@@ -203,6 +203,24 @@ def test_slurm_s_variables_are_understood() -> None:
 def test_the_port_of_the_file_is_slurm_s() -> None:
     slurm = {"SLURM_PROCID": "0", "SLURM_NTASKS": "2", "SLURM_NODELIST": "gpu1", "MASTER_PORT": "29400"}
     assert [slurm_environment(slurm, port)["MASTER_PORT"] for port in (None, 29511)] == ["29400", "29511"]
+
+
+@pytest.mark.parametrize("launcher", ["slurm", "pytorch"])
+def test_only_slurm_s_launcher_reads_slurm_s_variables(launcher: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class ReachedError(Exception):
+        pass
+
+    def join(backend: str) -> None:
+        raise ReachedError(os.environ["RANK"], os.environ["MASTER_PORT"], backend)
+
+    torchrun = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "29999"}
+    for key, value in {**torchrun, "SLURM_PROCID": "1", "SLURM_NTASKS": "2", "SLURM_NODELIST": "gpu7"}.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setattr("torch.distributed.init_process_group", join)
+    with pytest.raises(ReachedError) as reached, processes(launcher, "cpu", None, 29511):
+        pass
+    expected = ("1", "29511", "gloo") if launcher == "slurm" else ("0", "29999", "gloo")
+    assert reached.value.args == expected
 
 
 def test_num_gpu_without_a_launcher_is_said_to_do_nothing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 
@@ -268,3 +269,13 @@ def test_alpha_is_resized_bilinearly() -> None:
     inside = alpha[1:-1, 1:-1]  # a plane stays a plane, with half the slopes
     assert set(np.unique(np.diff(inside, axis=1))) == {4}
     assert set(np.unique(np.diff(inside, axis=0))) == {24}
+
+
+@pytest.mark.parametrize(
+    ("files", "said"), [([], ""), (["a.txt"], " (1 file left out)"), (["a.txt", "b"], " (2 files left out)")]
+)
+def test_a_folder_without_an_image_says_how_many_others_it_has(tmp_path: Path, files: list[str], said: str) -> None:
+    for name in files:
+        (tmp_path / name).write_text("text")
+    with pytest.raises(ValueError, match=re.escape(f"no image in {tmp_path}{said}; known kinds: .bmp")):
+        plan_files([tmp_path], tmp_path / "out")

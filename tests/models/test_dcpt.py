@@ -187,7 +187,7 @@ def test_the_published_head_is_sized_from_the_restorer_and_the_labels(make: Call
             {"network_dc": {"type": "PromptIR_NoImg_DC", "feature_dims": [8, 4]}},
             r"network_dc.feature_dims: \[8, 4\], but the features of network_g have \[4, 8\] channels",
         ),
-        ({"network_g": {"type": "Identity"}}, "Identity cannot be tapped: it declares no feature points"),
+        ({"network_g": {"type": "Identity"}}, r"network_g \(Identity\): its method feature_points\(\) names nothing"),
         ({"train__classify_opt": None}, "train: DCPTModel needs the loss classify_opt"),
     ],
 )

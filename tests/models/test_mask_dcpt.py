@@ -208,11 +208,13 @@ def test_activations_that_are_computed_again_are_masked_again(make: Callable[...
     torch.testing.assert_close(found[0], found[1])
 
 
-def test_of_a_network_that_names_no_encoder_only_the_input_is_masked() -> None:
+def test_of_a_network_that_names_no_encoder_only_the_input_is_masked_if_the_file_says_so() -> None:
     network, image, mask = Plain(), torch.ones(1, 3, 16, 16), patch_mask([1], 16, 16, 4, 0.5)
     expected = network(image * mask)
-    restored, _ = _MaskedStep(network, None, None)(image, mask)
+    restored, _ = _MaskedStep(network, None, [])(image, mask)
     assert torch.equal(restored, expected)
+    with pytest.raises(ValueError, match=r"Plain\.encoder_blocks\(\): there is no such method; name the modules"):
+        _MaskedStep(network, None, None)
 
 
 def test_an_encoder_that_does_not_exist_is_named() -> None:

@@ -111,6 +111,7 @@ class Plan:
         folder: experiments/ablation/<name> below it.
         runs: cell by cell, seed by seed.
         metrics: the reported metrics, each with its description and the better direction.
+        absent: files and folders that the option files name and that do not exist, each with its place.
     """
 
     ablation: Ablation
@@ -118,6 +119,7 @@ class Plan:
     folder: Path
     runs: tuple[Run, ...]
     metrics: Mapping[str, Mapping[str, str]]
+    absent: tuple[str, ...] = ()
 
 
 def smoke_test_of(ablation: Ablation) -> Ablation:
@@ -138,6 +140,7 @@ def plan_runs(ablation: Ablation, root: Path, force: Sequence[str] = ()) -> Plan
     """
     folder = root / "experiments" / "ablation" / ablation.name
     problems: dict[str, None] = {}
+    absent: dict[str, None] = {}
     runs: list[Run] = []
     metrics: dict[str, dict[str, Any]] = {}
     test = _read_test(ablation)
@@ -158,6 +161,7 @@ def plan_runs(ablation: Ablation, root: Path, force: Sequence[str] = ()) -> Plan
                 except OptionError as error:
                     problems |= dict.fromkeys(map(str, error.problems))
                     break  # the other seeds have the same mistakes
+                absent |= dict.fromkeys(_absent(trained, measured, ablation, cell))
                 runs.append(Run(cell.name, seed, place, options_by_step, _iterations(trained)))
                 last = measured.stages[-1].file if measured.stages else measured
                 val = last.options.val
@@ -174,7 +178,20 @@ def plan_runs(ablation: Ablation, root: Path, force: Sequence[str] = ()) -> Plan
     for name in ablation.metrics or metrics:
         metric = build_metric(metrics[name], f"val.metrics.{name}")
         described[name] = {"description": metric.describe(), "better": metric.better}
-    return Plan(ablation, root, folder, tuple(runs), described)
+    return Plan(ablation, root, folder, tuple(runs), described, tuple(absent))
+
+
+def _absent(trained: OptionFile, measured: OptionFile, ablation: Ablation, cell: Cell) -> list[str]:
+    """What the files of a run name and what does not exist; the weights for the test are still to be trained."""
+    in_test = () if measured is trained else measured.absent
+    lines = []
+    for problem in (*trained.absent, *(item for item in in_test if "path.pretrain_network_" not in str(item))):
+        mark = problem.mark if isinstance(problem, Problem) else None
+        if isinstance(problem, Problem) and mark and mark.file.resolve() in (trained.file, measured.file):
+            lines.append(f"{ablation.file}: cell '{cell.name}': {problem.message}")  # its own file is a temporary one
+        else:
+            lines.append(str(problem))
+    return lines
 
 
 def _measuring_inputs(loaded: OptionFile) -> dict[str, Any]:

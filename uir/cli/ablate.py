@@ -84,4 +84,6 @@ def _list(plan: Any, as_json: bool) -> None:
         return
     for row in rows:
         print(f"{row['cell']} seed {row['seed']}: {row['iterations']:,d} iterations, {row['state']}, {row['folder']}")
+    for line in plan.absent:
+        print(f"warning: {line}")
     print(f"{len(rows)} run{'s' * (len(rows) != 1)}; every option file is valid")

@@ -90,12 +90,16 @@ def _of_program(error: BaseException) -> Fault:
     if owner == "uir":
         if is_check:
             return Fault(message)
-        below = "" if is_innermost else f" ({_library(frames[-1].file) or 'Python'} raised it)"
-        text = f"this is a fault of uir, not yours: {name} in {_short(frame.file)}, {where}{below}"
+        text = f"{name} in {_short(frame.file)}, {where}: {(message.splitlines() or ['no message'])[0]}"
+        if is_innermost:
+            text = f"this is a fault of uir, not yours: {text}"
+        else:
+            library = _library(frames[-1].file) or "Python"
+            text = f"{library} refuses what uir gave it: {text}; unless the images are unusual, this is a fault of uir"
         return Fault(f"{text}; please report it with the lines above", 1, True)
     if is_check and frame.text.startswith("raise"):
         return Fault(f"{message} (said by {owner}, {where})")
-    return Fault(f"this is a fault of {owner}, not of uir: {name} in {where}: {message}", 1, True)
+    return Fault(f"the error is in {owner}, not in uir: {name} in {where}: {message or frame.text}", 1, True)
 
 
 def _frames(error: BaseException) -> list[_Frame]:

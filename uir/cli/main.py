@@ -163,19 +163,26 @@ def check(
 
     problems: list[str] = []
     unchecked: tuple[str, ...] = ()
+    absent: list[str] = []
     try:
         is_train = not for_test and _holds_training(opt)
-        unchecked = _load(opt, is_train, force_yml, plugin, root, False).unchecked
+        loaded = _load(opt, is_train, force_yml, plugin, root, False)
+        unchecked, absent = loaded.unchecked, list(map(str, loaded.absent))
     except OptionError as error:
         problems = [str(problem) for problem in error.problems]
     if as_json:
-        print(json.dumps({"file": str(opt), "ok": not problems, "problems": problems, "unchecked": list(unchecked)}))
+        answer = {"file": str(opt), "ok": not problems, "problems": problems, "missing": absent}
+        print(json.dumps({**answer, "unchecked": list(unchecked)}))
     else:
         for line in problems:
             print(line)
         for key in unchecked:
             print(f"unchecked: {key} (its plugin does not declare its keys)")
-        print(f"{opt}: {len(problems)} problem{'s' * (len(problems) != 1)}" if problems else f"{opt}: valid")
+        for line in absent:
+            print(f"warning: {line}")
+        valid = f"valid, but it names {_counted(len(absent), 'file or folder', 'files or folders')} that {{}} not exist"
+        valid = valid.format("does" if len(absent) == 1 else "do") if absent else "valid"
+        print(f"{opt}: {_counted(len(problems), 'problem', 'problems') if problems else valid}")
     if problems:
         raise typer.Exit(2)
     return True
@@ -293,6 +300,10 @@ def degrade(
         written = [str(output / file.name) for file in files]
     images = f"{len(written)} image{'s' * (len(written) != 1)}"
     print(json.dumps(written) if as_json else f"{images} written to {output}")
+
+
+def _counted(number: int, one: str, several: str) -> str:
+    return f"{number} {one if number == 1 else several}"
 
 
 def _processes(launcher: str, loaded: Any, local_rank: int | None) -> Any:

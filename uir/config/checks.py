@@ -14,6 +14,7 @@ from uir.config.component_checks import ComponentChecker, recipe_problems
 from uir.config.methods import Method, file_of_unknown_method, is_training_method, method_of
 from uir.config.named_keys import DATASET_PHASES, LOSS_SUFFIX, phase_of, says_its_name
 from uir.config.problems import ADVICE, Problem, nearest, type_message
+from uir.config.roles import Need, Phase
 from uir.config.schema import Options, PathOptions
 from uir.config.spec import (
     PLACES,
@@ -34,7 +35,7 @@ from uir.config.spec import (
 from uir.config.yaml_file import KeyPath, Mark, YamlError
 from uir.core.names import PLAIN_NAME, is_plain_name
 from uir.registry import MODEL_REGISTRY, TABLES, UnknownNameError
-from uir.registry.sources import name_source
+from uir.registry.sources import ModelKeys, name_source
 
 
 @dataclass
@@ -46,12 +47,14 @@ class Checked:
         problems: all mistakes, in the order of the file.
         warnings: what may be a mistake, or has no effect, in the order of the file.
         unchecked: keys that belong to a plugin which does not declare its keys.
+        absent: files and folders that the file names and that do not exist.
     """
 
     options: Options | None
     problems: list[Problem]
     warnings: list[Problem]
     unchecked: list[str]
+    absent: list[Problem]
 
 
 def check(raw: dict[str, Any], marks: Mapping[KeyPath, Mark], root: Path, is_train: bool) -> Checked:
@@ -78,13 +81,15 @@ class _Checker(ComponentChecker):
         self._leave_to_plugin()
         self._datasets()
         self._rules()
+        self._needs()
         options = None
         try:
             options = schema.model_validate(self.raw)
         except ValidationError as error:
             self._report_types(error)
         problems, warnings = self._in_order(self.problems), self._in_order(self.warnings)
-        return Checked(None if problems else options, problems, warnings, self.unchecked)
+        absent = [Problem.at(path, self.marks, f": there is no {file}") for path, file in self.absent.items()]
+        return Checked(None if problems else options, problems, warnings, self.unchecked, absent)
 
     # --- reporting ---
 
@@ -273,7 +278,46 @@ class _Checker(ComponentChecker):
                 self._refuse_for_basicsr(model, train)
             if MODEL_REGISTRY.origin_of(model) == "basicsr":
                 self._warn_of_dead_keys(model)
+                self._networks_for_basicsr(model.__name__)
         self._paths()
+
+    def _needs(self) -> None:
+        """Check that the networks have the methods that the training method calls."""
+        train: Any = self.raw.get("train")
+        phase: Phase = "train" if self.is_train else "test"
+        for role, declared in self.method.roles.items() if self.method is not None else ():
+            path = (f"network_{role}",)
+            for need in declared.needs if isinstance(self.raw.get(path[0]), Mapping) else ():
+                is_replaced = isinstance(train, Mapping) and train.get(need.instead) is not None
+                if phase in need.phases and not is_replaced:
+                    self._need(path, need)
+
+    def _need(self, path: KeyPath, need: Need) -> None:
+        spec = self.raw[str(path[0])]
+        network = self.networks.get(path)
+        known = network
+        if known is None:
+            try:
+                known = PLACES["archs"].get(str(spec.get("type")))
+            except UnknownNameError:
+                return  # this is reported already
+        instead = f", or name the modules in train.{need.instead}" if need.instead else ""
+        if not callable(getattr(known, need.method, None)):
+            self._say(
+                path, f"({spec['type']}) has no method {need.method}(), which {self.raw['model_type']} needs; "
+                f"use another network{instead}"
+            )  # fmt: skip
+        elif network is not None:
+            try:
+                names = [getattr(item, "name", item) for item in getattr(network, need.method)()]
+            except Exception as error:  # a plugin's may fail in any way
+                self._say(path, f"({spec['type']}): its method {need.method}() fails: {type(error).__name__}: {error}")
+                return
+            modules = dict(network.named_modules())
+            wrong = [name for name in names if name not in modules]
+            if wrong or not names:
+                what = f"names '{wrong[0]}', which is no module of it" if wrong else "names nothing"
+                self._say(path, f"({spec['type']}): its method {need.method}() {what}")
 
     def _paths(self) -> None:
         """Make the file names in the section `path` absolute; they start at the root."""
@@ -283,6 +327,8 @@ class _Checker(ComponentChecker):
             annotation = known[key].annotation if key in known else says_its_name(key, "path")
             if isinstance(value, str) and names_a_file(annotation):
                 section[key] = self._absolute(value, ("path", key))
+                if str(key).endswith("_root"):
+                    self.absent.pop(("path", key), None)  # a run makes its folders
 
     def _metric_named(self, path: KeyPath, name: Any, metrics: Iterable[Any]) -> None:
         names = [str(key) for key in metrics]
@@ -371,15 +417,25 @@ class _Checker(ComponentChecker):
             scheduler = f"scheduler_{key.removeprefix('optim_')}"
             try:
                 optimizer = try_optimizer(train[key])
-                for index, group in enumerate(train[key].get("groups") or ()):
+                groups = train[key].get("groups")
+                for index, group in enumerate(groups if isinstance(groups, list) else ()):
                     path = ("train", key, "groups", index)
-                    try_optimizer(train[key], {name: value for name, value in group.items() if name != "parameters"})
+                    if isinstance(group, Mapping) and is_right(path[:2]):
+                        settings = {name: value for name, value in group.items() if name != "parameters"}
+                        try_optimizer(train[key], settings)
                 path = ("train", scheduler if train.get(scheduler) else "scheduler")
                 if is_right(path):
                     try_scheduler(train[path[1]], optimizer)
             except RefusedError as error:
                 if all(place != path for place, _ in self.problems):
                     self._say(path, str(error))
+
+    def _networks_for_basicsr(self, name: str) -> None:
+        """Check that the networks are there that one of basicsr's own models reads without asking."""
+        roles = name_source().model_keys.get(name, ModelKeys()).roles if self.is_train else ("g",)
+        for role in roles:
+            if self.raw.get(f"network_{role}") is None:
+                self._say((f"network_{role}",), f"is missing; {self.raw['model_type']} needs it")
 
     def _refuse_for_basicsr(self, model: Any, train: Mapping[str, Any]) -> None:
         """Refuse what the methods of basicsr's BaseModel cannot do, for models that have not replaced them."""

@@ -63,7 +63,7 @@ class ComponentChecker:
         problems: the mistakes, each with its key path.
         warnings: what may be a mistake, in the same form.
         unchecked: keys that belong to a plugin which does not declare its keys.
-        absent: key paths that name a file which does not exist.
+        absent: files that the file names and that do not exist, the first one of each key path.
         networks: the networks of the file that could be built, without values, by key path.
     """
 
@@ -72,7 +72,7 @@ class ComponentChecker:
         self.problems: list[tuple[KeyPath, Problem]] = []
         self.warnings: list[tuple[KeyPath, Problem]] = []
         self.unchecked: list[str] = []
-        self.absent: list[KeyPath] = []
+        self.absent: dict[KeyPath, Path] = {}
         self.networks: dict[KeyPath, Any] = {}
 
     def _say(self, path: KeyPath, message: str) -> None:
@@ -190,7 +190,7 @@ class ComponentChecker:
             return value
         file = self.root / home_expanded(value)
         if not file.exists():
-            self.absent.append(path)
+            self.absent.setdefault(path, file)
         return str(file)
 
     def _typed(self, annotation: Any, value: Any, path: KeyPath) -> Any:

@@ -53,6 +53,7 @@ class OptionFile:
         unchecked: keys left to a plugin that does not declare its keys.
         stages: the stages of `train.stages`; `options` are then those of the first one.
         files: every file that the options were read from, those it inherits from included.
+        absent: files and folders that it names and that do not exist, each with its place.
     """
 
     options: Options
@@ -63,6 +64,7 @@ class OptionFile:
     unchecked: tuple[str, ...] = ()
     stages: tuple[Stage, ...] = ()
     files: tuple[Path, ...] = ()
+    absent: tuple[Problem | str, ...] = ()
 
     @property
     def run_dir(self) -> Path:
@@ -168,7 +170,11 @@ def load_options(
         raise OptionError(problems)
     for warning in dict.fromkeys(str(translation.as_written(warning)) for warning in warnings):
         logger.warning(warning)
-    return replace(loaded, files=tuple({mark.file.resolve(): None for mark in marks.values() if mark.line}))
+    return replace(
+        loaded,
+        files=tuple({mark.file.resolve(): None for mark in marks.values() if mark.line}),
+        absent=tuple(map(translation.as_written, loaded.absent)),
+    )
 
 
 def read_translated(file: Path) -> dict[str, Any]:
@@ -217,7 +223,9 @@ def _checked(
     result: Checked = check(raw, marks, base, is_train)
     if result.options is None:
         raise OptionError(result.problems)
-    loaded = OptionFile(result.options, raw, path.resolve(), base, is_train, tuple(result.unchecked))
+    loaded = OptionFile(
+        result.options, raw, path.resolve(), base, is_train, tuple(result.unchecked), absent=tuple(result.absent)
+    )
     return loaded, result.warnings
 
 
@@ -227,11 +235,13 @@ def _staged(
     """Check a file with stages: each stage is checked as a file of its own."""
     problems: dict[str, Problem] = {}
     warnings: list[Problem] = []
+    absent: dict[str, Problem | str] = {}
     stages: list[Stage] = []
     for plan in plans:
         result = check(plan.raw, {**marks, **plan.places}, base, is_train)
         problems |= {str(problem): problem for problem in result.problems}
         warnings += result.warnings
+        absent |= {str(problem): problem for problem in result.absent}
         if result.options is not None:
             file = OptionFile(result.options, plan.raw, path.resolve(), base, is_train, tuple(result.unchecked))
             stages.append(Stage(plan.name, file, plan.carry, plan.fresh))
@@ -245,7 +255,7 @@ def _staged(
         raise OptionError(list(problems.values()))
     for index in range(1, len(stages)):
         _warn_of_old_average(stages, index)
-    return replace(stages[0].file, raw=raw, stages=tuple(stages)), warnings
+    return replace(stages[0].file, raw=raw, stages=tuple(stages), absent=tuple(absent.values())), warnings
 
 
 def _warn_of_old_average(stages: Sequence[Stage], index: int) -> None:

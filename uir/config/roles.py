@@ -10,6 +10,21 @@ BOTH: frozenset[Phase] = frozenset({"train", "test"})
 
 
 @dataclass(frozen=True)
+class Need:
+    """A method that a network must have, such as `feature_points`; it returns modules or points by their names.
+
+    Attributes:
+        method: its name.
+        phases: when it is needed.
+        instead: a key of `train` that may name the modules in its place; empty if there is none.
+    """
+
+    method: str
+    phases: frozenset[Phase] = BOTH
+    instead: str = ""
+
+
+@dataclass(frozen=True)
 class Role:
     """A network of a training method: `g` for `network_g`, and so on.
 
@@ -19,12 +34,14 @@ class Role:
             network does not change and is in evaluation mode; None: it is trained if the file has `optim_<role>`.
         averaged: whether it has a moving average, if the file sets `ema_decay`.
         supplied: constructor arguments that the method itself gives (`network_sizes`).
+        needs: methods that the network must have.
     """
 
     required_in: frozenset[Phase] = BOTH
     trained: bool | None = True
     averaged: bool = False
     supplied: tuple[str, ...] = ()
+    needs: tuple[Need, ...] = ()
 
     def is_required(self, is_train: bool | None) -> bool:
         """Whether a file must have it; None stands for a file whose phase is not known."""

@@ -55,6 +55,8 @@ class Checkpoints:
         """Keep the networks if the metric's mean over the validation sets is the best so far."""
         if self.keep_best is None:
             return
+        if any(item.nonfinite for item in evaluations):
+            return  # a mean over the other images would flatter
         values = [item.results[self.keep_best] for item in evaluations if self.keep_best in item.results]
         if not values:
             logger.warning("val.keep_best: %s was measured on no validation set; nothing is kept", self.keep_best)

@@ -37,6 +37,7 @@ class Evaluation:
         results: means over the images, by metric name.
         inputs: the same for the degraded images themselves, if they were measured.
         per_image: each image's file and values.
+        nonfinite: the images that were restored to NaN or infinity; they are not measured and not written.
         channel: what the only channel of its images is, such as `grey, full range`; empty for colour.
     """
 
@@ -45,6 +46,7 @@ class Evaluation:
     results: dict[str, float] = field(default_factory=dict)
     inputs: dict[str, float] = field(default_factory=dict)
     per_image: list[dict[str, Any]] = field(default_factory=list)
+    nonfinite: list[str] = field(default_factory=list)
     channel: str = ""
 
 
@@ -152,6 +154,11 @@ def _restore(
             restored = model.predict(batch, controls).restored
             if restored.shape[-3] == 1:
                 found.channel = channel_of(loader.dataset)
+            bar.advance(task)
+            bad = int((~restored.isfinite()).sum())
+            if bad:
+                found.per_image.append(_unmeasured(batch, bad))
+                continue
             row = _measure(restored, batch, metrics, measure_input)
             row["metrics"] |= model.extra_measures(batch)
             found.per_image.append(row)
@@ -166,7 +173,6 @@ def _restore(
                     write_image(image_file(stem), restored[0])
                 for frame, image in enumerate(restored[0] if restored.ndim == 5 else ()):
                     write_image(image_file(f"{stem}_{frame:03d}"), image)
-            bar.advance(task)
 
 
 def _summarize(found: Evaluation, metrics: Mapping[str, Metric | SetMetric]) -> None:
@@ -174,9 +180,22 @@ def _summarize(found: Evaluation, metrics: Mapping[str, Metric | SetMetric]) -> 
     shares = gathered(found.per_image)
     found.per_image = [rows[turn] for turn in range(max(map(len, shares))) for rows in shares if turn < len(rows)]
     found.images = len(found.per_image)
+    for row in found.per_image:
+        if "nonfinite" in row:
+            found.nonfinite.append(row["lq_path"])
+            logger.warning(
+                "%s: %s: %d values of the restored image are NaN or infinity; it is in no mean and not written",
+                found.dataset, row["lq_path"], row["nonfinite"],
+            )  # fmt: skip
     parts = [row.pop("parts") for row in found.per_image]
     found.results = _means([row["metrics"] for row in found.per_image]) | _of_set(metrics, parts, "restored")
     found.inputs = _means([row["input"] for row in found.per_image if row["input"]]) | _of_set(metrics, parts, "input")
+
+
+def _unmeasured(batch: Mapping[str, Any], bad: int) -> dict[str, Any]:
+    """The row of an image that was restored to `bad` values that are not finite."""
+    nothing: dict[str, Any] = {"metrics": {}, "input": {}, "parts": {"restored": {}, "input": {}}}
+    return {"lq_path": batch["lq_path"][0], "nonfinite": bad, **nothing}
 
 
 def _measure(
@@ -230,7 +249,9 @@ def _means(rows: list[dict[str, float]]) -> dict[str, float]:
 def update_best(
     best: dict[str, Any], evaluation: Evaluation, metrics: Mapping[str, Metric | SetMetric], iteration: int
 ) -> None:
-    """Store the best value of each metric and its iteration, in BasicSR's form."""
+    """Store the best value of each metric and its iteration, in BasicSR's form; no value where images are missing."""
+    if evaluation.nonfinite:
+        return
     best_of_set = best.setdefault(evaluation.dataset, {})
     for name, value in evaluation.results.items():
         better = metrics[name].better if name in metrics else "higher"

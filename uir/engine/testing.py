@@ -124,7 +124,8 @@ def _names(evaluations: list[Evaluation]) -> list[str]:
 
 
 def _rows(evaluations: list[Evaluation]) -> list[list[str]]:
-    mean = Evaluation("mean", sum(item.images for item in evaluations))
+    nonfinite = [name for item in evaluations for name in item.nonfinite]
+    mean = Evaluation("mean", sum(item.images for item in evaluations), nonfinite=nonfinite)
     for name in _names(evaluations):
         for kind in ("results", "inputs"):
             values = [getattr(item, kind)[name] for item in evaluations if name in getattr(item, kind)]
@@ -132,7 +133,7 @@ def _rows(evaluations: list[Evaluation]) -> list[list[str]]:
                 getattr(mean, kind)[name] = sum(values) / len(values)
     rows = []
     for item in [*evaluations, mean] if len(evaluations) > 1 else evaluations:
-        row = [item.dataset, str(item.images)]
+        row = [item.dataset, f"{item.images}{f' ({len(item.nonfinite)} not finite)' if item.nonfinite else ''}"]
         for name in _names(evaluations):
             if any(name in other.inputs for other in evaluations):
                 row.append(_number(item.inputs.get(name)))

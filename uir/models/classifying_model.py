@@ -12,7 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from uir.config.roles import Role
+from uir.config.roles import Need, Role
 from uir.config.schema import Component, TrainOptions
 from uir.core.checkpoint import read_weights
 from uir.degradations.record import DegradationRecord, RecordBatch
@@ -73,7 +73,10 @@ class ClassifyingModel(BaseModel):
     logits and class indices [B]; with `train.label_parts`, with 0 or 1 for each class [B, K].
     """
 
-    network_roles: ClassVar[Mapping[str, Role]] = {"g": Role(averaged=True), "dc": CLASSIFIER}
+    network_roles: ClassVar[Mapping[str, Role]] = {
+        "g": Role(averaged=True, needs=(Need("feature_points"),)),
+        "dc": CLASSIFIER,
+    }
     loss_slots: ClassVar[tuple[str, ...]] = ("pixel_opt", "classify_opt")
     open_losses: ClassVar[bool] = True
     train_options: ClassVar[type[TrainOptions]] = ClassifyingOptions

@@ -14,12 +14,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from uir.config.roles import Need, Role
 from uir.config.schema import TrainOptions
 from uir.core.distributed import gathered, rank_and_world
 from uir.core.seeds import derive_seed
 from uir.layers.patch_mask import hide, patch_mask
 from uir.layers.tapped import TappedRestorer
-from uir.models.classifying_model import ClassifyingModel, ClassifyingOptions, ClassifyingStep
+from uir.models.classifying_model import CLASSIFIER, ClassifyingModel, ClassifyingOptions, ClassifyingStep
 from uir.registry import MODEL_REGISTRY
 
 
@@ -72,8 +73,11 @@ class _Mask:
 def _modules_of(net: nn.Module, names: Sequence[str] | None) -> list[nn.Module]:
     source = "train.remask"
     if names is None:
+        source = f"{type(net).__name__}.encoder_blocks()"
         declared = getattr(net, "encoder_blocks", None)
-        names, source = declared() if callable(declared) else (), f"{type(net).__name__}.encoder_blocks()"
+        if not callable(declared):
+            raise ValueError(f"{source}: there is no such method; name the modules to mask in train.remask")
+        names = declared()
     known = dict(net.named_modules())
     modules: list[nn.Module] = []
     for name in names:
@@ -92,10 +96,18 @@ class MaskDCPTModel(ClassifyingModel):
     pixel loss is over the whole image. Hidden patches are zeros in the input and, after every block of the encoder, in
     the features. The decoder, where the classifier's features come from, is not masked, because its convolutions must
     carry the visible parts into the hidden patches. A network names its encoder's blocks in a method
-    `encoder_blocks() -> list[str]` (module paths). For a network without this method, only the input and the modules
-    of `train.remask` are masked. The masks depend on the run's seed, the step and the image's place in the batch of
-    all processes.
+    `encoder_blocks() -> list[str]` (module paths). For a network without this method, `train.remask` must name the
+    modules; an empty list masks only the input. The masks depend on the run's seed, the step and the image's place in
+    the batch of all processes.
     """
+
+    network_roles: ClassVar[Mapping[str, Role]] = {
+        "g": Role(
+            averaged=True,
+            needs=(Need("feature_points"), Need("encoder_blocks", frozenset({"train"}), instead="remask")),
+        ),
+        "dc": CLASSIFIER,
+    }
 
     train_options: ClassVar[type[TrainOptions]] = MaskOptions
     train_opt: MaskOptions
