@@ -80,7 +80,7 @@ def test_what_the_network_or_the_disk_refuses_stops_no_other(tmp_path: Path) -> 
     class Small(nn.Module):
         def forward(self, lq: Tensor) -> Tensor:
             if lq.shape[-1] > 6:
-                raise RuntimeError("out of memory: tried to allocate\nmore")
+                raise RuntimeError("the kernel is larger than the input\nmore")
             return lq
 
     (tmp_path / "in").mkdir()
@@ -90,7 +90,7 @@ def test_what_the_network_or_the_disk_refuses_stops_no_other(tmp_path: Path) -> 
     (tmp_path / "out" / "b").touch()  # where a folder should be made
     outcome = restore_files(Restorer(Small()), [tmp_path / "in"], tmp_path / "out")
     assert [file.name for file in outcome.written] == ["d.png"]
-    assert list(outcome.failed.values()) == ["out of memory: tried to allocate", "File exists"]
+    assert list(outcome.failed.values()) == ["the kernel is larger than the input", "File exists"]
 
 
 def test_the_summary_counts_and_names() -> None:

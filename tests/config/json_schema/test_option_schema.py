@@ -96,13 +96,18 @@ train: {ema_decay: ~, optim_g: {lr: 1e-3}, scheduler: ~, pixel_opt: {loss_weight
 """
 
 
-@pytest.fixture(scope="module")
-def schema() -> dict[str, Any]:
-    """The schema of what uir has itself; other tests of the process may have registered plug-ins."""
+@pytest.fixture(scope="module", autouse=True)
+def _own_classes() -> Iterator[None]:
+    """No plug-in is registered, whatever other tests of the process have registered."""
     with pytest.MonkeyPatch.context() as patch:
         for registry in REGISTRIES.values():
             patch.setitem(registry._objects, "plugin", {})
-        return option_schema()
+        yield
+
+
+@pytest.fixture(scope="module")
+def schema() -> dict[str, Any]:
+    return option_schema()
 
 
 @pytest.fixture(scope="module")
