@@ -9,10 +9,12 @@ from uir.config.docstrings import argument_descriptions, parse_arguments
 GOOGLE = """A loss.
 
     weight: this line is prose, not an argument.
+        scale: nor is this one.
 
     Args:
         weight: factor on the
             loss; scale: half of it.
+
         mean, std (Sequence[float], optional): per
             channel.
         empty:

@@ -275,6 +275,11 @@ def test_debug_renames_and_hurries(write_options: Write) -> None:
     assert (options.logger.print_freq, options.logger.save_checkpoint_freq, options.val.val_freq) == (1, 8, 8)  # type: ignore[union-attr]
 
 
+def test_debug_keeps_the_other_keys_of_the_log(write_options: Write) -> None:
+    assert load_options(write_options({"logger.keep_last": 3}), debug=True).options.logger.keep_last == 3
+    assert load_options(write_options({"logger": None}), debug=True).options.logger.print_freq == 1
+
+
 def test_a_drawn_seed_is_recorded(write_options: Write) -> None:
     loaded = load_options(write_options({"manual_seed": None}))
     assert loaded.options.manual_seed == loaded.raw["manual_seed"]

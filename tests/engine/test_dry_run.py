@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from uir.cli import main
 from uir.config.options import load_options
-from uir.engine.dry_run import dry_run
+from uir.engine.dry_run import dry_run, peak_memory
 from uir.engine.train_loop import train
 
 Write = Callable[..., Path]
@@ -79,3 +80,9 @@ def test_the_command_prints_a_table(write_options: Write, capsys: pytest.Capture
     out = capsys.readouterr().out
     assert "PixelShuffleSR" in out
     assert "would write" in out
+
+
+def test_memory_is_in_mebibytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 3 * 2**20)
+    assert peak_memory(torch.device("cuda")) == 3
+    assert 50 < peak_memory(torch.device("cpu")) < 50_000  # torch alone takes more than 50

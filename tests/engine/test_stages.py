@@ -116,6 +116,9 @@ def test_a_stage_too_short_for_its_average_is_told(write_options: Write, caplog:
         "train.stages.1: at the end of 'main' 61% of the moving average, which is validated, are still weights of the "
         "stage before; with 500 iterations ema_decay should be at most 0.994, not 0.999"
     )
+    stages[1]["iterations"] = 17
+    file = write_options({**CHANGES, "train.stages": stages, "train.ema_decay": 0.999})
+    assert average_warning(file, caplog).endswith("with 17 iterations ema_decay should be at most 0.823, not 0.999")
 
 
 @pytest.mark.parametrize(

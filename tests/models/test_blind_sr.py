@@ -277,7 +277,7 @@ def test_what_does_not_fit_is_told_before_training(
         ),
         (
             {"type": "DASR", "scale": 3, "n_groups": 1, "n_blocks": 1, "n_feats": 8},
-            "network_g: DASR gives 192×192 for an image of 64×64, but `scale` is 2, which means 128×128",
+            "network_g: DASR gives 192×216 for an image of 64×72, but `scale` is 2, which means 128×144",
         ),
     ],
 )
@@ -323,3 +323,10 @@ def test_a_dataset_without_second_crops_is_told(write_options: Write, pair_folde
     del batch["lq_key"]
     with pytest.raises(ValueError, match="a loss needs `lq_key`, but the dataset gives none; use ContrastiveDataset"):
         step(model, batch)
+
+
+def test_the_restorer_has_a_moving_average(write_options: Write, pair_folders: Path) -> None:
+    file = write_options(changes(pair_folders, **{"train.ema_decay": 0.9}))
+    model = build_model(load_options(file), torch.device("cpu"))
+    assert set(model.ema) == {role for role, declared in type(model).network_roles.items() if declared.averaged}
+    assert "g" in model.ema

@@ -282,3 +282,14 @@ def test_any_further_loss_judges_what_is_restored(make: Callable[..., Any], mode
 def test_a_probe_that_restores_nothing_takes_no_loss_on_images(write_options: Write, pair_folders: Path) -> None:
     with pytest.raises(ValueError, match=r"train\.edge_opt is not an option"):
         load_options(write_options(changes(pair_folders, "DCModel", **{"train.edge_opt": {"type": "MSELoss"}})))
+
+
+def test_classifying_skips_the_layers_behind_the_last_features(make: Callable[..., Any]) -> None:
+    model = make("DCPTModel")
+    ran: list[int] = []
+    model.bare["g"].ending.register_forward_hook(lambda *_: ran.append(1))
+    image = torch.rand(1, 3, 32, 32)
+    assert model.classify(image).shape == (1, 3)
+    assert ran == []
+    model.bare["g"](image)
+    assert ran == [1]

@@ -91,7 +91,7 @@ def every_mutant(root: Path, path: Path) -> Iterator[Mutant]:
 
 
 class _Behaviour(ast.NodeTransformer):
-    """Takes away what does not run: annotations (the package never evaluates them here) and docstrings."""
+    """Takes away what a right program never uses: annotations, imports for type checkers, and `zip(strict=...)`."""
 
     def visit_arg(self, node: ast.arg) -> ast.arg:
         node.annotation = None
@@ -105,6 +105,17 @@ class _Behaviour(ast.NodeTransformer):
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
         self.generic_visit(node)
         node.annotation = ast.Constant(None)
+        return node
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        self.generic_visit(node)
+        names = [part.id for part in ast.walk(node.test) if isinstance(part, ast.Name)]
+        return None if names == ["TYPE_CHECKING"] else node
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node.func, ast.Name) and node.func.id == "zip":
+            node.keywords = [keyword for keyword in node.keywords if keyword.arg != "strict"]
         return node
 
 

@@ -34,6 +34,12 @@ def test_a_changed_annotation_is_no_change() -> None:
     assert behaviour("def broken(:") is None
 
 
+def test_checks_of_the_program_itself_are_passed_over() -> None:
+    assert behaviour("zip(a, b, strict=True)") == behaviour("zip(a, b, strict=False)") != behaviour("zip(b, a)")
+    assert behaviour("if TYPE_CHECKING:\n    import a") == behaviour("if not TYPE_CHECKING:\n    import a")
+    assert behaviour("if a:\n    import a") != behaviour("if not a:\n    import a")
+
+
 @pytest.mark.parametrize(("line", "expected"), [(4, [4]), (5, [5]), (8, [6, 7, 8, 9]), (2, [2])])
 def test_the_lines_of_a_statement(line: int, expected: list[int]) -> None:
     assert list(statement_lines(SOURCE, line, line)) == expected

@@ -82,8 +82,7 @@ def _collect(target: Any, names: Collection[str], seen: set[int]) -> dict[str, s
             referred = _ELSEWHERE.search(text if text is not None else docstring or "")
             if referred and (text is None or referred.start() == 0) and name not in texts:
                 other = getattr(sys.modules.get(source.__module__), referred[1], None)
-                if other is not None and other is not source:
-                    text = _collect(other, names, set(seen)).get(name, text)
+                text = _collect(other, names, set(seen)).get(name, text)
             if text is not None:
                 texts.setdefault(name, text)
     return {name: texts[name] for name in names if name in texts}

@@ -432,8 +432,7 @@ def _debug(raw: dict[str, Any], marks: dict[KeyPath, Mark], is_train: bool) -> N
     if not is_train:
         return
     mark = Mark(Path("--debug"), 0)
-    logger = raw.setdefault("logger", {}) or {}
-    raw["logger"] = {**logger, "print_freq": 1, "save_checkpoint_freq": 8, "use_tb_logger": False}
+    raw["logger"] = {**(raw.get("logger") or {}), "print_freq": 1, "save_checkpoint_freq": 8, "use_tb_logger": False}
     marks[("logger",)] = marks.get(("logger",), mark)
     if raw.get("val"):
         raw["val"]["val_freq"] = 8

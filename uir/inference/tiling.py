@@ -107,12 +107,12 @@ def tiled_rows(
     down = tile_weights([top * scale for top in tops], tile * scale, height * scale)
     across = tile_weights([left * scale for left in lefts], tile * scale, width * scale)
     band: Tensor | None = None
-    for index, (top, share) in enumerate(zip(tops, down, strict=True)):
+    for top, below, share in zip(tops, [*tops[1:], height], down, strict=True):
         rows = slice(top, min(top + tile, height))
         added = _band(read, run, rows, lefts, across, tile, width, scale) * share[:, None]
         if band is not None:
             added[..., : band.shape[-2], :] += band
-        done = ((tops[index + 1] if index + 1 < len(tops) else height) - top) * scale
+        done = (below - top) * scale
         yield added[..., :done, :]
         band = added[..., done:, :].clone()
 

@@ -176,7 +176,7 @@ class BlindSRModel(BaseModel):
         name = type(network).__name__
         if not _takes_code(type(network)):
             raise ValueError(f"network_g: {_NO_CODE.format(name)}")
-        blank = torch.zeros(1, 3, 64, 64, device=self.device)
+        blank = torch.zeros(1, 3, 64, 72, device=self.device)
         blank = pad_to_multiple(blank, getattr(network, "pad_multiple", 1))
         try:
             with torch.no_grad(), self.autocast(), evaluating(self.bare["e"], network):
