@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import io
 import logging
-import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +18,8 @@ from uir.core.files import append_text, write_text
 from uir.core.images import write_image
 from uir.engine.logs import start_logging, stop_logging
 from uir.engine.state import write_state
+
+resource: Any = pytest.importorskip("resource", reason="this system cannot limit the size of files")
 
 
 @pytest.fixture

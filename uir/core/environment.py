@@ -7,12 +7,12 @@ import os
 import re
 
 NO_MEMORY = "not enough memory"
-FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL = ("ENOSPC", "EDQUOT")
 _PLACE = (
-    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST,
-    errno.ENOTEMPTY, errno.ENAMETOOLONG, errno.ELOOP, errno.EIO, errno.ESTALE, errno.EBUSY, errno.ETXTBSY,
+    "EACCES", "EPERM", "EROFS", "ENOENT", "ENOTDIR", "EISDIR", "EEXIST", "ENOTEMPTY", "ENAMETOOLONG", "ELOOP", "EIO",
+    "ESTALE", "EBUSY", "ETXTBSY",
 )  # fmt: skip
-_NETWORK = (errno.EADDRINUSE, errno.ECONNREFUSED, errno.ECONNRESET, errno.EHOSTUNREACH, errno.ENETUNREACH)
+_NETWORK = ("EADDRINUSE", "ECONNREFUSED", "ECONNRESET", "EHOSTUNREACH", "ENETUNREACH")
 _MEMORY_TEXTS = ("out of memory", "can't allocate memory", "Insufficient memory", "Cannot allocate memory")
 _CUDA_TEXTS = (
     "Torch not compiled with CUDA", "No CUDA GPUs are available", "Found no NVIDIA driver", "invalid device ordinal",
@@ -66,14 +66,13 @@ def _of_system(error: OSError) -> str | None:
             return None
         number, reason, place = int(written[1]), written[2], written[3]
     named = f"{os.fsdecode(place)}: " if isinstance(place, str | bytes | os.PathLike) else ""
-    if number in FULL:
+    code = errno.errorcode.get(number, "")  # by name, because not every system has all of them
+    if code in _FULL:
         return f"{named}cannot be written, the disk is full" if named else "the disk is full"
-    if number == errno.EFBIG:
+    if code == "EFBIG":
         return f"{named}cannot be written, it is larger than this machine allows (`ulimit -f`)"
-    if number == errno.ENOMEM:
+    if code == "ENOMEM":
         return f"{NO_MEMORY} in this machine"
-    if number in (errno.EMFILE, errno.ENFILE):
+    if code in ("EMFILE", "ENFILE"):
         return f"{named}too many files are open; `ulimit -n 65536` allows more, fewer loader processes need less"
-    if (number in _PLACE and named) or number in _NETWORK:
-        return f"{named}{reason}"
-    return None
+    return f"{named}{reason}" if (code in _PLACE and named) or code in _NETWORK else None

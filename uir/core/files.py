@@ -30,22 +30,25 @@ def replacing(path: Path, flush: bool = True) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(path, f".{os.getpid()}")
     try:
-        yield temporary
-        if flush:
-            with temporary.open("rb+") as handle:
-                os.fsync(handle.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise naming(error, path, temporary) from error
+        with naming(path, temporary):
+            yield temporary
+            if flush:
+                with temporary.open("rb+") as handle:
+                    os.fsync(handle.fileno())
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def naming(error: OSError, path: Path, temporary: Path | None = None) -> OSError:
-    """The same error with the name of the file that it is about, if it has none or that of its temporary file."""
-    if error.errno is None or error.filename not in (None, str(temporary)):
-        return error
-    return OSError(error.errno, error.strerror, str(path))
+@contextmanager
+def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Give an OSError of a block the name of a file, if it has none or that of the file's temporary one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(temporary)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def append_text(path: Path, text: str) -> None:
@@ -54,11 +57,8 @@ def append_text(path: Path, text: str) -> None:
     Raises:
         OSError: the file cannot be written, such as on a full disk; it names `path`.
     """
-    try:
-        with path.open("a", encoding="utf-8") as handle:
-            handle.write(text)
-    except OSError as error:
-        raise naming(error, path) from error
+    with naming(path), path.open("a", encoding="utf-8") as handle:
+        handle.write(text)
 
 
 def temporary_beside(path: Path, mark: str = "") -> Path:

@@ -48,7 +48,8 @@ class _LogFile(logging.FileHandler):
         """Raise what the system refused."""
         error = sys.exc_info()[1]
         if isinstance(error, OSError):
-            raise naming(error, Path(self.baseFilename)) from error
+            with naming(Path(self.baseFilename)):
+                raise error
         super().handleError(record)
 
     def close(self) -> None:
