@@ -29,6 +29,7 @@ def problems_of(file: Path, **arguments: Any) -> str:
         ("manual_seed", -1, "greater than or equal to 0"),
         ("manual_seed", 2**32, "less than 4294967296"),
         ("train.total_iter", 10**18, "less than or equal to 1000000000"),
+        ("train.total_iter", 10**9 + 1, "less than or equal to 1000000000"),
         ("train.total_iter", True, "expected a number, got True"),
         ("train.accumulate", 10**18, "less than or equal to 1000000"),
         ("train.warmup_iter", -2, "greater than or equal to -1"),

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from uir.core.checkpoint import CheckpointError, load_weights, read_weights
+from uir.core.checkpoint import CheckpointError, load_weights, read_file, read_weights
 
 KEY = "weight"
 
@@ -94,3 +94,11 @@ def test_a_width_of_another_kind(tmp_path: Path, width: Any) -> None:
     with pytest.raises(ValueError, match=r"x\.pth: NAFNet cannot be built as its card describes it") as caught:
         Restorer.from_pretrained(tmp_path / "x.pth", device="cpu")
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_the_message_of_a_wild_card_is_short(tmp_path: Path) -> None:
+    file = tmp_path / "net.pth"
+    torch.save({"params": {}, "card": {"labels": list(range(1000))}}, file)
+    with pytest.raises(CheckpointError) as raised:
+        read_file(file)
+    assert len(str(raised.value)) == 300

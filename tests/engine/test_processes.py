@@ -15,8 +15,9 @@ import pytest
 import torch
 
 from uir.config.options import load_options
+from uir.core import distributed
 from uir.core.checkpoint import read_file
-from uir.core.distributed import first_host, launcher_of, processes, slurm_environment
+from uir.core.distributed import first_host, launcher_of, mean_over_processes, processes, slurm_environment
 from uir.core.images import read_rgb
 from uir.engine.train_loop import train
 
@@ -221,6 +222,27 @@ def test_only_slurm_s_launcher_reads_slurm_s_variables(launcher: str, monkeypatc
         pass
     expected = ("1", "29511", "gloo") if launcher == "slurm" else ("0", "29999", "gloo")
     assert reached.value.args == expected
+
+
+@pytest.mark.parametrize(
+    ("port", "rank", "is_told"), [(29500, "0", True), (30500, "0", True), (29999, "0", False), (30500, "1", False)]
+)
+def test_a_port_that_torchrun_does_not_use_is_told_once(
+    port: int, rank: str, is_told: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    torchrun = {"RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": "29999"}
+    for key, value in torchrun.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setattr("torch.distributed.init_process_group", lambda backend: 1 / 0)
+    with caplog.at_level("WARNING", "uir"), pytest.raises(ZeroDivisionError), processes("pytorch", "cpu", None, port):
+        pass
+    assert (f"dist_params.port: {port} is not used" in caplog.text) == is_told
+
+
+def test_the_mean_over_processes_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "rank_and_world", lambda: (0, 2))
+    monkeypatch.setattr("torch.distributed.all_reduce", lambda tensor: tensor.mul_(2))  # the other has the same values
+    assert mean_over_processes({"a": 0.1, "b": 1 / 3}) == {"a": 0.1, "b": 1 / 3}
 
 
 def test_num_gpu_without_a_launcher_is_said_to_do_nothing(

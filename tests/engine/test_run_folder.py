@@ -18,7 +18,7 @@ from uir.config.options import OptionFile, load_options
 from uir.core.files import remove_unfinished, temporary_beside
 from uir.core.locking import locked
 from uir.engine.run import open_run
-from uir.engine.run_folder import check_start, is_run, run_lock
+from uir.engine.run_folder import _is_inside, check_start, is_run, run_lock
 from uir.engine.train_loop import train
 
 Write = Callable[..., Path]
@@ -259,3 +259,16 @@ def test_unfinished_files_are_looked_for_below_one_folder_only(tmp_path: Path) -
     outside.write_bytes(b"")
     remove_unfinished(tmp_path / "a")
     assert outside.exists()
+
+
+def test_what_lies_in_a_folder_is_found_through_links_too(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "run" / "a.pth", tmp_path / "other" / "b.pth"
+    for file in (inside, outside):
+        file.parent.mkdir()
+        file.touch()
+    (tmp_path / "link").symlink_to(inside)  # would point to nothing
+    (tmp_path / "run" / "linked.pth").symlink_to(outside)  # would be moved itself
+    run = tmp_path / "run"
+    found = {name: _is_inside(tmp_path / name, run) for name in ("run/a.pth", "link", "run/linked.pth", "other/b.pth")}
+    assert found == {"run/a.pth": True, "link": True, "run/linked.pth": True, "other/b.pth": False}
+    assert not _is_inside(run / "missing.pth", run)

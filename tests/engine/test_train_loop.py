@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -186,6 +187,14 @@ def test_wandb_is_optional_and_says_what_it_lacks(
     changes = {"logger.wandb": {"project": "x"}, "logger.use_tb_logger": tensorboard}
     with pytest.raises(ValueError, match=message):
         run(write_options(changes))
+
+
+def test_wandb_copies_the_events_of_tensorboard(write_options: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[dict[str, Any]] = []
+    monkeypatch.setitem(sys.modules, "wandb", SimpleNamespace(init=lambda **given: calls.append(given)))
+    wandb = {"project": "x", "resume_id": "abc"}
+    run(write_options({"logger.wandb": wandb, "logger.use_tb_logger": True, "train.total_iter": 1, "val": None}))
+    assert calls == [{"project": "x", "name": "small", "id": "abc", "resume": "allow", "sync_tensorboard": True}]
 
 
 def test_several_validation_sets_go_by_their_names(write_options: Write, pair_folders: Path) -> None:

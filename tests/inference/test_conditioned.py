@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,24 @@ def test_a_large_image_has_the_mean_code_of_its_squares() -> None:
     torch.testing.assert_close(code.vector, image.mean((2, 3)))
     torch.testing.assert_close(code.map, image.mean((2, 3), keepdim=True))
     assert code.mask.dtype == torch.bool
+
+
+def test_an_image_of_1024_pixels_a_side_is_seen_whole() -> None:
+    class Sizes(nn.Module):
+        def forward(self, image: Tensor) -> DegradationCode:
+            sizes.append(image.shape[-2])
+            return DegradationCode(vector=image.mean((2, 3)))
+
+    for height, expected in ((1024, [1024]), (1025, [1024, 1024])):
+        sizes: list[int] = []
+        image = torch.zeros(1, 3, height, 8)
+        read = partial(_part_of, image)
+        global_code(Sizes(), read, (height, 8), torch.device("cpu"))
+        assert sizes == expected
+
+
+def _part_of(image: Tensor, rows: slice, columns: slice) -> Tensor:
+    return image[..., rows, columns]
 
 
 def test_the_mean_of_one_code_is_that_code() -> None:

@@ -106,3 +106,25 @@ def test_another_optimizer_is_refused_where_the_state_does_not_name_its_own(tmp_
     del state["optimizer_types"]
     with pytest.raises(ValueError, match="the file says SGD, the state is of another optimizer"):
         duel().resume_training(state, tmp_path)
+
+
+class Scaler:
+    """Keeps what it is given, as torch's scaler of fp16 gradients does."""
+
+    def __init__(self) -> None:
+        self.state: dict[str, Any] = {"scale": 65536.0}
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.state = dict(state)
+
+
+@pytest.mark.parametrize("saved", [{"scale": 128.0}, {}])
+def test_the_scale_of_gradients_goes_on_if_the_state_has_one(saved: dict[str, Any], tmp_path: Path) -> None:
+    model, other = trained(), duel()
+    model.save(tmp_path, 3)
+    other.scaler = Scaler()
+    other.resume_training({"iter": 3, **model.training_state(), "scaler": saved}, tmp_path)
+    assert other.scaler.state == (saved or {"scale": 65536.0})

@@ -167,8 +167,7 @@ def mean_over_processes(values: dict[str, float], device: torch.device | str = "
         return values
     import torch
 
-    tensor = torch.tensor(
-        list(values.values()), dtype=torch.float64 if str(device) == "cpu" else torch.float32, device=device
-    )
+    type_ = torch.float32 if torch.device(device).type == "mps" else torch.float64  # MPS has no float64
+    tensor = torch.tensor(list(values.values()), dtype=type_, device=device)
     torch.distributed.all_reduce(tensor)
     return dict(zip(values, (tensor / world).tolist(), strict=True))

@@ -70,7 +70,7 @@ def read_content(path: str | Path) -> bytes:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise UnreadableImageError(str(path), error.strerror or str(error)) from error
+        raise UnreadableImageError(str(path), str(error)) from error
 
 
 def decode_image(data: bytes | np.ndarray, name: str, max_pixels: int | None = None) -> np.ndarray:

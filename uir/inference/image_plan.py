@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,13 +121,11 @@ def swept(sweep: str) -> dict[str, dict[str, str]]:
     name, equals, text = sweep.partition("=")
     bounds = text.split(":")
     if name and equals and len(bounds) == 3:
-        try:
+        with suppress(ValueError):
             low, high, count = float(bounds[0]), float(bounds[1]), int(bounds[2])
-        except ValueError:
-            count = 0
-        if count >= 2:
-            values = [f"{low + (high - low) * index / (count - 1):g}" for index in range(count)]
-            return {f"_{name}={value}": {name: value} for value in values}
+            if count >= 2:
+                values = [f"{low + (high - low) * index / (count - 1):g}" for index in range(count)]
+                return {f"_{name}={value}": {name: value} for value in values}
     elif name and equals and text and len(bounds) == 1:
         return {f"_{name}={value}": {name: value} for value in text.split(",")}
     raise ValueError(f"--sweep: expected name=from:to:count (of 2 or more) or name=a,b,c, got '{sweep}'")

@@ -115,7 +115,7 @@ class Restorer:
             ValueError: tile or overlap do not fit.
         """
         predictor = load_predictor(Path(path), _path(opt), param_key, {"e": _path(encoder)})
-        return cls(predictor, 1, device_named(device), precision, None, tile, overlap)
+        return cls(predictor, device=device_named(device), precision=precision, tile=tile, overlap=overlap)
 
     @property
     def network(self) -> nn.Module:
