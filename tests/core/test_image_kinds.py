@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import struct
@@ -263,3 +264,22 @@ def test_a_pipe_and_a_link_to_itself_are_refused(tmp_path: Path) -> None:
     for name in ("pipe.png", "loop.png"):
         with pytest.raises(UnreadableImageError, match=name):
             read_image(tmp_path / name)
+
+
+def test_a_chunk_of_a_png_that_claims_gigabytes_is_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = file_of(picture("RGB"), "PNG")
+    place = content.index(b"IDAT") - 4
+    claims = content[:place] + struct.pack(">I", 0xFFFF0000) + content[place + 4 :]
+    monkeypatch.setattr("cv2.imdecode", lambda *_: pytest.fail("OpenCV was asked"))
+    with pytest.raises(UnreadableImageError, match="a part of it lies beyond its end"):
+        decode_image(claims, "image")
+
+
+@pytest.mark.parametrize("tag", [256, 257, 258, 259, 262, 284])
+def test_a_number_of_a_tiff_that_is_a_list_is_no_fault_of_uir(tag: int) -> None:
+    content = bytearray(file_of(picture("L"), "TIFF"))
+    places = (content.find(struct.pack("<HHI", tag, kind, 1)) for kind in (3, 4))
+    place = next(place for place in places if place >= 0)
+    content[place + 4 : place + 12] = struct.pack("<II", 4, 8)  # four numbers, which lie at byte 8
+    with contextlib.suppress(UnreadableImageError):  # for some of them tifffile has an answer of its own
+        decode_image(bytes(content), "image")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
@@ -98,6 +99,8 @@ def read_head(data: bytes, name: str, max_pixels: int | None = None) -> Head:
     check_size(image.width, image.height, name, max_pixels)
     if frames > 1:
         raise UnreadableImageError(name, f"is an animation of {frames} frames; only single images are read")
+    if kind == "PNG" and any(end > len(data) for _, end in _png_chunks(data)):  # OpenCV would make room for it at once
+        raise UnreadableImageError(name, "is damaged or cut short: a part of it lies beyond its end")
     try:
         orientation = image.getexif().get(_ORIENTATION, 1) if has_exif else 1
     except Exception:  # damaged EXIF makes no image unreadable
@@ -125,13 +128,22 @@ def _png_shape(data: bytes) -> tuple[int, int, int] | None:
     length, kind, width, height, depth, color = struct.unpack_from(">I4sIIBB", data, 8)
     if (length, kind) != (13, b"IHDR") or depth < 8 or color not in _PNG_CHANNELS:
         return None
-    place = 8
-    while kind != b"IEND":  # a chunk is its length, its kind, its content and a checksum
+    chunks = list(_png_chunks(data))
+    if chunks[-1][0] != b"IEND" or any(kind in _PNG_OTHERWISE or end > len(data) for kind, end in chunks):
+        return None
+    return height, width, _PNG_CHANNELS[color]
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int]]:
+    """The kind of each chunk of a PNG and where it ends, to the last one that begins in the file.
+
+    A chunk is its length, its kind, its content and a checksum.
+    """
+    place, kind = 8, b""
+    while kind != b"IEND" and place + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, place)
         place += 12 + length
-        if kind in _PNG_OTHERWISE or place > len(data):
-            return None
-    return height, width, _PNG_CHANNELS[color]
+        yield kind, place
 
 
 def _jpeg_shape(data: bytes) -> tuple[int, int, int] | None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -53,7 +54,8 @@ def tiff_pages(data: bytes, name: str, max_pixels: int | None = None) -> list[Ca
     if stack > len(pages):
         raise UnreadableImageError(name, f"is a stack of {stack} images in one page; save them as pages")
     for page in pages.values():
-        _check_page(page, name, len(data), max_pixels)
+        with _judging(name):
+            _check_page(page, name, len(data), max_pixels)
     return [partial(_read_page, data, page, index, name) for index, page in pages.items()]
 
 
@@ -82,28 +84,37 @@ def _check_page(page: Any, name: str, size: int, max_pixels: int | None) -> None
 
 
 def _read_page(data: bytes, page: Any, index: int, name: str) -> np.ndarray:
-    depth, photometric = page.bitspersample, int(page.photometric)
-    is_plain = int(page.compression) in _PLAIN and depth >= 8 and photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB)
-    needs_pillow = (
-        page.samplesperpixel in (2, 4) or photometric in (_WHITE_IS_ZERO, _CMYK) or int(page.planarconfig) == 2
-    )
-    tag = page.tags.get(274)
-    orientation = int(tag.value) if tag is not None else 1
-    if orientation != 1:  # Pillow turns some images and OpenCV flips some: none of them may
-        upright = (1).to_bytes(2, "little" if page.parent.byteorder == "<" else "big")
-        data = data[: tag.valueoffset] + upright + data[tag.valueoffset + 2 :]
-    try:
-        if is_plain:
+    with _judging(name):
+        depth, photometric = page.bitspersample, int(page.photometric)
+        is_plain = int(page.compression) in _PLAIN and photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB)
+        needs_pillow = page.samplesperpixel in (2, 4) or photometric in (_WHITE_IS_ZERO, _CMYK) or _is_planar(page)
+        tag = page.tags.get(274)
+        orientation = int(tag.value) if tag is not None else 1
+        if orientation != 1:  # Pillow turns some images and OpenCV flips some: none of them may
+            upright = (1).to_bytes(2, "little" if page.parent.byteorder == "<" else "big")
+            data = data[: tag.valueoffset] + upright + data[tag.valueoffset + 2 :]
+        if is_plain and depth >= 8:
             pixels = _with_tifffile(page, name)
         elif depth <= 8 and needs_pillow:
             pixels = _with_pillow(data, index)
         else:
             pixels = _with_opencv(data, page, index, name)
+    return turned(pixels, orientation)
+
+
+def _is_planar(page: Any) -> bool:
+    return int(page.planarconfig) == 2
+
+
+@contextmanager
+def _judging(name: str) -> Iterator[None]:
+    """Make one error of all that a damaged file lets the block raise: numbers can be lists, libraries have their own."""
+    try:
+        yield
     except (UnreadableImageError, MemoryError):
         raise
-    except Exception as error:  # each library has errors of its own
+    except Exception as error:
         raise UnreadableImageError(name, f"cannot be decoded as an image ({error})") from error
-    return turned(pixels, orientation)
 
 
 def _with_tifffile(page: Any, name: str) -> np.ndarray:
@@ -112,7 +123,7 @@ def _with_tifffile(page: Any, name: str) -> np.ndarray:
     pixels = page.asarray()
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
-    elif int(page.planarconfig) == 2:
+    elif _is_planar(page):
         pixels = pixels.transpose(1, 2, 0)
     is_whole = np.issubdtype(pixels.dtype, np.integer)
     pixels = pixels.astype(pixels.dtype.newbyteorder("=") if is_whole else np.float32, copy=False)
