@@ -284,3 +284,17 @@ def test_a_drawn_seed_is_recorded(write_options: Write) -> None:
     loaded = load_options(write_options({"manual_seed": None}))
     assert loaded.options.manual_seed == loaded.raw["manual_seed"]
     assert 1 <= loaded.seed <= 10000
+
+
+SECTIONS = [
+    "datasets", "datasets.train", "network_g", "path", "train", "train.optim_g", "train.scheduler", "train.pixel_opt",
+    "train.stages", "val", "val.metrics", "val.metrics.psnr", "val.radar", "logger", "dist_params",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [-5, 0.5, True, "text", [1], {"a": 1}])
+@pytest.mark.parametrize("key", SECTIONS)
+def test_something_else_in_the_place_of_a_section_is_a_mistake(write_options: Write, key: str, value: Any) -> None:
+    for debug in (False, True):
+        with pytest.raises(OptionError, match=key.split(".")[0]):
+            load_options(write_options({key: value}), debug=debug)

@@ -32,7 +32,7 @@ from uir.config.spec import (
     parts_of,
     section_keys,
 )  # fmt: skip
-from uir.config.yaml_file import KeyPath, Mark, YamlError
+from uir.config.yaml_file import KeyPath, Mark, YamlError, mapping_at
 from uir.core.names import PLAIN_NAME, is_plain_name
 from uir.registry import MODEL_REGISTRY, TABLES, UnknownNameError
 from uir.registry.sources import ModelKeys, name_source
@@ -266,7 +266,7 @@ class _Checker(ComponentChecker):
                 self._say(path, message)
         val = self.raw.get("val")
         if isinstance(val, Mapping):
-            measured = [*(val.get("metrics") or {}), *getattr(model, "measures", ())]
+            measured = [*mapping_at(val, "metrics"), *getattr(model, "measures", ())]
             self._metric_named(("val", "keep_best"), val.get("keep_best"), measured)
             if isinstance(val.get("radar"), Mapping):
                 self._metric_named(("val", "radar", "metric"), val["radar"].get("metric"), measured)
@@ -355,7 +355,7 @@ class _Checker(ComponentChecker):
 
     def _refuse_for_foreign(self, method: Method, train: Mapping[str, Any]) -> None:
         """Refuse what a model that does its whole step and its whole validation itself cannot honour."""
-        name, val = self.raw["model_type"], self.raw.get("val") or {}
+        name, val = self.raw["model_type"], mapping_at(self.raw, "val")
         why = f"cannot be used with {name}, which does its whole step itself; uir:SRModel supports it"
         reads_anything = method.section("train").is_open
         for path, value, neutral in (
@@ -462,9 +462,10 @@ class _Checker(ComponentChecker):
         """Say which keys one of basicsr's own models does not read."""
         row = name_source().model_keys.get(model.__name__)
         for dotted in sorted(row.dead) if row else ():
-            path, section = tuple(dotted.split(".")), self.raw
+            path = tuple(dotted.split("."))
+            section: Mapping[str, Any] = self.raw
             for key in path[:-1]:
-                section = section.get(key) or {}
+                section = mapping_at(section, key)
             if section.get(path[-1]) is not None:
                 self._warn(path, f"has no effect with {self.raw['model_type']}, which does not read it")
 

@@ -22,7 +22,7 @@ from uir.config.problems import Problem
 from uir.config.roles import Role
 from uir.config.schema import Options
 from uir.config.stages import StageError, StagePlan, plan_stages
-from uir.config.yaml_file import KeyPath, Mark, YamlError, parse_yaml, read_yaml
+from uir.config.yaml_file import KeyPath, Mark, YamlError, mapping_at, parse_yaml, read_yaml
 from uir.core.files import home_expanded
 from uir.registry import MODEL_REGISTRY
 from uir.registry.components import signature_of
@@ -432,9 +432,11 @@ def _debug(raw: dict[str, Any], marks: dict[KeyPath, Mark], is_train: bool) -> N
     if not is_train:
         return
     mark = Mark(Path("--debug"), 0)
-    raw["logger"] = {**(raw.get("logger") or {}), "print_freq": 1, "save_checkpoint_freq": 8, "use_tb_logger": False}
-    marks[("logger",)] = marks.get(("logger",), mark)
-    if raw.get("val"):
+    if raw.get("logger") is None or isinstance(raw["logger"], Mapping):
+        hurried = {"print_freq": 1, "save_checkpoint_freq": 8, "use_tb_logger": False}
+        raw["logger"] = {**mapping_at(raw, "logger"), **hurried}
+        marks[("logger",)] = marks.get(("logger",), mark)
+    if isinstance(raw.get("val"), dict) and raw["val"]:
         raw["val"]["val_freq"] = 8
 
 

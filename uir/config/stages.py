@@ -16,7 +16,7 @@ from typing import Any
 from uir.config.methods import train_keys_of
 from uir.config.named_keys import says_its_name
 from uir.config.schema import KEYS_OF_NO_STAGE, Options, StageOptions
-from uir.config.yaml_file import KeyPath, Mark
+from uir.config.yaml_file import KeyPath, Mark, mapping_at
 from uir.registry import MODEL_REGISTRY
 
 OWN_KEYS = tuple(StageOptions.model_fields)
@@ -108,7 +108,7 @@ def _plan(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark], entry: Any, pat
     if not isinstance(carry, list) or not all(isinstance(key, str) and key.startswith("optim_") for key in carry):
         raise StageError((*path, "carry"), f": expected a list of optimizers such as [optim_g], got {carry!r}")
     prefix = "pretrain_network_"
-    fresh = tuple(key.removeprefix(prefix) for key in entry.get("path") or {} if str(key).startswith(prefix))
+    fresh = tuple(key.removeprefix(prefix) for key in mapping_at(entry, "path") if str(key).startswith(prefix))
     return StagePlan(entry["name"], entry["iterations"], whole, tuple(carry), fresh, places)
 
 

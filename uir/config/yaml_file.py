@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -120,6 +120,12 @@ OPTION_NAMES = Names(
         ("logger", "wandb", "*"),
     )
 )
+
+
+def mapping_at(content: Any, key: str) -> Mapping[str, Any]:
+    """The mapping that stands under a key; an empty one where there is none, or something else in its place."""
+    value = content.get(key) if isinstance(content, Mapping) else None
+    return value if isinstance(value, Mapping) else {}
 
 
 def parse_yaml(text: str, path: KeyPath = ()) -> Any:

@@ -108,7 +108,7 @@ def _is_planar(page: Any) -> bool:
 
 @contextmanager
 def _judging(name: str) -> Iterator[None]:
-    """Make one error of all that a damaged file lets the block raise: numbers can be lists, libraries have their own."""
+    """Make one error of all that a damaged file lets the block raise; each library has its own errors."""
     try:
         yield
     except (UnreadableImageError, MemoryError):
