@@ -210,6 +210,7 @@ def test_a_key_without_an_equivalent_is_told(old: Path, name: str, value: Any, s
         ("print_network", False), ("remove_norm", False), ("crop_border", 4), ("suffix", None), ("tile", None),
          ("ensemble", False), ("save_img", True), ("val__crop_border", 4), ("dist_params", {"prot": 29500}),
          ("train__net_d_iters", 1), ("train__net_d_init_iters", 0), ("datasets__val__task", "SR"),
+         ("datasets__val__suffix", "x"), ("datasets__train__save_img", True), ("datasets__val__crop_border", 4),
          ("use_amp", False), ("accum_iter", 1), ("train__losses", None),
         ("path__ignore_resume_networks", None), ("val__trans_num", 1), ("val__use_chop", False),
         ("train__mixup", False), ("datasets__train__cache_keys", "x"), ("datasets__train__accum_iter", 1),

@@ -239,6 +239,11 @@ def test_a_port_that_torchrun_does_not_use_is_told_once(
     assert (f"dist_params.port: {port} is not used" in caplog.text) == is_told
 
 
+def test_a_port_without_a_launcher_is_told_to_do_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    with processes("none", "cpu", None, 29511):
+        assert "dist_params.port: 29511 has no effect without a launcher" in caplog.text
+
+
 def test_the_mean_over_processes_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distributed, "rank_and_world", lambda: (0, 2))
     monkeypatch.setattr("torch.distributed.all_reduce", lambda tensor: tensor.mul_(2))  # the other has the same values

@@ -162,11 +162,21 @@ def test_an_output_that_cannot_be_is_refused(tmp_path: Path, output: str, messag
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "note"]
 
 
-def test_two_inputs_of_one_name_are_refused_and_one_named_twice_is_not(tmp_path: Path) -> None:
-    for name in ("a.png", "a.jpg"):
+def test_images_of_one_name_and_two_kinds_are_both_restored_and_told_apart(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a.png", "a.jpg", "b.png"):
         write_image(tmp_path / "in" / name, pixels(5, 6, 3))
+    outcome = restore_files(RESTORER, [tmp_path / "in"], tmp_path / "out")
+    assert sorted(file.name for file in outcome.written) == ["a_jpg.png", "a_png.png", "b.png"]
+    assert f"a.jpg is written to {tmp_path}/out/a_jpg.png" in caplog.text
+
+
+def test_two_inputs_of_one_name_are_refused_and_one_named_twice_is_not(tmp_path: Path) -> None:
+    for folder in ("in", "also"):
+        write_image(tmp_path / folder / "a.png", pixels(5, 6, 3))
     with pytest.raises(ValueError, match="would both be written to"):
-        plan_files([tmp_path / "in"], tmp_path / "out")
+        plan_files([tmp_path / "in" / "a.png", tmp_path / "also" / "a.png"], tmp_path / "out")
     twice = [tmp_path / "in" / "a.png"] * 2
     assert len(plan_files(twice, tmp_path / "out").jobs) == 1
 

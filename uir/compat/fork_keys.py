@@ -155,6 +155,16 @@ def _dead(why: str = "no code reads it") -> Act:
     return lambda editor, path, value: editor.drop(path, why)
 
 
+def _dead_of_pairs(why: str) -> Act:
+    """A key that BasicSR's plain pairs do not read; another dataset may have an argument of this name."""
+
+    def act(editor: _Editor, path: KeyPath, value: Any) -> None:
+        if editor.at(path[:-1]).get("type") == "PairedImageDataset":
+            editor.drop(path, why)
+
+    return act
+
+
 def _strict(editor: _Editor, path: KeyPath, value: Any) -> None:
     if value is None:  # for BasicSR an empty value is false, an absent key is true
         editor.replace(path, {str(path[-1]): False})
@@ -388,6 +398,9 @@ _DATASET: dict[str, Act] = {
     "task": _task,
     "noise": _noise,
     "accum_iter": _ACCUMULATE,
+    "suffix": _dead_of_pairs("val.suffix is read"),
+    "save_img": _dead_of_pairs("val.save_img is read"),
+    "crop_border": _dead_of_pairs("each metric of val.metrics has its own"),
     "cache_keys": _dead(),
     "border_mode": _dead(),
 }

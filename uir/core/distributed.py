@@ -65,6 +65,8 @@ def processes(
     global _started
     kind = launcher_of(launcher)
     if kind == "none":
+        if port is not None:
+            logger.warning("dist_params.port: %d has no effect without a launcher, for there is one process", port)
         yield
         return
     import torch

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,50 +12,13 @@ from pathlib import Path
 
 from uir.core.images import IMAGE_EXTENSIONS, PAGES_EXTENSIONS, list_folder
 
+logger = logging.getLogger("uir")
 # names that mean an image or a document, not a folder
-OTHER_KINDS = frozenset(
-    [
-        ".gif",
-        ".jfif",
-        ".jpe",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".pfm",
-        ".dib",
-        ".ico",
-        ".tga",
-        ".pcx",
-        ".psd",
-        ".svg",
-        ".pdf",
-        ".eps",
-        ".jp2",
-        ".j2k",
-        ".jxl",
-        ".avif",
-        ".heic",
-        ".heif",
-        ".exr",
-        ".hdr",
-        ".dng",
-        ".cr2",
-        ".cr3",
-        ".nef",
-        ".arw",
-        ".raw",
-        ".npy",
-        ".npz",
-        ".mp4",
-        ".mov",
-        ".avi",
-        ".mkv",
-        ".zip",
-        ".txt",
-        ".json",
-    ]
-)
+OTHER_KINDS = frozenset((
+    ".gif", ".jfif", ".jpe", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".dib", ".ico", ".tga", ".pcx", ".psd", ".svg",
+    ".pdf", ".eps", ".jp2", ".j2k", ".jxl", ".avif", ".heic", ".heif", ".exr", ".hdr", ".dng", ".cr2", ".cr3", ".nef",
+    ".arw", ".raw", ".npy", ".npz", ".mp4", ".mov", ".avi", ".mkv", ".zip", ".txt", ".json",
+))  # fmt: skip
 SHOWN = 3  # number of files that a message names
 
 
@@ -108,6 +73,7 @@ def plan_files(inputs: Sequence[Path], output: Path, sweep: str | None = None, o
         if len(jobs) > 1:
             raise ValueError(f"{output}: one file cannot hold {len(jobs)} images; give a folder")
         jobs = dict.fromkeys(jobs, str(output))
+    jobs = _told_apart(jobs)
     _check_targets(jobs, list(variants), overwrite)
     return Plan(list(jobs.items()), left_out, variants, output)
 
@@ -149,6 +115,18 @@ def _check_output(output: Path) -> None:
         raise ValueError(f"{output}: cannot write '{output.suffix}' files; give a folder, or one of {known}")
     if suffix not in IMAGE_EXTENSIONS and os.path.lexists(output) and not output.is_dir():
         raise ValueError(f"{output}: is a file; give a folder, or a file of one of the kinds {known}")
+
+
+def _told_apart(jobs: dict[str, str]) -> dict[str, str]:
+    """The same jobs; images whose results would have one name, `a.jpg` and `a.png`, keep their kinds in it."""
+    counts = Counter(jobs.values())
+    told = dict(jobs)
+    for source, target in jobs.items():
+        if counts[target] > 1:
+            stem, extension = os.path.splitext(target)
+            told[source] = f"{stem}_{os.path.splitext(source)[1].removeprefix('.')}{extension}"
+            logger.warning("%s is written to %s, because %s is not its alone", source, told[source], target)
+    return told
 
 
 def _check_targets(jobs: dict[str, str], endings: Sequence[str], overwrite: bool) -> None:
