@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from soak.children import kill_myself, run_child
 from soak.damaged_images import damaged, whole_files
 from soak.promises import Finding, project
-from soak.run import BEGIN, CHECKS, END, table, with_table
+from soak.run import BEGIN, CHECKS, END, PAGE, table, with_table
 
 from uir.config.options import load_options
 from uir.core.images import decode_image
@@ -29,7 +30,11 @@ def test_a_broken_promise_is_in_the_table() -> None:
     assert "| yes |" in table({"trial": Finding("It holds.", "trying", "2 of 2")})
 
 
-def test_the_table_of_a_page_is_replaced() -> None:
+def test_the_page_has_a_row_for_every_check() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert page.count(BEGIN) == page.count(END) == 1
+    rows = re.findall(r"`(\w+)`, \d+ \|$", page.partition(BEGIN)[2].partition(END)[0], re.MULTILINE)
+    assert rows == list(CHECKS)
     assert with_table(f"a {BEGIN} old {END} b", "new") == f"a {BEGIN}\nnew\n{END} b"
 
 
