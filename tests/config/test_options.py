@@ -278,6 +278,7 @@ def test_debug_renames_and_hurries(write_options: Write) -> None:
 def test_debug_keeps_the_other_keys_of_the_log(write_options: Write) -> None:
     assert load_options(write_options({"logger.keep_last": 3}), debug=True).options.logger.keep_last == 3
     assert load_options(write_options({"logger": None}), debug=True).options.logger.print_freq == 1
+    assert not load_options(write_options({"logger.use_tb_logger": True}), debug=True).options.logger.use_tb_logger
 
 
 def test_a_drawn_seed_is_recorded(write_options: Write) -> None:
