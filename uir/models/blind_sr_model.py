@@ -26,6 +26,7 @@ from uir.inference.predictor import Predictor
 from uir.layers.code_widths import STEERING, code_of_blank, evaluating, filled, widths_of
 from uir.layers.degradation_code import DegradationCode
 from uir.layers.padding import pad_to_multiple
+from uir.layers.resize import imresize
 from uir.models.base_model import BaseModel, inputs_of, offers
 from uir.models.encoder_step import EncoderStep
 from uir.models.momentum_contrast import MomentumContrast
@@ -33,8 +34,8 @@ from uir.registry import ARCH_REGISTRY, MODEL_REGISTRY
 
 logger = logging.getLogger("uir")
 
-MOMENTUM_INPUTS = ("key", "queue", "restored_key", "gt_key", "lq_key_code")
-CODE_INPUTS = ("code", "gt_code", "renditions")
+MOMENTUM_INPUTS = ("key", "queue", "restored_key")
+CODE_INPUTS = ("code", "gt_code", "small_gt_code", "renditions")
 """Outputs of network_e itself."""
 _NO_CODE = (
     "{} takes only an image, but BlindSRModel also gives network_g a degradation code; use a network whose forward is "
@@ -157,7 +158,8 @@ class BlindSRModel(BaseModel):
         """Start like every method; then build the momentum encoder and its queue, if a loss needs them."""
         super().start_training()
         inputs = {name for loss in self.losses.values() for name in inputs_of(loss)}
-        self._renditions, self._gt_code = "renditions" in inputs, "gt_code" in inputs
+        self._renditions = "renditions" in inputs
+        self._clean_codes = [name for name in ("gt_code", "small_gt_code") if name in inputs]
         if inputs.isdisjoint(MOMENTUM_INPUTS):
             return
         options = self.train_opt.momentum_contrast
@@ -247,13 +249,15 @@ class BlindSRModel(BaseModel):
     def _codes(self) -> dict[str, Any]:
         """All codes of network_e in a step: it runs once."""
         images = list(self.value("rendition_images").unbind(1)) if self._renditions else [self.lq]
-        if self._gt_code:
-            images.append(self.clean_images())
+        for name in self._clean_codes:
+            clean, size = self.clean_images(), (self.lq.shape[-2], self.lq.shape[-1])
+            images.append(clean if name == "gt_code" else imresize(clean, size=size))
         trained = any(parameter.requires_grad for parameter in self.bare["e"].parameters())
         with torch.set_grad_enabled(trained):
             codes = self.net_e(*images)
-        gt_code = codes.pop() if self._gt_code else None
-        return {"code": codes[0], "gt_code": gt_code, "renditions": codes}
+        degraded = codes[: len(codes) - len(self._clean_codes)]
+        clean_codes = dict(zip(self._clean_codes, codes[len(degraded) :], strict=True))
+        return {"code": degraded[0], "renditions": degraded, **clean_codes}
 
     @offers("code")
     def _code(self) -> DegradationCode:
@@ -265,6 +269,12 @@ class BlindSRModel(BaseModel):
     def _code_of_gt(self) -> DegradationCode:
         """network_e's code of the clean batch."""
         code: DegradationCode = self.value("codes")["gt_code"]
+        return code
+
+    @offers("small_gt_code")
+    def _code_of_small_gt(self) -> DegradationCode:
+        """network_e's code of the clean batch, reduced to the size of `lq` (bicubic, as MATLAB does it)."""
+        code: DegradationCode = self.value("codes")["small_gt_code"]
         return code
 
     @offers("renditions")
@@ -313,19 +323,11 @@ class BlindSRModel(BaseModel):
     @offers("key")
     def _key(self) -> DegradationCode:
         """The momentum encoder's code of a second crop."""
-        code = self._momentum_code(self._of_dataset("lq_key", "ContrastiveDataset"))
+        crop = self._of_dataset("lq_key", "ContrastiveDataset")
+        with torch.no_grad():
+            code = self._contrast()(crop)
         self._keys = code.projection
         return code
-
-    @offers("gt_key")
-    def _key_of_gt(self) -> DegradationCode:
-        """The momentum encoder's code of the clean batch."""
-        return self._momentum_code(self.clean_images())
-
-    @offers("lq_key_code")
-    def _key_of_lq(self) -> DegradationCode:
-        """The momentum encoder's code of the batch."""
-        return self._momentum_code(self.lq)
 
     @offers("restored_key", runs=("g",))
     def _key_of_restored(self) -> DegradationCode:
@@ -337,10 +339,6 @@ class BlindSRModel(BaseModel):
     def _queue(self) -> Tensor:
         """Earlier keys [K, D]."""
         return self._contrast().queue
-
-    def _momentum_code(self, images: Tensor) -> DegradationCode:
-        with torch.no_grad():
-            return self._contrast()(images)
 
     def _contrast(self) -> MomentumContrast:
         if self.contrast is None:
