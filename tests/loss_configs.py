@@ -86,7 +86,7 @@ def code(generator: torch.Generator) -> DegradationCode:
 DECLARED: dict[str, Callable[[torch.Generator], Any]] = {
     "restored": image,
     "gt": image,
-    **dict.fromkeys(["code", "gt_code", "small_gt_code", "key", "restored_key"], code),
+    **dict.fromkeys(["code", "small_gt_code", "gt_detail", "key", "restored_detail"], code),
     "renditions": lambda generator: [code(generator) for _ in range(5)],
     "orders": lambda generator: torch.randint(-1, 2, (B, 5), generator=generator),
     "labels": lambda _: torch.tensor([0, 1, 0, -1]),

@@ -22,6 +22,7 @@ def test_local_features_are_of_their_patch():
         assert one.shape == (1, 5, 24, 24)
         assert not torch.equal(one[..., 0, 0], two[..., 0, 0])
         torch.testing.assert_close(one[..., -2:, -2:], two[..., -2:, -2:])
+        torch.testing.assert_close(encoder.detail_of(image), before.detail)
     torch.testing.assert_close(before.vector, before.map.mean((2, 3)))
     torch.testing.assert_close(before.projection, before.local.mean((2, 3)))
 

@@ -21,6 +21,7 @@ from uir.layers.degradation_code import DegradationCode
 from uir.layers.resize import imresize
 from uir.losses.contrastive_loss import InfoNCELoss
 from uir.models.building import build_model
+from uir.models.encoder_step import EncoderStep
 
 Write = Callable[..., Path]
 
@@ -180,6 +181,18 @@ def test_crl_sr_s_decoupling_teaches_the_low_frequencies_alone(write_options: Wr
     assert not any(name.startswith(("high.", "to_detail.")) for name in moved["e"])
     assert moved["g"] == set()
     assert sorted(model.net_e.left_out) == ["detail", "projection"]
+
+
+def test_details_come_from_the_whole_code_of_an_encoder_without_a_shorter_way() -> None:
+    class Plain(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> DegradationCode:
+            return DegradationCode(vector=image.mean((2, 3)), detail=2 * image)
+
+    image = torch.rand(2, 3, 4, 4)
+    code, last = EncoderStep(Plain(), ["vector"])(image, detailed=image + 1)
+    assert code.vector is None
+    assert last.vector is None
+    assert torch.equal(last.detail, 2 * (image + 1))
 
 
 def test_the_small_clean_code_is_of_the_clean_image_at_the_degraded_size(

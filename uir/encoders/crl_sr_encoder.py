@@ -67,8 +67,13 @@ class CRLSREncoder(nn.Module):
             map=features,
             projection=local.mean((2, 3)),
             local=local,
-            detail=self.to_detail(self.high(high_frequencies(image))),
+            detail=self.detail_of(image),
         )
+
+    def detail_of(self, image: Tensor) -> Tensor:
+        """`detail` alone; a clean image is larger than the degraded one, and nothing else of it is needed."""
+        detail: Tensor = self.to_detail(self.high(high_frequencies(image)))
+        return detail
 
 
 def high_frequencies(image: Tensor) -> Tensor:

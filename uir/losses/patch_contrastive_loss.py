@@ -117,7 +117,7 @@ class ConditionalContrastiveLoss(PatchLoss):
     """
 
     needs: ClassVar[tuple[str, ...]] = ("local", "detail")
-    inputs: ClassVar[tuple[str, ...]] = ("restored_key", "gt_code", "code")
+    inputs: ClassVar[tuple[str, ...]] = ("restored_detail", "gt_detail", "code")
 
     def __init__(self, temperature: float = 0.07, difference_weight: float = 1.0, loss_weight: float = 1.0) -> None:
         super().__init__(temperature, loss_weight)

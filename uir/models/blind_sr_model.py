@@ -28,14 +28,14 @@ from uir.layers.degradation_code import DegradationCode
 from uir.layers.padding import pad_to_multiple
 from uir.layers.resize import imresize
 from uir.models.base_model import BaseModel, inputs_of, offers
-from uir.models.encoder_step import EncoderStep
+from uir.models.encoder_step import EncoderStep, detail_of
 from uir.models.momentum_contrast import MomentumContrast
 from uir.registry import ARCH_REGISTRY, MODEL_REGISTRY
 
 logger = logging.getLogger("uir")
 
-MOMENTUM_INPUTS = ("key", "queue", "restored_key")
-CODE_INPUTS = ("code", "gt_code", "small_gt_code", "renditions")
+MOMENTUM_INPUTS = ("key", "queue", "restored_detail")
+CODE_INPUTS = ("code", "small_gt_code", "gt_detail", "renditions")
 """Outputs of network_e itself."""
 _NO_CODE = (
     "{} takes only an image, but BlindSRModel also gives network_g a degradation code; use a network whose forward is "
@@ -159,7 +159,7 @@ class BlindSRModel(BaseModel):
         super().start_training()
         inputs = {name for loss in self.losses.values() for name in inputs_of(loss)}
         self._renditions = "renditions" in inputs
-        self._clean_codes = [name for name in ("gt_code", "small_gt_code") if name in inputs]
+        self._small_gt, self._gt_detail = "small_gt_code" in inputs, "gt_detail" in inputs
         if inputs.isdisjoint(MOMENTUM_INPUTS):
             return
         options = self.train_opt.momentum_contrast
@@ -249,15 +249,14 @@ class BlindSRModel(BaseModel):
     def _codes(self) -> dict[str, Any]:
         """All codes of network_e in a step: it runs once."""
         images = list(self.value("rendition_images").unbind(1)) if self._renditions else [self.lq]
-        for name in self._clean_codes:
-            clean, size = self.clean_images(), (self.lq.shape[-2], self.lq.shape[-1])
-            images.append(clean if name == "gt_code" else imresize(clean, size=size))
+        if self._small_gt:
+            images.append(imresize(self.clean_images(), size=(self.lq.shape[-2], self.lq.shape[-1])))
         trained = any(parameter.requires_grad for parameter in self.bare["e"].parameters())
         with torch.set_grad_enabled(trained):
-            codes = self.net_e(*images)
-        degraded = codes[: len(codes) - len(self._clean_codes)]
-        clean_codes = dict(zip(self._clean_codes, codes[len(degraded) :], strict=True))
-        return {"code": degraded[0], "renditions": degraded, **clean_codes}
+            codes = self.net_e(*images, detailed=self.clean_images() if self._gt_detail else None)
+        gt_detail = codes.pop() if self._gt_detail else None
+        small_gt_code = codes.pop() if self._small_gt else None
+        return {"code": codes[0], "renditions": codes, "small_gt_code": small_gt_code, "gt_detail": gt_detail}
 
     @offers("code")
     def _code(self) -> DegradationCode:
@@ -265,10 +264,10 @@ class BlindSRModel(BaseModel):
         code: DegradationCode = self.value("codes")["code"]
         return code
 
-    @offers("gt_code")
-    def _code_of_gt(self) -> DegradationCode:
-        """network_e's code of the clean batch."""
-        code: DegradationCode = self.value("codes")["gt_code"]
+    @offers("gt_detail")
+    def _detail_of_gt(self) -> DegradationCode:
+        """network_e's high-frequency features of the clean batch: a code of `detail` alone."""
+        code: DegradationCode = self.value("codes")["gt_detail"]
         return code
 
     @offers("small_gt_code")
@@ -329,11 +328,10 @@ class BlindSRModel(BaseModel):
         self._keys = code.projection
         return code
 
-    @offers("restored_key", runs=("g",))
-    def _key_of_restored(self) -> DegradationCode:
-        """The momentum encoder's code of the restored batch; its gradients reach network_g."""
-        restored = self.value("restored")
-        return self._contrast()(restored)
+    @offers("restored_detail", runs=("g",))
+    def _detail_of_restored(self) -> DegradationCode:
+        """The momentum encoder's high-frequency features of the restored batch; the gradient reaches network_g."""
+        return detail_of(self._contrast().encoder_k, self.value("restored"))
 
     @offers("queue")
     def _queue(self) -> Tensor:
