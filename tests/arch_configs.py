@@ -19,6 +19,8 @@ ARCH_CONFIGS: dict[str, dict[str, Any]] = {
     "Baseline": NAFNET,
     "Bicubic": {"scale": 2},
     "CBDE": WIDTHS,
+    "CRLSR": {"scale": 2, "map_channels": 5, "num_feat": 6, "num_block": 2, "growth": 3},
+    "CRLSREncoder": {"num_feat": 6, "num_block": 1, "growth": 3, "num_local": 5},
     "CDSR": {"scale": 2, "nf": 8, "nb": 1, "gc": 4, "code_channels": 6},
     "CDSREncoder": {**WIDTHS, "codebook_size": 12},
     "ConditionedNet": {"scale": 3, "body": "nafnet", "num_feat": 8, "num_block": 2, "code_channels": 6},

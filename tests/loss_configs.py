@@ -74,14 +74,19 @@ def image(generator: torch.Generator) -> Tensor:
 
 def code(generator: torch.Generator) -> DegradationCode:
     """Makes the fields that losses on codes read."""
-    return DegradationCode(projection=noise(B, D)(generator), score=noise(B)(generator))
+    return DegradationCode(
+        projection=noise(B, D)(generator),
+        score=noise(B)(generator),
+        local=noise(B, D, 2, 3)(generator),
+        detail=noise(B, D, 4, 6)(generator),
+    )
 
 
 # What the losses that declare their inputs are called with, by the names in the training methods' table.
 DECLARED: dict[str, Callable[[torch.Generator], Any]] = {
     "restored": image,
     "gt": image,
-    **dict.fromkeys(["code", "gt_code", "key", "restored_key", "gt_key", "lq_key_code"], code),
+    **dict.fromkeys(["code", "small_gt_code", "gt_detail", "key", "restored_detail"], code),
     "renditions": lambda generator: [code(generator) for _ in range(5)],
     "orders": lambda generator: torch.randint(-1, 2, (B, 5), generator=generator),
     "labels": lambda _: torch.tensor([0, 1, 0, -1]),

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from uir.core.images import write_image
-from uir.data.contrastive_dataset import ContrastiveDataset, RankingDataset, with_another_field
+from uir.data.contrastive_dataset import ContrastiveDataset, RankingDataset
 from uir.data.loading import build_train_loader
 from uir.data.multi_task_dataset import MultiTaskDataset
 from uir.degradations.base import replay
@@ -47,12 +47,6 @@ def test_the_noise_of_the_second_crop_is_another_draw_of_the_same_strength(clean
         assert float((first * second).mean()) / sigma**2 == pytest.approx(0, abs=0.05)
 
 
-def test_a_blur_drawn_by_its_seed_stays_the_same():
-    blur = {"op": "TrajectoryBlur", "seed": 3}
-    assert with_another_field(blur) == blur
-    assert with_another_field({"op": "GaussianNoise", "seed": 3})["seed"] != 3
-
-
 def test_the_seed_decides_everything(photographed):
     dataset = ContrastiveDataset(photographed, ANISO, gt_size=32, scale=2)
     one, again, other = dataset.sample(0, 1), dataset.sample(0, 1), dataset.sample(0, 2)
@@ -69,6 +63,21 @@ def test_renditions_are_in_order(photographed):
     assert set(item["orders"][2:5].tolist()) <= {1, -1}
     assert item["degradation"].label == "sr"
     assert len({rendition.numpy().tobytes() for rendition in item["renditions"]}) == 6
+
+
+def test_all_versions_but_the_query_are_of_the_other_crop(photographed):
+    """Without a degradation that hides it, the content of each version tells its crop."""
+    noise = {"type": "GaussianNoise", "sigma": [0.0, 0.5], "clip": False}
+    ranked = RankingDataset(photographed, noise, ["GaussianNoise.sigma_255"], gt_size=32, use_hflip=True, use_rot=True)
+    contrasted = ContrastiveDataset(photographed, noise, gt_size=32, use_hflip=True, use_rot=True)
+    for seed in range(5):
+        item, pair = ranked.sample(0, seed), contrasted.sample(0, seed)
+        assert torch.equal(item["lq"], pair["lq"])
+        query, equal, changed, clean = item["renditions"]
+        assert float((clean - item["gt"]).abs().mean()) > 0.02
+        for one, other in ((query, item["gt"]), (equal, clean), (changed, clean), (pair["lq_key"], clean)):
+            assert float((one - other).abs().mean()) < 0.003
+        assert len({one.numpy().tobytes() for one in (equal, changed, clean, pair["lq_key"])}) == 4
 
 
 def test_more_noise_is_ranked_as_more_severe(clean):

@@ -1,11 +1,14 @@
 """Several tasks as one dataset."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import Dataset
 
 from uir.core.images import write_image
+from uir.data.loading import EpochBatchSampler, build_train_loader
 from uir.data.multi_task_dataset import MultiTaskDataset
 from uir.registry import DATASET_REGISTRY, UnknownNameError
 
@@ -75,7 +78,7 @@ def test_an_epoch_by_size_is_each_image_once(seed):
     assert sorted(order.tolist()) == list(range(21))
 
 
-@pytest.mark.parametrize("sampling", ["size", "uniform", "temperature"])
+@pytest.mark.parametrize("sampling", ["size", "uniform", "temperature", "stratified"])
 def test_an_epoch_has_each_task_s_share_to_within_one(sampling):
     dataset = mixture(sampling=sampling)
     for length in (1, 20, 21, 100):
@@ -90,6 +93,42 @@ def test_short_epochs_have_the_shares_in_the_mean():
     generator = torch.Generator().manual_seed(0)
     counts = task_counts(torch.cat([dataset.epoch_order(generator, 2) for _ in range(1500)]))
     assert np.array(counts) / 3000 == pytest.approx([4 / 7, 2 / 7, 1 / 7], abs=0.03)
+
+
+def test_every_stratified_round_has_each_task_once_in_its_own_order():
+    order = mixture(sampling="stratified").epoch_order(torch.Generator().manual_seed(0), 300)
+    tasks = torch.bucketize(order, torch.tensor([16, 20]), right=True).view(100, 3).tolist()
+    assert all(sorted(round_) == [0, 1, 2] for round_ in tasks)
+    assert {tuple(round_) for round_ in tasks} == set(itertools.permutations(range(3)))
+    many = [index for index in order.tolist() if index < 16]
+    assert sorted(many[:16]) == list(range(16))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_every_stratified_batch_has_each_task_once_also_after_a_resume(workers):
+    def labels(epoch, skipped):
+        loader, sampler = build_train_loader(
+            mixture(sampling="stratified"), batch_size=3, workers=workers, seed=4, persistent_workers=False
+        )
+        sampler.set_epoch(epoch, skipped)
+        return [batch["degradation"].labels for batch in loader]
+
+    whole = labels(1, 0)
+    assert len(whole) == 7
+    assert all(sorted(batch) == ["few", "many", "some"] for batch in whole)
+    assert labels(1, 4) == whole[4:]
+    assert labels(0, 0) != whole
+
+
+def test_two_processes_together_have_each_task_once():
+    ranks = [EpochBatchSampler(mixture(sampling="stratified"), 3, 0, rank=rank, world_size=2) for rank in (0, 1)]
+    for batches in zip(*ranks, strict=True):
+        assert task_counts(torch.tensor([key.index for batch in batches for key in batch])) == [2, 2, 2]
+
+
+def test_stratified_sampling_has_no_ratios():
+    with pytest.raises(ValueError, match="ratios: sampling 'stratified' takes every task equally often"):
+        mixture(sampling="stratified", ratios={"few": 2})
 
 
 def test_no_image_repeats_before_its_task_is_exhausted():
@@ -161,7 +200,10 @@ def test_mixtures_nest(roots):
             {"tasks": {"a": {"type": "PairedImageDataset", "dataroot_gt": "nowhere", "dataroot_lq": "x"}}},
             r"tasks\.a: dataroot_gt: there is no folder nowhere",
         ),
-        ({"tasks": {"a": counted(1)}, "sampling": "sise"}, "sampling: got 'sise'"),
+        (
+            {"tasks": {"a": counted(1)}, "sampling": "sise"},
+            "sampling: got 'sise'",
+        ),
         ({"tasks": {"a": counted(1)}, "temperature": 0.0}, "temperature: got 0.0"),
     ],
 )

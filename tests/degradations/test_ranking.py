@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from uir.degradations.base import replay
-from uir.degradations.ranking import ranking_tuple
+from uir.degradations.ranking import ranking_tuple, with_another_field
 from uir.registry.components import build
 
 RECIPE = build("degradations", {"type": "dasr_wang_aniso"})
@@ -12,45 +12,57 @@ FACTORS = ["AnisotropicGaussianBlur.sigma_x_px", "AnisotropicGaussianBlur.sigma_
 SIZE = (64, 64)
 
 
-def test_each_rendition_changes_its_factor_and_nothing_else():
-    query, *changed, clean = ranking_tuple(RECIPE, 3, SIZE, FACTORS)
+def test_each_rendition_changes_its_factor_and_its_fields_alone():
+    query, equal, *changed, clean = ranking_tuple(RECIPE, 3, SIZE, FACTORS)
     assert query.record == RECIPE.record(3, SIZE)
-    for rendition, factor in zip(changed, FACTORS, strict=True):
-        op, key = factor.split(".")
-        assert rendition.factor == factor
+    assert [one.factor for one in (equal, clean)] == ["equal", "none"]
+    for rendition, factor in zip([equal, *changed], ["", *FACTORS], strict=True):
+        op, _, key = factor.partition(".")
         for one, other in zip(rendition.record.steps, query.record.steps, strict=True):
             differing = {name for name in one if one[name] != other[name]}
-            assert differing == ({key} if one["op"] == op else set())
+            field = {"seed"} if one["op"] == "GaussianNoise" else set()
+            assert differing == field | ({key} if one["op"] == op else set())
     assert [step["op"] for step in clean.record.steps] == ["Resize", "Quantise"]
 
 
 def test_the_order_is_that_of_the_factor():
     seen = set()
     for seed in range(20):
-        query, *changed, clean = ranking_tuple(RECIPE, seed, SIZE, FACTORS)
+        query, equal, *changed, clean = ranking_tuple(RECIPE, seed, SIZE, FACTORS)
         for rendition, factor in zip(changed, FACTORS, strict=True):
             op, key = factor.split(".")
             new, old = (next(step[key] for step in one.record.steps if step["op"] == op) for one in (rendition, query))
             assert rendition.order == (1 if new > old else -1)
             seen.add(rendition.order)
-        assert clean.order == -1
+        assert (query.order, equal.order, clean.order) == (0, 0, -1)
     assert seen == {1, -1}
 
 
 def test_a_lower_quality_is_the_more_severe_one():
     jpeg = build("degradations", {"type": "JPEG", "quality": [10, 90]})
     for seed in range(10):
-        query, changed, _ = ranking_tuple(jpeg, seed, SIZE, ["JPEG.quality"])
+        query, _, changed, _ = ranking_tuple(jpeg, seed, SIZE, ["JPEG.quality"])
         worse = changed.record.steps[0]["quality"] < query.record.steps[0]["quality"]
         assert (changed.order == 1) == worse
 
 
-def test_the_noise_field_is_kept():
-    image = torch.full((3, 16, 16), 0.5)
-    noise = build("degradations", {"type": "GaussianNoise", "sigma": [1, 20]})
-    query, changed, _ = ranking_tuple(noise, 0, (16, 16), ["GaussianNoise.sigma_255"])
-    fields = [(replay(one.record, image) - image) / one.record.steps[0]["sigma_255"] for one in (query, changed)]
-    torch.testing.assert_close(*fields, atol=1e-6, rtol=1e-4)
+def test_every_rendition_has_its_own_noise():
+    image = torch.full((3, 64, 64), 0.5)
+    noise = build("degradations", {"type": "GaussianNoise", "sigma": [5, 20], "clip": False})
+    versions = ranking_tuple(noise, 0, (64, 64), ["GaussianNoise.sigma_255"])[:3]
+    fields = [
+        ((replay(one.record, image) - image) * 255 / one.record.steps[0]["sigma_255"]).flatten() for one in versions
+    ]
+    correlations = torch.corrcoef(torch.stack(fields))
+    assert torch.stack(fields).std(1) == pytest.approx([1] * 3, abs=0.03)
+    torch.testing.assert_close(correlations, torch.eye(3), atol=0.05, rtol=0)
+
+
+def test_a_blur_drawn_by_its_seed_stays_the_same():
+    blur = {"op": "TrajectoryBlur", "seed": 3}
+    assert with_another_field(blur, "key") == blur
+    seeds = {with_another_field({"op": "GaussianNoise", "seed": 3}, key)["seed"] for key in ("key", "equal")}
+    assert len(seeds | {3}) == 3
 
 
 @pytest.mark.parametrize("factor", ["GaussianNoise.sigma", "Haze.beta", "beta"])

@@ -8,9 +8,7 @@ from torch.nn import functional as F
 
 from uir.layers.degradation_code import DegradationCode
 from uir.losses.contrastive_loss import (
-    BidirectionalContrastiveLoss,
     CodebookLoss,
-    ConditionalContrastiveLoss,
     InfoNCELoss,
     SupConLoss,
 )
@@ -92,19 +90,6 @@ def test_supcon_without_partners_is_0_and_has_a_gradient():
     assert z.grad.isfinite().all()
 
 
-def test_bidirectional_is_the_mean_of_both_directions():
-    one, other = draw(3, 4), draw(3, 4, seed=1)
-    found = BidirectionalContrastiveLoss(0.3)(code(one), code(other))
-    infonce = InfoNCELoss(0.3)
-    torch.testing.assert_close(found, (infonce(code(one), code(other)) + infonce(code(other), code(one))) / 2)
-
-
-def test_conditional_has_the_degraded_images_as_negatives():
-    restored, clean, degraded = draw(3, 4), draw(3, 4, seed=1), draw(3, 4, seed=2)
-    found = ConditionalContrastiveLoss(0.3)(code(restored), code(clean), code(degraded))
-    torch.testing.assert_close(found, InfoNCELoss(0.3)(code(restored), code(clean), unit(degraded)))
-
-
 def test_codebook_is_the_mean_squared_cosine_of_different_words():
     words = draw(4, 3)
     cosine = unit(words) @ unit(words).T
@@ -145,5 +130,3 @@ def test_what_does_not_fit_is_told():
         SupConLoss()(code(draw(2, 4)), torch.tensor([0]))
     with pytest.raises(ValueError, match="at least 2"):
         CodebookLoss()(draw(1, 4))
-    with pytest.raises(ValueError, match=r"BidirectionalContrastiveLoss: .* expected at least 2, got 1"):
-        BidirectionalContrastiveLoss()(code(draw(1, 4)), code(draw(1, 4)))

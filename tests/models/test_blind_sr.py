@@ -18,8 +18,10 @@ from uir.data.building import training_stream
 from uir.degradations.record import DegradationRecord, RecordBatch
 from uir.inference.code_predictor import code_as
 from uir.layers.degradation_code import DegradationCode
+from uir.layers.resize import imresize
 from uir.losses.contrastive_loss import InfoNCELoss
 from uir.models.building import build_model
+from uir.models.encoder_step import EncoderStep
 
 Write = Callable[..., Path]
 
@@ -131,7 +133,7 @@ def test_what_is_frozen_or_has_no_optimizer_stays(write_options: Write, pair_fol
 
 
 def test_every_loss_on_codes_works_beside_the_others(write_options: Write, pair_folders: Path) -> None:
-    losses = ("SupConLoss", "BidirectionalContrastiveLoss", "ConditionalContrastiveLoss", "CodebookLoss")
+    losses = ("SupConLoss", "CodebookLoss")
     more: dict[str, Any] = {f"train.{name}_opt": {"type": name} for name in losses}
     more["network_e"] = {"type": "CDSREncoder", "widths": [4, 6, 8], "codebook_size": 5}
     more |= {"datasets.train.label": "sr", "datasets.train.batch_size_per_gpu": 3}
@@ -141,20 +143,66 @@ def test_every_loss_on_codes_works_beside_the_others(write_options: Write, pair_
     assert all(value > 0 for value in model.log_dict.values())
 
 
-def test_the_momentum_encoder_teaches_the_restorer(write_options: Write, pair_folders: Path) -> None:
-    """CRL-SR's conditional loss alone: it reads no code of network_e, which learns through what was restored."""
-    losses = {"train.pixel_opt": None, "train.contrastive_opt": {"type": "ConditionalContrastiveLoss"}}
-    model, batch = model_and_batch(write_options(changes(pair_folders, **losses)))
+CRL_SR: dict[str, Any] = {
+    "network_e": {"type": "CRLSREncoder", "num_feat": 6, "num_block": 1, "growth": 3, "num_local": 5},
+    "network_g": {"type": "CRLSR", "scale": 2, "num_feat": 6, "num_block": 1, "growth": 3},
+    "train.pixel_opt": None,
+    "train.contrastive_opt": None,
+}
+
+
+def moved_by_a_step(file: Path) -> tuple[Any, dict[str, set[str]]]:
+    """A model of the file after a step, and the parameters of each network that the step moved."""
+    model, batch = model_and_batch(file)
     before = {role: weights(model.bare[role]) for role in "eg"}
     step(model, batch)
-    moved = {
+    return model, {
         role: {name for name, value in model.bare[role].named_parameters() if not torch.equal(value, held[name])}
         for role, held in before.items()
     }
-    assert moved["g"] >= {"head.0.weight", "tail.1.weight"}
-    assert "E.0.weight" in moved["e"]
-    assert not any(name.startswith("mlp.") for name in moved["e"])  # its projection says nothing to anybody
+
+
+def test_crl_sr_s_refinement_teaches_the_restorer_through_the_momentum_encoder(
+    write_options: Write, pair_folders: Path
+) -> None:
+    more = {**CRL_SR, "train.refinement_opt": {"type": "ConditionalContrastiveLoss"}}
+    model, moved = moved_by_a_step(write_options(changes(pair_folders, **more)))
+    assert moved["g"] >= {"head.weight", "tail.1.weight"}
+    assert moved["e"] >= {"head.weight", "high.0.weight", "to_detail.0.weight"}
+    assert not any(name.startswith("to_local.") for name in moved["e"])  # the condition gets no gradient
     assert list(model.net_e.left_out) == ["projection"]
+
+
+def test_crl_sr_s_decoupling_teaches_the_low_frequencies_alone(write_options: Write, pair_folders: Path) -> None:
+    more = {**CRL_SR, "train.decoupling_opt": {"type": "BidirectionalContrastiveLoss"}}
+    more["train.optim_g"] = None
+    model, moved = moved_by_a_step(write_options(changes(pair_folders, **more)))
+    assert moved["e"] >= {"head.weight", "to_local.2.weight"}
+    assert not any(name.startswith(("high.", "to_detail.")) for name in moved["e"])
+    assert moved["g"] == set()
+    assert sorted(model.net_e.left_out) == ["detail", "projection"]
+
+
+def test_details_come_from_the_whole_code_of_an_encoder_without_a_shorter_way() -> None:
+    class Plain(torch.nn.Module):
+        def forward(self, image: torch.Tensor) -> DegradationCode:
+            return DegradationCode(vector=image.mean((2, 3)), detail=2 * image)
+
+    image = torch.rand(2, 3, 4, 4)
+    code, last = EncoderStep(Plain(), ["vector"])(image, detailed=image + 1)
+    assert code.vector is None
+    assert last.vector is None
+    assert torch.equal(last.detail, 2 * (image + 1))
+
+
+def test_the_small_clean_code_is_of_the_clean_image_at_the_degraded_size(
+    write_options: Write, pair_folders: Path
+) -> None:
+    more = {**CRL_SR, "train.decoupling_opt": {"type": "BidirectionalContrastiveLoss"}, "train.optim_g": None}
+    model, batch = model_and_batch(write_options(changes(pair_folders, **more)))
+    expected = model.bare["e"](imresize(batch["gt"], scale=0.5)).local
+    model.feed_data(batch)
+    torch.testing.assert_close(model.value("small_gt_code").local, expected)
 
 
 @pytest.mark.thorough

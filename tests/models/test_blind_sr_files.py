@@ -66,26 +66,58 @@ def test_the_contrast_has_the_published_balance(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(RUNS | {f"{name}_proxy" for name in RUNS}))
-def test_carried_moments_are_of_gradients_of_the_same_size(name: str) -> None:
-    """A loss that is weighted otherwise in the stage before leaves moments that the joint stage cannot use."""
+def test_carried_moments_are_of_gradients_of_the_published_size(name: str) -> None:
+    """The authors' Adam goes on too: what its moments hold must stand to the joint stage's gradients as theirs do."""
+    first_to_joint = {"daa": 1 / 0.2, "airnet": 1 / 0.1}.get(name.split("_")[0], 1.0)
     stages = load_options(OPTIONS / "train" / f"{name}.yml").stages or ()
+    assert len(stages) == (0 if name.startswith("cdsr") else 2)
     for before, after in itertools.pairwise(stages):
-        if "optim_e" not in after.carry:
-            continue
-        left, found = (
+        assert after.carry == ("optim_e",)
+        left, joint = (
             {key: spec["loss_weight"] for key, spec in stage.file.raw["train"].items() if key.endswith("_opt")}
             for stage in (before, after)
         )
-        assert left == {key: found[key] for key in left}
+        assert left == {key: pytest.approx(joint[key] * first_to_joint, rel=1e-5) for key in left}
         assert before.file.raw["train"]["optim_e"].get("eps") == after.file.raw["train"]["optim_e"].get("eps")
 
 
-def test_the_small_airnet_is_balanced_as_the_large_one() -> None:
-    large, small = (
-        [stage.file.raw["train"]["contrastive_opt"]["loss_weight"] for stage in load_options(file).stages or ()]
-        for file in (OPTIONS / "train" / "airnet_5d.yml", OPTIONS / "train" / "airnet_5d_proxy.yml")
-    )
-    assert large == small == [0.1, 0.1]
+def published_rates(method: str) -> list[list[float]]:
+    """The rate of each epoch, by the authors' rules, stage by stage; epochs count from 1."""
+    if method == "airnet":  # set after each epoch, which counts from 0: the rule of one counts for the next
+        rules = [
+            1e-3 * 0.1 ** (epoch // 60) if epoch <= 100 else 1e-4 * 0.5 ** ((epoch - 100) // 125)
+            for epoch in range(1000)
+        ]
+        rates = [1e-3, *rules[:-1]]
+        return [rates[:100], rates[100:]]
+    first = [(1e-3 if method == "dasr" else 1e-4) * 0.1 ** (epoch // 60) for epoch in range(1, 101)]
+    joint = [1e-4 * 0.5 ** (epoch // 125) for epoch in range(1, 701 if method == "daa" else 501)]
+    return [joint] if method == "cdsr" else [first, joint]
+
+
+@pytest.mark.parametrize("name", sorted(PUBLISHED))
+def test_every_epoch_has_the_published_rate(name: str) -> None:
+    method = name.split("_")[0]
+    per_epoch = {"airnet": 400, "daa": 970}.get(method, 1000)
+    loaded = load_options(OPTIONS / "train" / f"{name}.yml")
+    files = [stage.file for stage in loaded.stages or ()] or [loaded]
+    for file, rates in zip(files, published_rates(method), strict=True):
+        train = file.raw["train"]
+        milestones, gamma = (train["scheduler"][key] for key in ("milestones", "gamma"))
+        assert file.options.train.total_iter == per_epoch * len(rates)
+        for epoch, rate in enumerate(rates):
+            lowered = sum(milestone <= epoch * per_epoch for milestone in milestones)
+            assert train["optim_e"]["lr"] * gamma**lowered == pytest.approx(rate), epoch
+
+
+@pytest.mark.parametrize("small", ["", "_proxy"])
+def test_every_batch_of_airnet_has_each_degradation_once_and_the_queue_whole_batches(small: str) -> None:
+    loaded = load_options(OPTIONS / "train" / f"airnet_5d{small}.yml")
+    train = loaded.options.datasets["train"]
+    assert train.arguments["sampling"] == "stratified"
+    assert train.batch_size_per_gpu == len(train.arguments["tasks"]) == 5
+    queue = loaded.raw["train"]["momentum_contrast"]["queue_size"]
+    assert queue == (64 if small else 256) * 5
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from uir.data.augment import apply_flips, crop_pair, draw_corner, draw_flips
 from uir.data.colors import colored
 from uir.data.degraded_image_dataset import DegradedImageDataset
 from uir.degradations.base import apply_steps
-from uir.degradations.ranking import ranking_tuple
+from uir.degradations.ranking import ranking_tuple, with_another_field
 from uir.degradations.record import Step
-from uir.registry import DATASET_REGISTRY, DEGRADATION_REGISTRY
+from uir.registry import DATASET_REGISTRY
 from uir.registry.components import DegradationSpec
 
 
@@ -81,7 +81,7 @@ class ContrastiveDataset(_TwoCrops):
         steps = list(record.steps or ())
         return {
             "lq": self._apply(gt, steps),
-            "lq_key": self._apply(key, [with_another_field(step) for step in steps]),
+            "lq_key": self._apply(key, [with_another_field(step, "key") for step in steps]),
             "degradation": record,
         }
 
@@ -91,9 +91,10 @@ class RankingDataset(_TwoCrops):
     """Versions of each photograph that differ in one factor of its degradation, in a known order (DAA, ACCV 2022).
 
     A training sample is that of `DegradedImageDataset`, plus `renditions` [R, 3, h, w] and `orders` [R] (1, 0, -1: more
-    severe than the query, equal, less severe). The versions are: the query, which is `lq`; another crop with the same
-    degradation (as `lq_key` of `ContrastiveDataset`); one for each factor, with only this factor drawn again; and the
-    clean one, without the factors' ops. R = factors + 3, six in DAA.
+    severe than the query, equal, less severe). The versions are: the query, which is `lq`; one with the same
+    degradation; one for each factor, with only this factor drawn again; and the clean one, without the factors' ops.
+    All but the query are of another crop of the same (equally flipped) image, each with its own random fields, so that
+    the order cannot be found by comparing pixels. R = factors + 3, six in DAA.
 
     Args:
         dataroot_gt, degradation, gt_size, scale, phase, use_hflip, use_rot, label, seed, io_backend, name, color: as
@@ -133,23 +134,12 @@ class RankingDataset(_TwoCrops):
 
     def degraded(self, gt: Tensor, key: Tensor, seed: int) -> dict[str, Any]:
         """The versions, their orders, and the query as `lq` with its record."""
-        tuples = ranking_tuple(self.degrader.degradation, seed, (gt.shape[-2], gt.shape[-1]), self.factors)
-        query, *others = tuples
-        steps = list(query.record.steps or ())
-        lq = self._apply(gt, steps)
-        equal = self._apply(key, [with_another_field(step) for step in steps])
-        rest = [self._apply(gt, list(rendition.record.steps or ())) for rendition in others]
-        orders = [0, 0, *(rendition.order for rendition in others)]
+        query, *others = ranking_tuple(self.degrader.degradation, seed, (gt.shape[-2], gt.shape[-1]), self.factors)
+        lq = self._apply(gt, query.record.steps or ())
+        rest = [self._apply(key, rendition.record.steps or ()) for rendition in others]
         return {
             "lq": lq,
-            "renditions": torch.stack([lq, equal, *rest]),
-            "orders": torch.tensor(orders),
+            "renditions": torch.stack([lq, *rest]),
+            "orders": torch.tensor([rendition.order for rendition in (query, *others)]),
             "degradation": query.record.with_label(self.label),
         }
-
-
-def with_another_field(step: Step) -> Step:
-    """The step with another random field and the same parameters; a blur's seed is its kernel, and is kept."""
-    if "seed" not in step or DEGRADATION_REGISTRY.get(step["op"]).family == "blur":
-        return step
-    return {**step, "seed": derive_seed(step["seed"], "key")}

@@ -17,7 +17,7 @@ from uir.degradations.record import DegradationRecord
 from uir.registry import DATASET_REGISTRY, UnknownNameError
 from uir.registry.components import DatasetSpec, build
 
-SAMPLINGS = ("size", "uniform", "temperature")
+SAMPLINGS = ("size", "uniform", "temperature", "stratified")
 
 
 @DATASET_REGISTRY.register()
@@ -29,17 +29,20 @@ class MultiTaskDataset(Dataset[dict[str, Any]]):
     Args:
         tasks: the dataset of each task by name, `{haze: {type: DegradedImageDataset, ...}, ...}`.
         sampling: how often a task is sampled. With n images in the task: `size` in proportion to n, `uniform` the same
-            for all tasks, `temperature` in proportion to n^(1/temperature).
+            for all tasks, `temperature` in proportion to n^(1/temperature). `stratified`: in rounds, each with one
+            sample of every task in a new random order. If a batch (of all processes together) has as many samples as
+            there are tasks, it contains every task once, as in AirNet.
         temperature: 1 is `size`, a large value comes close to `uniform`.
         ratios: factor on n for each task, by the task's name; default 1. In other toolboxes a `dataset_enlarge_ratio`
-            for each task does this. With `uniform` it is a factor on how often the task is sampled.
+            for each task does this. With `uniform` it is a factor on how often the task is sampled; with `stratified`
+            there can be none.
         gt_size, scale, phase, use_hflip, use_rot, io_backend: passed to each task that has the argument and does not
             set it itself.
         name: the set's name in tables and logs.
 
     Raises:
-        ValueError: there is no task, `sampling` is unknown, a ratio has no task or is not above 0, or a task cannot be
-            built (the message names it).
+        ValueError: there is no task, `sampling` is unknown, a ratio has no task, is not above 0 or cannot be combined
+            with `sampling`, or a task cannot be built (the message names it).
     """
 
     def __init__(
@@ -65,6 +68,8 @@ class MultiTaskDataset(Dataset[dict[str, Any]]):
         for task, ratio in (ratios or {}).items():
             if task not in tasks or not ratio > 0:
                 raise ValueError(f"ratios.{task}: got {ratio}; expected a number above 0 for one of {', '.join(tasks)}")
+        if ratios and sampling == "stratified":
+            raise ValueError("ratios: sampling 'stratified' takes every task equally often; remove one of the two")
         common = {
             "gt_size": gt_size,
             "scale": scale,
@@ -106,7 +111,7 @@ class MultiTaskDataset(Dataset[dict[str, Any]]):
     def shares(self) -> dict[str, float]:
         """The fraction of an epoch for each task; they sum to 1."""
         exponent = 1.0 / self.temperature if self.sampling == "temperature" else 1.0
-        sizes = [1] * len(self._sizes) if self.sampling == "uniform" else self._sizes
+        sizes = [1] * len(self._sizes) if self.sampling in ("uniform", "stratified") else self._sizes
         weights = [(size * ratio) ** exponent for size, ratio in zip(sizes, self._ratios, strict=True)]
         return {task: weight / sum(weights) for task, weight in zip(self._tasks, weights, strict=True)}
 
@@ -114,22 +119,33 @@ class MultiTaskDataset(Dataset[dict[str, Any]]):
         """The indices of one epoch, int64 [length].
 
         Each task gets its fraction of the positions, rounded up or down at random, so that the fractions are exact on
-        average. No image of a task is repeated before all images of that task have been used.
+        average; with `stratified` every round of positions has each task once. No image of a task is repeated before
+        all images of that task have been used.
         """
+        task_of_place = (self._in_rounds if self.sampling == "stratified" else self._by_share)(generator, length)
+        order = torch.empty(length, dtype=torch.long)
+        for position, (size, end) in enumerate(zip(self._sizes, self._ends, strict=True)):
+            places = task_of_place == position
+            count = int(places.sum())
+            rounds = [torch.randperm(size, generator=generator) for _ in range(-(-count // size))]
+            if rounds:
+                order[places] = torch.cat(rounds)[:count] + (end - size)
+        return order
+
+    def _by_share(self, generator: torch.Generator, length: int) -> Tensor:
+        """The task of each position [length]: its share of them, in a random order."""
         bounds = torch.tensor([0.0, *accumulate(self.shares().values())], dtype=torch.float64) * length
         start = torch.rand(1, generator=generator, dtype=torch.float64)
         # rounded, so that a bound that should be a whole number does not fall to the wrong side by its last bit
         places = (bounds.mul(1e6).round().div(1e6) + start).floor().long()
         places[-1] = length
-        counts = places.diff().tolist()
-        task_of_place = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
-        task_of_place = task_of_place[torch.randperm(length, generator=generator)]
-        order = torch.empty(length, dtype=torch.long)
-        for position, (count, size, end) in enumerate(zip(counts, self._sizes, self._ends, strict=True)):
-            rounds = [torch.randperm(size, generator=generator) for _ in range(-(-count // size))]
-            if rounds:
-                order[task_of_place == position] = torch.cat(rounds)[:count] + (end - size)
-        return order
+        tasks = torch.repeat_interleave(torch.arange(len(self._sizes)), places.diff())
+        return tasks[torch.randperm(length, generator=generator)]
+
+    def _in_rounds(self, generator: torch.Generator, length: int) -> Tensor:
+        """The task of each position [length]: all tasks in a random order, again and again."""
+        tasks = len(self._sizes)
+        return torch.rand(-(-length // tasks), tasks, generator=generator).argsort(1).flatten()[:length]
 
     def _labels_of(self, task: str) -> tuple[str, ...]:
         return tuple(getattr(self.datasets[task], "labels", ())) or (task,)

@@ -17,8 +17,8 @@ class Rendition:
 
     Attributes:
         record: the degradation of the image.
-        factor: the difference from the query, `Op.parameter`; "" for the query itself, "none" if the ops of all factors
-            are left out.
+        factor: the difference from the query, `Op.parameter`; "" for the query itself, "equal" if only its random
+            fields differ, "none" if the ops of all factors are left out.
         order: 1 if it is more severe than the query, -1 if less, 0 if equal.
     """
 
@@ -34,10 +34,11 @@ def ranking_tuple(
     factors: Sequence[str],
     context: DrawContext | None = None,
 ) -> list[Rendition]:
-    """The query, one version for each factor with only this factor drawn again, and one without the factors' ops.
+    """The query, one equal to it, one for each factor with only this factor drawn again, and one without their ops.
 
-    Fields (noise, masks) are those of the query, so that only the factor differs. The order follows the op's own
-    severity.
+    Each version has its own random fields (noise, masks): with the query's fields, two versions would be nearly the
+    same image, and could be put in order pixel by pixel. A blur with a seed stays the same. The order follows the op's
+    own severity.
 
     Args:
         degradation: an op or a pipeline that always applies the ops of the factors.
@@ -49,18 +50,29 @@ def ranking_tuple(
         ValueError: a factor is malformed, or the degradation does not draw it at random.
     """
     query = degradation.record(seed, size, context=context)
-    renditions = [Rendition(query, "", 0)]
     places = {factor: _place(query, factor) for factor in factors}
+    versions: list[tuple[str, int, list[Step]]] = [("equal", 0, list(query.steps or ()))]
     for factor, (index, key) in places.items():
         steps = list(query.steps or ())
         other = degradation.record(derive_seed(seed, "factor", factor), size, context=context)
         changed: Step = {**steps[index], key: (other.steps or ())[_place(other, factor)[0]][key]}
         order = _order(changed, steps[index])
         steps[index] = changed
-        renditions.append(Rendition(DegradationRecord(tuple(steps), query.seed, query.label), factor, order))
+        versions.append((factor, order, steps))
     left_out = {index for index, _ in places.values()}
-    remaining = tuple(step for index, step in enumerate(query.steps or ()) if index not in left_out)
-    return [*renditions, Rendition(DegradationRecord(remaining, query.seed, query.label), "none", -1)]
+    versions.append(("none", -1, [step for index, step in enumerate(query.steps or ()) if index not in left_out]))
+    renditions = [Rendition(query, "", 0)]
+    for name, order, steps in versions:
+        own = tuple(with_another_field(step, name) for step in steps)
+        renditions.append(Rendition(DegradationRecord(own, query.seed, query.label), name, order))
+    return renditions
+
+
+def with_another_field(step: Step, key: str) -> Step:
+    """The step with another random field, keyed by `key`; a blur's seed is its kernel, and is kept."""
+    if "seed" not in step or DEGRADATION_REGISTRY.get(step["op"]).family == "blur":
+        return step
+    return {**step, "seed": derive_seed(step["seed"], key)}
 
 
 def _place(record: DegradationRecord, factor: str) -> tuple[int, str]:

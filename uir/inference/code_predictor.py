@@ -45,13 +45,15 @@ def global_code(
         side: in pixels.
 
     Returns:
-        Every field that the encoder fills; a map is averaged over all positions to [B, M, 1, 1].
+        Every field that the encoder fills; a map is averaged over all positions to [B, M, 1, 1]. `local` and `detail`
+        are for losses, and left out.
     """
     corners = [(top, left) for top in tile_starts(size[0], side, 0) for left in tile_starts(size[1], side, 0)]
     codes = []
     for top, left in corners:
         code: DegradationCode = encoder(read(slice(top, top + side), slice(left, left + side)).to(device))
-        codes.append(code if code.map is None else replace(code, map=code.map.mean((2, 3), keepdim=True)))
+        mean = None if code.map is None else code.map.mean((2, 3), keepdim=True)
+        codes.append(replace(code, map=mean, local=None, detail=None))
     return mean_code(codes)
 
 

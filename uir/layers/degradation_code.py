@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import Tensor
 
-CodeField = Literal["vector", "map", "projection", "params", "score", "logits", "kernel"]
+CodeField = Literal["vector", "map", "projection", "params", "score", "logits", "kernel", "local", "detail"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class DegradationCode:
         score: [B], how strongly an image is degraded; only the order has a meaning.
         logits: [B, K], one for each class of degradation.
         kernel: [B, 1, k, k], a blur kernel of sum 1.
+        local: [B, D, h, w], the space in which contrastive losses compare patches of one image.
+        detail: [B, D, h, w], the same for high frequencies.
     """
 
     vector: Tensor | None = None
@@ -34,6 +36,8 @@ class DegradationCode:
     score: Tensor | None = None
     logits: Tensor | None = None
     kernel: Tensor | None = None
+    local: Tensor | None = None
+    detail: Tensor | None = None
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> DegradationCode:
         """The same fields, each after `function`."""

@@ -50,14 +50,14 @@ class CodeLoss(nn.Module):
         """Refuse unit vectors that are not there for the same images: broadcasting would hide a mistake."""
         if one.shape != other.shape:
             raise ValueError(
-                f"{type(self).__name__}: expected the projections of the same images, got {list(one.shape)} and "
+                f"{type(self).__name__}: expected values of the same images, got {list(one.shape)} and "
                 f"{list(other.shape)}"
             )
 
     def similarity(self, one: Tensor, other: Tensor) -> Tensor:
-        """one [N, D] · other [M, D] divided by the temperature, [N, M]; in full precision under autocast too."""
+        """one [..., N, D] · other [..., M, D] over the temperature, [..., N, M]; in full precision, autocast or not."""
         with torch.autocast(one.device.type, enabled=False):
-            return one @ other.to(one).T / self.temperature
+            return one @ other.to(one).mT / self.temperature
 
 
 @LOSS_REGISTRY.register()
@@ -132,77 +132,6 @@ class SupConLoss(CodeLoss):
         partners = partner.sum(1)
         each = -probability.sum(1) / partners.clamp_min(1)
         return self.loss_weight * each.sum() / (partners > 0).sum().clamp_min(1)
-
-
-@LOSS_REGISTRY.register()
-class BidirectionalContrastiveLoss(CodeLoss):
-    """The degraded and the clean image of a scene are similar, in both directions (CRL-SR, Zhang et al., 2021).
-
-    Only the paper's abstract is public: a bidirectional contrastive loss keeps what does not depend on the resolution
-    and discards the rest. Here: InfoNCE among the pairs of the batch, from degraded to clean and back, and the mean of
-    both. No number of the paper could be checked. Needs a `projection`.
-
-    Args:
-        temperature: the paper's value is not known; MoCo's is used.
-        loss_weight: factor on the result.
-
-    Raises:
-        ValueError: the temperature is not above 0.
-    """
-
-    inputs: ClassVar[tuple[str, ...]] = ("code", "gt_code")
-
-    def forward(self, code: DegradationCode, gt_code: DegradationCode) -> Tensor:
-        """The loss of the projections [B, D] of degraded images and of the clean ones, in the same order.
-
-        Raises:
-            ValueError: a code lacks its projection, there are not as many of both, or there is only one pair, which
-                leaves nothing to compare.
-        """
-        degraded, clean = self.unit(code), self.unit(gt_code)
-        self.check_pairs(degraded, clean)
-        logits = self.similarity(degraded, clean)
-        if len(logits) < 2:
-            raise ValueError(
-                "BidirectionalContrastiveLoss: compares the pairs of a batch; expected at least 2, got 1; raise "
-                "batch_size_per_gpu"
-            )
-        right = torch.arange(len(logits), device=logits.device)
-        return self.loss_weight * (F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right)) / 2
-
-
-@LOSS_REGISTRY.register()
-class ConditionalContrastiveLoss(CodeLoss):
-    """The restored image is similar to the clean one, and not to the degraded ones (CRL-SR, Zhang et al., 2021).
-
-    Only the paper's abstract is public: a conditional contrastive loss guides the regeneration of high frequencies.
-    Here: −log of the softmax probability of the clean image of the same scene, among it and the degraded images of the
-    batch. The momentum encoder gives the codes of all three. The gradient passes through it to the restored image, but
-    the encoder does not learn from this loss. No number of the paper could be checked. Needs a `projection`.
-
-    Args:
-        temperature: the paper's value is not known; MoCo's is used.
-        loss_weight: factor on the result.
-
-    Raises:
-        ValueError: the temperature is not above 0.
-    """
-
-    inputs: ClassVar[tuple[str, ...]] = ("restored_key", "gt_key", "lq_key_code")
-
-    def forward(self, restored: DegradationCode, clean: DegradationCode, degraded: DegradationCode) -> Tensor:
-        """The loss of the projections [B, D] of restored, clean and degraded images, in the same order.
-
-        Raises:
-            ValueError: a code lacks its projection, or there are not as many of each.
-        """
-        anchor, positive, negative = self.unit(restored), self.unit(clean.detach()), self.unit(degraded.detach())
-        self.check_pairs(anchor, positive)
-        self.check_pairs(anchor, negative)
-        right = (anchor * positive).sum(1, keepdim=True) / self.temperature
-        logits = torch.cat([right, self.similarity(anchor, negative)], 1)
-        target = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
-        return self.loss_weight * F.cross_entropy(logits, target)
 
 
 @LOSS_REGISTRY.register()

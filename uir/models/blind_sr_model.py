@@ -26,15 +26,16 @@ from uir.inference.predictor import Predictor
 from uir.layers.code_widths import STEERING, code_of_blank, evaluating, filled, widths_of
 from uir.layers.degradation_code import DegradationCode
 from uir.layers.padding import pad_to_multiple
+from uir.layers.resize import imresize
 from uir.models.base_model import BaseModel, inputs_of, offers
-from uir.models.encoder_step import EncoderStep
+from uir.models.encoder_step import EncoderStep, detail_of
 from uir.models.momentum_contrast import MomentumContrast
 from uir.registry import ARCH_REGISTRY, MODEL_REGISTRY
 
 logger = logging.getLogger("uir")
 
-MOMENTUM_INPUTS = ("key", "queue", "restored_key", "gt_key", "lq_key_code")
-CODE_INPUTS = ("code", "gt_code", "renditions")
+MOMENTUM_INPUTS = ("key", "queue", "restored_detail")
+CODE_INPUTS = ("code", "small_gt_code", "gt_detail", "renditions")
 """Outputs of network_e itself."""
 _NO_CODE = (
     "{} takes only an image, but BlindSRModel also gives network_g a degradation code; use a network whose forward is "
@@ -157,7 +158,8 @@ class BlindSRModel(BaseModel):
         """Start like every method; then build the momentum encoder and its queue, if a loss needs them."""
         super().start_training()
         inputs = {name for loss in self.losses.values() for name in inputs_of(loss)}
-        self._renditions, self._gt_code = "renditions" in inputs, "gt_code" in inputs
+        self._renditions = "renditions" in inputs
+        self._small_gt, self._gt_detail = "small_gt_code" in inputs, "gt_detail" in inputs
         if inputs.isdisjoint(MOMENTUM_INPUTS):
             return
         options = self.train_opt.momentum_contrast
@@ -247,13 +249,14 @@ class BlindSRModel(BaseModel):
     def _codes(self) -> dict[str, Any]:
         """All codes of network_e in a step: it runs once."""
         images = list(self.value("rendition_images").unbind(1)) if self._renditions else [self.lq]
-        if self._gt_code:
-            images.append(self.clean_images())
+        if self._small_gt:
+            images.append(imresize(self.clean_images(), size=(self.lq.shape[-2], self.lq.shape[-1])))
         trained = any(parameter.requires_grad for parameter in self.bare["e"].parameters())
         with torch.set_grad_enabled(trained):
-            codes = self.net_e(*images)
-        gt_code = codes.pop() if self._gt_code else None
-        return {"code": codes[0], "gt_code": gt_code, "renditions": codes}
+            codes = self.net_e(*images, detailed=self.clean_images() if self._gt_detail else None)
+        gt_detail = codes.pop() if self._gt_detail else None
+        small_gt_code = codes.pop() if self._small_gt else None
+        return {"code": codes[0], "renditions": codes, "small_gt_code": small_gt_code, "gt_detail": gt_detail}
 
     @offers("code")
     def _code(self) -> DegradationCode:
@@ -261,10 +264,16 @@ class BlindSRModel(BaseModel):
         code: DegradationCode = self.value("codes")["code"]
         return code
 
-    @offers("gt_code")
-    def _code_of_gt(self) -> DegradationCode:
-        """network_e's code of the clean batch."""
-        code: DegradationCode = self.value("codes")["gt_code"]
+    @offers("gt_detail")
+    def _detail_of_gt(self) -> DegradationCode:
+        """network_e's high-frequency features of the clean batch: a code of `detail` alone."""
+        code: DegradationCode = self.value("codes")["gt_detail"]
+        return code
+
+    @offers("small_gt_code")
+    def _code_of_small_gt(self) -> DegradationCode:
+        """network_e's code of the clean batch, reduced to the size of `lq` (bicubic, as MATLAB does it)."""
+        code: DegradationCode = self.value("codes")["small_gt_code"]
         return code
 
     @offers("renditions")
@@ -313,34 +322,21 @@ class BlindSRModel(BaseModel):
     @offers("key")
     def _key(self) -> DegradationCode:
         """The momentum encoder's code of a second crop."""
-        code = self._momentum_code(self._of_dataset("lq_key", "ContrastiveDataset"))
+        crop = self._of_dataset("lq_key", "ContrastiveDataset")
+        with torch.no_grad():
+            code = self._contrast()(crop)
         self._keys = code.projection
         return code
 
-    @offers("gt_key")
-    def _key_of_gt(self) -> DegradationCode:
-        """The momentum encoder's code of the clean batch."""
-        return self._momentum_code(self.clean_images())
-
-    @offers("lq_key_code")
-    def _key_of_lq(self) -> DegradationCode:
-        """The momentum encoder's code of the batch."""
-        return self._momentum_code(self.lq)
-
-    @offers("restored_key", runs=("g",))
-    def _key_of_restored(self) -> DegradationCode:
-        """The momentum encoder's code of the restored batch; its gradients reach network_g."""
-        restored = self.value("restored")
-        return self._contrast()(restored)
+    @offers("restored_detail", runs=("g",))
+    def _detail_of_restored(self) -> DegradationCode:
+        """The momentum encoder's high-frequency features of the restored batch; the gradient reaches network_g."""
+        return detail_of(self._contrast().encoder_k, self.value("restored"))
 
     @offers("queue")
     def _queue(self) -> Tensor:
         """Earlier keys [K, D]."""
         return self._contrast().queue
-
-    def _momentum_code(self, images: Tensor) -> DegradationCode:
-        with torch.no_grad():
-            return self._contrast()(images)
 
     def _contrast(self) -> MomentumContrast:
         if self.contrast is None:
