@@ -288,7 +288,7 @@ class _Checker(ComponentChecker):
         for role, declared in self.method.roles.items() if self.method is not None else ():
             path = (f"network_{role}",)
             for need in declared.needs if isinstance(self.raw.get(path[0]), Mapping) else ():
-                is_replaced = isinstance(train, Mapping) and train.get(need.instead) is not None
+                is_replaced = isinstance(train, Mapping) and isinstance(train.get(need.instead), list)
                 if phase in need.phases and not is_replaced:
                     self._need(path, need)
 
