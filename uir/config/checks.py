@@ -443,8 +443,8 @@ class _Checker(ComponentChecker):
         for key, spec in train.items() if _inherits(model, "get_optimizer") else ():
             if not (str(key).startswith("optim_") and isinstance(spec, Mapping)):
                 continue
-            if spec.get("groups"):
-                self._say(("train", key, "groups"), ": basicsr's own models have no groups; uir:SRModel has them")
+            for name in [name for name in ("groups", "layer_decay", "decay_1d") if name in spec and spec[name] != []]:
+                self._say(("train", key, name), ": basicsr's own models have no groups; uir:SRModel has them")
             if spec.get("type") not in (None, "Adam"):
                 message = f"{limit} Adam, not {spec['type']}; uir:SRModel supports all"
                 self._say(("train", key, "type"), message)
