@@ -163,5 +163,5 @@ def test_the_steps_are_as_long_as_the_rates(write_options: Write) -> None:
     rate = model.get_current_learning_rate()[-1]
     model.feed_data({"lq": torch.rand(1, 3, 16, 16), "gt": torch.rand(1, 3, 16, 16)})
     model.optimize_parameters(1)
-    assert float((net.ending.weight - last).abs().max()) == pytest.approx(rate, rel=1e-2)
-    assert float((net.intro.weight - first).abs().max()) == pytest.approx(rate * 0.5**6, rel=1e-2)
+    assert (net.ending.weight - last).abs().max().item() == pytest.approx(rate, rel=1e-2)
+    assert (net.intro.weight - first).abs().max().item() == pytest.approx(rate * 0.5**6, rel=1e-2)
