@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from uir.config.options import OptionError, load_options
+from uir.engine.train_loop import train
 
 Write = Callable[..., Path]
 RESTORMER: dict[str, Any] = {"dim": 4, "num_blocks": [1, 1, 1, 1], "num_refinement_blocks": 1, "heads": [1, 1, 2, 2]}
@@ -193,5 +194,15 @@ def test_a_network_that_does_not_add_its_input_keeps_its_output(
         model.check_network("g", model.bare["g"])
 
 
-def test_a_file_of_a_pre_training_with_a_decoder_is_valid(write_options: Write, pair_folders: Path) -> None:
-    load_options(write_options(changes(pair_folders, "MaskDCPTModel", **DECODER)))
+def test_fine_tuning_goes_on_without_the_decoder(write_options: Write, pair_folders: Path) -> None:
+    without: dict[str, Any] = {"network_dc": None, "network_r": None, "optim_dc": None, "optim_r": None}
+    stages = [
+        {"name": "pretrain", "iterations": 1, "remask": "all", "global_residual": False},
+        {"name": "finetune", "iterations": 1, "model_type": "SRModel", **without, "losses": ["pixel_opt"]},
+    ]
+    more: dict[str, Any] = {**DECODER, "train.global_residual": None, "train.stages": stages, "train.total_iter": None}
+    more |= {"val": None, "datasets.val": None}
+    run = train(load_options(write_options(changes(pair_folders, "MaskDCPTModel", **more))))
+    names = {file.name for file in (run / "models").glob("*.pth")}
+    assert {"net_g_latest.pth", "net_g_1.pth", "net_r_1.pth", "net_dc_1.pth"} <= names
+    assert "net_r_latest.pth" not in names
