@@ -13,7 +13,17 @@ FEATURES: dict[str, list[tuple[int, int]]] = {
     "FeatureClassifier": [(6, 2), (4, 1)],
     "PromptIR_DC": [(4, 2), (6, 4)],
     "PromptIR_NoImg_DC": [(4, 1), (6, 2), (6, 4)],
+    "TapDecoder": [(4, 2), (6, 4)],
 }
+
+
+def points(name: str) -> list[dict[str, Any]]:
+    """The feature points of these features."""
+    return [
+        {"name": f"stage{index}", "channels": channels, "stride": stride}
+        for index, (channels, stride) in enumerate(FEATURES[name])
+    ]
+
 
 ARCH_CONFIGS: dict[str, dict[str, Any]] = {
     "Baseline": NAFNET,
@@ -29,10 +39,7 @@ ARCH_CONFIGS: dict[str, dict[str, Any]] = {
     "DASR": {"scale": 2, "n_groups": 2, "n_blocks": 1, "n_feats": 8, "code_channels": 6},
     "DGRN": {"n_groups": 1, "n_blocks": 1, "n_feats": 6, "map_channels": 5},
     "FeatureClassifier": {
-        "feature_points": [
-            {"name": f"stage{index}", "channels": channels, "stride": stride}
-            for index, (channels, stride) in enumerate(FEATURES["FeatureClassifier"])
-        ],
+        "feature_points": points("FeatureClassifier"),
         "num_classes": 3,
         "max_params": 2000,
     },
@@ -58,5 +65,6 @@ ARCH_CONFIGS: dict[str, dict[str, Any]] = {
         "upsampler": "pixelshuffle",
         "num_feat": 8,
     },
+    "TapDecoder": {"feature_points": points("TapDecoder"), "width": 6, "reach": 8},
     "TimmEncoder": {"trunk": "resnet18"},
 }

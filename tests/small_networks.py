@@ -19,7 +19,7 @@ from uir.layers.degradation_code import DegradationCode
 from uir.registry import ARCH_REGISTRY
 from uir.registry.components import build
 
-KINDS = ("backbone", "encoder", "classifier")
+KINDS = ("backbone", "encoder", "classifier", "decoder")
 
 
 def own_networks() -> list[str]:
@@ -49,7 +49,7 @@ def kind_of(name: str) -> str:
     if isinstance(result, DegradationCode):
         return "encoder"
     if isinstance(result, Tensor) and result.ndim == 4:
-        return "backbone"
+        return "decoder" if "features" in inputs else "backbone"
     if isinstance(result, Tensor) and result.ndim == 2 and "features" in inputs:
         return "classifier"
     return f"{name} gives {type(result).__name__}: no restored image [B, C, H, W], no DegradationCode, no logits [B, K]"

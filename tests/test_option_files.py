@@ -54,6 +54,38 @@ def test_every_transfer_has_its_control_and_its_small_twins(source: str, target:
     assert found == (set(kinds) if source != target else set())
 
 
+BASELINES = sorted((OPTIONS / "train").glob("baseline_*.yml"))
+
+
+@pytest.mark.parametrize("file", BASELINES, ids=name_of)
+def test_a_baseline_differs_from_its_fine_tuning_in_its_start_alone(file: Path) -> None:
+    mine = read_merged(file)[0]
+    theirs = read_merged(OPTIONS / "train" / f"{file.stem.replace('baseline', 'dcpt')}_finetune.yml")[0]
+    assert mine["path"].get("pretrain_network_g") is None
+    assert theirs["path"].pop("pretrain_network_g")
+    mine["path"].pop("pretrain_network_g", None)
+    assert {**mine, "name": None} == {**theirs, "name": None}
+
+
+def test_every_published_baseline_is_there() -> None:
+    tasks = {f"{backbone}_5d" for backbone in ("nafnet", "restormer", "promptir", "swinir")}
+    assert {file.stem for file in BASELINES} == {f"baseline_{task}" for task in tasks | {"nafnet_10d", "nafnet_cdd11"}}
+
+
+def test_the_classifier_of_the_transfers_fits_their_network() -> None:
+    trained = load_options(OPTIONS / "train" / "dc_restormer_5d.yml", is_train=True).raw
+    guided = load_options(OPTIONS / "train" / "dcpt_restormer_rain_to_noise_guided.yml", is_train=True).raw
+    assert (trained["network_g"], trained["network_dc"]) == (guided["network_g"], guided["network_dc"])
+    assert trained["train"]["labels"] == guided["train"]["labels"]
+
+
+def test_twelve_degradations_are_pre_trained_and_fine_tuned() -> None:
+    stems = ("mask_dcpt_nafnet_12d_pretrain", "mask_dcpt_nafnet_12d_finetune")
+    first, second = (read_merged(OPTIONS / "train" / f"{stem}.yml")[0]["datasets"]["train"]["tasks"] for stem in stems)
+    assert set(first) == set(second)
+    assert len(first) == 12
+
+
 @pytest.mark.parametrize("file", sorted((OPTIONS / "test").glob("*dcpt_*.yml")), ids=name_of)
 def test_a_test_takes_the_network_that_its_training_leaves(file: Path) -> None:
     raw, _ = read_merged(file)

@@ -20,6 +20,7 @@ from uir.core.checkpoint import read_file
 from uir.data.building import build_dataset, training_stream
 from uir.engine.train_loop import train
 from uir.metrics.building import build_metric
+from uir.models.building import build_model
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -374,13 +375,51 @@ def test_the_draws_are_labelled_by_task(write: Callable[[Form], Path], small: Fo
     assert seen == set(NAMES)
 
 
-@pytest.mark.parametrize(("decay", "said"), [(0.9, "layer_decay: uir has one learning rate for all layers"), (1.0, "")])
+@pytest.mark.parametrize(("decay", "said"), [(0.9, "MaskDCPT's code has no table of layers for NAFNet"), (1.0, "")])
 def test_one_learning_rate_for_all_layers(write: Callable[[Form], Path], decay: float, said: str) -> None:
     file = write({**fine_tuning(), "layer_decay": decay})
     if said:
         assert said in problem_of(file)
     else:
         assert "layer_decay" not in load_options(file).raw
+
+
+def published_layer(name: str) -> int:
+    """A parameter's layer, by the published rule: what its name starts with, and its first part's last digit."""
+    first = name.partition(".")[0]
+    if first == "patch_embed":
+        return 0
+    if first == "latent":
+        return 3
+    if first.startswith(("encoder_level", "down")):
+        return int(first[-1]) - 1
+    if first.startswith(("decoder", "up", "reduce", "prompt", "noise")):
+        return int(first[-1]) + 3
+    return 7
+
+
+def test_the_layers_of_mask_dcpt_have_the_published_rates(write: Callable[[Form], Path]) -> None:
+    form = {**fine_tuning(), "layer_decay": 0.8}
+    small: Form = {"dim": 4, "num_blocks": [1] * 4, "num_refinement_blocks": 1, "heads": [1] * 4}
+    form["network_g"] = {
+        "type": "PromptIR",
+        **small,
+        "prompt_dims": [4] * 3,
+        "prompt_len": 2,
+        "prompt_sizes": [8, 4, 2],
+    }
+    form["train"]["optim_g"] = {"type": "AdamW", "lr": 3e-4, "weight_decay": 0.1}
+    model: Any = build_model(load_options(write(form)), torch.device("cpu"))
+    model.update_learning_rate(1)
+    names = iter(model.parameter_names["g"])
+    layers = set()
+    for group in model.optimizers[0].param_groups:
+        for parameter, name in zip(group["params"], names, strict=False):
+            assert parameter is dict(model.bare["g"].named_parameters())[name]
+            layers.add(published_layer(name))
+            assert group["lr"] == pytest.approx(3e-4 * 0.8 ** (7 - published_layer(name)), rel=1e-12), name
+            assert group["weight_decay"] == (0.0 if parameter.ndim == 1 else 0.1), name
+    assert layers == set(range(8))
 
 
 # --- mistakes ---

@@ -44,6 +44,18 @@ def test_is_what_its_description_says():
     torch.testing.assert_close(head(torch.empty(2, 3, 12, 16), given), head.fc(x.mean((2, 3))))
 
 
+@pytest.mark.parametrize("cls", [PromptIR_DC, PromptIR_NoImg_DC])
+def test_the_first_weights_are_drawn_as_published(cls):
+    """Blocks: normal with deviation √(2 / fan out). What follows a level: torch's own, uniform within 1/√(fan in)."""
+    head = cls([128, 256, 256])
+    block, down = head.bottleneck_layers[1][0], head.downsample_layers[1][0]
+    for conv, fan_out in ((block.conv1, 512), (block.conv2, 512 * 9), (block.conv3, 256)):
+        assert conv.weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.02)
+        assert conv.weight.abs().max() > 3.5 * (2 / fan_out) ** 0.5
+    assert down.weight.std().item() == pytest.approx((3 * 256) ** -0.5, rel=0.02)
+    assert 0.99 / 16 < down.weight.abs().max().item() <= 1 / 16
+
+
 def test_features_are_mixed_in_equal_shares_at_first():
     assert torch.equal(PromptIR_NoImg_DC([4, 6, 8]).mixing_weights.softmax(0), torch.full((3,), 1 / 3))
 

@@ -88,3 +88,14 @@ def test_refuses_what_does_not_fit():
         FeatureClassifier([], 3)
     with pytest.raises(ValueError, match="num_classes: expected at least 1, got 0"):
         FeatureClassifier(NAFNET_W64, 0)
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_the_magnitude_counts_unless_features_are_normalised(normalise):
+    torch.manual_seed(0)
+    head = FeatureClassifier([FeaturePoint("body", 8, 1)], 3, normalise=normalise)
+    lq, feature = torch.empty(2, 3, 16, 16), 5 * torch.randn(2, 8, 16, 16)
+    same = torch.allclose(head(lq, [feature]), head(lq, [4 * feature]), atol=1e-4)
+    assert same == normalise
+    assert any("body.0" in key for key in head.state_dict()) == normalise
+    assert count(head) <= 1_000_000

@@ -214,7 +214,7 @@ def test_of_a_network_that_names_no_encoder_only_the_input_is_masked_if_the_file
     restored, _ = _MaskedStep(network, None, [])(image, mask)
     assert torch.equal(restored, expected)
     with pytest.raises(ValueError, match=r"Plain\.encoder_blocks\(\): there is no such method; name the modules"):
-        _MaskedStep(network, None, None)
+        _MaskedStep(network, None, "encoder")
 
 
 def test_an_encoder_that_does_not_exist_is_named() -> None:
@@ -223,7 +223,7 @@ def test_an_encoder_that_does_not_exist_is_named() -> None:
             return ["body"]
 
     with pytest.raises(ValueError, match=r"Mistaken\.encoder_blocks\(\): there is no module 'body' in Mistaken"):
-        _MaskedStep(Mistaken(), None, None)
+        _MaskedStep(Mistaken(), None, "encoder")
 
 
 def test_patch_and_ratio_are_as_the_file_says(make: Callable[..., Any]) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from uir.config.options import OptionError, load_options
-from uir.config.schema import ParameterGroup
+from uir.config.schema import OptimOptions
 from uir.models.building import build_model
 from uir.models.parameter_groups import parameter_groups
 
@@ -22,6 +22,10 @@ GROUPS = [{"parameters": ["*.bias"], "weight_decay": 0.5}, {"parameters": ["body
 def model_of(file: Path) -> Any:
     torch.manual_seed(0)
     return build_model(load_options(file), torch.device("cpu"))
+
+
+def optimizer(**more: Any) -> OptimOptions:
+    return OptimOptions.model_validate({"type": "AdamW", "lr": 1e-3, "weight_decay": 0.1, **more})
 
 
 def step(model: Any) -> None:
@@ -61,7 +65,7 @@ def test_carried_moments_go_by_name_not_by_place(write_options: Write) -> None:
 def test_a_name_that_fits_nothing_is_an_error(groups: list[list[str]], message: str) -> None:
     net = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
     with pytest.raises(ValueError, match=message):
-        parameter_groups(net, [ParameterGroup(parameters=names) for names in groups], "train.optim_g")
+        parameter_groups(net, optimizer(groups=[{"parameters": names} for names in groups]), "train.optim_g")
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,11 @@ class _UNet(nn.Module):
         return self.window_size == 1
 
     @property
+    def adds_input(self) -> bool:
+        """Whether the output is the image plus what the network computes."""
+        return True
+
+    @property
     def pad_multiple(self) -> int:
         """Height and width of a batch should be multiples of this; other sizes are padded with zeros inside."""
         return math.lcm(2 ** len(self.encoders), self.window_size)
@@ -182,6 +187,17 @@ class _UNet(nn.Module):
         """The blocks of the encoder; masked pre-training masks their output."""
         stages = (list(stage.children()) for stage in self.encoders)
         return [f"encoders.{level}.{i}" for level, blocks in enumerate(stages) for i in range(len(blocks))]
+
+    def decoder_blocks(self) -> list[str]:
+        """The blocks after the encoder, the bottleneck's included."""
+        stages = {"middle_blks": self.middle_blks} | {f"decoders.{i}": stage for i, stage in enumerate(self.decoders)}
+        return [f"{name}.{i}" for name, stage in stages.items() for i in range(len(list(stage.children())))]
+
+    def depths(self) -> list[list[str]]:
+        """All modules in groups, from the input to the output; a learning rate may fall from group to group."""
+        encoders = [[f"encoders.{level}", f"downs.{level}"] for level in range(len(self.encoders))]
+        decoders = [[f"ups.{level}", f"decoders.{level}"] for level in range(len(self.decoders))]
+        return [["intro"], *encoders, ["middle_blks"], *decoders, ["ending"]]
 
     def forward(self, lq: Tensor) -> Tensor:
         """Restore a batch.

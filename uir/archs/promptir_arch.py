@@ -123,6 +123,22 @@ class PromptIR(RestormerUNet):
         widths = {3: 4 * self._dim, 2: 4 * self._dim, 1: 2 * self._dim}
         return [FeaturePoint(f"reduce_noise_level{level}", width, 2**level) for level, width in widths.items()]
 
+    def decoder_blocks(self) -> list[str]:
+        """The blocks after the encoder, with those that mix the prompts in."""
+        mixing = {f"decoder_level{level}": f"noise_level{level}" for level in (3, 2, 1)}
+        blocks = super().decoder_blocks()
+        for decoder, mix in mixing.items():
+            blocks.insert(blocks.index(f"{decoder}.0"), mix)
+        return blocks
+
+    def depths(self) -> list[list[str]]:
+        """All modules in groups, from the input to the output; a prompt belongs to the level that follows it."""
+        groups = super().depths()
+        for level in (1, 2, 3):
+            group = next(names for names in groups if f"decoder_level{level}" in names)
+            group[:0] = [f"prompt{level}", f"noise_level{level}", f"reduce_noise_level{level}"]
+        return groups
+
     def _refine_level(self, level: int, x: Tensor) -> Tensor:
         """Append the prompt of this level, and mix it in with one block."""
         prompt, mix, reduce = (

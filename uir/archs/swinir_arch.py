@@ -252,6 +252,11 @@ class SwinIR(nn.Module):
         self.conv_last = nn.Conv2d(num_feat if self.upsampler else channels, out_channels, 3, padding=1)
 
     @property
+    def adds_input(self) -> bool:
+        """Whether the output is the image plus what the network computes."""
+        return not self.upsampler
+
+    @property
     def pad_multiple(self) -> int:
         """Height and width of a batch are best multiples of this, a window; others are reflected up to it."""
         return self.window
@@ -265,6 +270,20 @@ class SwinIR(nn.Module):
         """The RSTBs of the first half (DCPT's encoder) and their blocks; masked pre-training masks their output."""
         firsts = [f"layers.{i}" for i in range(len(self.layers) // 2)]
         return [name for first in firsts for name in (f"{first}.residual_group.blocks", first)]
+
+    def decoder_blocks(self) -> list[str]:
+        """The RSTBs of the second half and their blocks, and the norm and convolution after them."""
+        lasts = [f"layers.{i}" for i in range(len(self.layers) // 2, len(self.layers))]
+        return [*(name for last in lasts for name in (f"{last}.residual_group.blocks", last)), "conv_after_body"]
+
+    def depths(self) -> list[list[str]]:
+        """All modules in groups, from the input to the output; a learning rate may fall from group to group."""
+        first = ["absolute_pos_embed", "conv_first", "patch_embed"]
+        first = first if self.absolute_pos_embed is not None else first[1:]
+        first = first if len(self.patch_embed) else first[:-1]
+        names = ("conv_before_upsample", "upsample", "conv_up1", "conv_up2", "conv_up3", "conv_hr", "conv_last")
+        output = [name for name in names if hasattr(self, name)]
+        return [first, *([f"layers.{i}"] for i in range(len(self.layers))), ["norm", "conv_after_body"], output]
 
     def forward(self, lq: Tensor) -> Tensor:
         """Restore a batch.

@@ -34,6 +34,19 @@ MASK_NETWORKS = {
     "Restormer": ("Restormer", {"LayerNorm_type": "WithBias"}),
     "PromptIR": ("PromptIR", {"LayerNorm_type": "WithBias"}),
 }
+# MaskDCPT's layers of PromptIR, from 0 to 6; all others are layer 7. The decoder's are in the order of their numbers,
+# so that the last level that runs, level 1, has the lowest rate of the decoder.
+MASK_LAYERS: dict[str, list[list[str]]] = {
+    "PromptIR": [
+        ["patch_embed", "encoder_level1"],
+        ["encoder_level2", "down1_2"],
+        ["encoder_level3", "down2_3"],
+        ["latent", "down3_4"],
+        ["decoder_level1", "up2_1", "prompt1", "noise_level1", "reduce_noise_level1"],
+        ["decoder_level2", "up3_2", "reduce_chan_level2", "prompt2", "noise_level2", "reduce_noise_level2"],
+        ["decoder_level3", "up4_3", "reduce_chan_level3", "prompt3", "noise_level3", "reduce_noise_level3"],
+    ],
+}
 CROP = 256  # side of DCPT's validation crops
 _OWN_KEYS = ("hook_names", "classify", "dataset_idx", "dataloader", "dataloader_val")
 _OWN_NETWORKS = ("NAFNetBaseline", "Restormer_origin")
@@ -140,7 +153,22 @@ class _Translator:
         if decay in (None, 0, 1) or not self.train:
             self._drop(("layer_decay",), "all layers have the same learning rate", decay is not None)
         else:
-            self.refused[("layer_decay",)] = "uir has one learning rate for all layers of a network; leave it out"
+            self._layer_decay(decay)
+
+    def _layer_decay(self, decay: Any) -> None:
+        """Rates that fall from layer to layer; the published code has a table of layers for one network."""
+        name = _mapping(self.raw, "network_g").get("type")
+        layers, optimizer = MASK_LAYERS.get(str(name)), self.train.get("optim_g")
+        if layers is None or not isinstance(optimizer, dict):
+            why = f"MaskDCPT's code has no table of layers for {name}; write train.optim_g.layer_decay instead"
+            self.refused[("layer_decay",)] = why
+            return
+        optimizer |= {"layer_decay": {"factor": decay, "layers": copy.deepcopy(layers)}, "decay_1d": False}
+        self.moved["train", "optim_g", "layer_decay", "factor"] = ("layer_decay",)
+        self.notes.append(
+            "layer_decay is train.optim_g.layer_decay with MaskDCPT's table of layers; as there, biases and other "
+            "parameters of one dimension have no weight decay"
+        )
 
     def _drop(self, path: KeyPath, why: str, is_there: bool = True) -> None:
         """Note that a key was left out, if the file has it."""

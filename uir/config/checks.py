@@ -288,7 +288,7 @@ class _Checker(ComponentChecker):
         for role, declared in self.method.roles.items() if self.method is not None else ():
             path = (f"network_{role}",)
             for need in declared.needs if isinstance(self.raw.get(path[0]), Mapping) else ():
-                is_replaced = isinstance(train, Mapping) and train.get(need.instead) is not None
+                is_replaced = isinstance(train, Mapping) and isinstance(train.get(need.instead), list)
                 if phase in need.phases and not is_replaced:
                     self._need(path, need)
 
@@ -443,8 +443,8 @@ class _Checker(ComponentChecker):
         for key, spec in train.items() if _inherits(model, "get_optimizer") else ():
             if not (str(key).startswith("optim_") and isinstance(spec, Mapping)):
                 continue
-            if spec.get("groups"):
-                self._say(("train", key, "groups"), ": basicsr's own models have no groups; uir:SRModel has them")
+            for name in [name for name in ("groups", "layer_decay", "decay_1d") if name in spec and spec[name] != []]:
+                self._say(("train", key, name), ": basicsr's own models have no groups; uir:SRModel has them")
             if spec.get("type") not in (None, "Adam"):
                 message = f"{limit} Adam, not {spec['type']}; uir:SRModel supports all"
                 self._say(("train", key, "type"), message)

@@ -248,6 +248,17 @@ class ParameterGroup(Section):
     lr: float | None = Field(None, gt=0, description="Learning rate, instead of the optimizer's.")
 
 
+class LayerDecay(Section):
+    """Learning rates that fall from the output of a network to its input."""
+
+    factor: float = Field(gt=0, le=1, description="Factor from one group of layers to the one before it.")
+    layers: list[list[str]] | None = Field(
+        None,
+        description="Names of modules or parameters in groups, from the input to the output, `*` standing for any "
+        "text; all others come after them and have the full rate. Default the groups that the network declares.",
+    )
+
+
 class OptimOptions(Component):
     """An optimizer of torch.optim, by name."""
 
@@ -256,6 +267,14 @@ class OptimOptions(Component):
     lr: float = Field(gt=0, description="Learning rate.")
     groups: list[ParameterGroup] = Field(
         default_factory=list, description="Parameters with their own settings; the first group that fits counts."
+    )
+    layer_decay: Annotated[float, Field(gt=0, le=1)] | LayerDecay | None = Field(
+        None,
+        description="Learning rates that fall towards the input, for the parameters that are in none of `groups`: each "
+        "layer has this factor times the rate of the next one; the output has the full rate.",
+    )
+    decay_1d: bool = Field(
+        True, description="Whether weight_decay applies to biases and other parameters of one dimension too."
     )
 
 

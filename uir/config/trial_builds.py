@@ -25,6 +25,9 @@ class RefusedError(ValueError):
     """A constructor refused its arguments; the message is for the user."""
 
 
+_GROUPING = frozenset({"type", "groups", "layer_decay", "decay_1d"})
+"""Keys of an optimizer's section that are not arguments of its class."""
+
 _networks: dict[tuple[Any, str], nn.Module | RefusedError] = {}
 """What was built, by class and arguments: the files of an ablation name the same networks again and again."""
 
@@ -33,13 +36,13 @@ def try_optimizer(spec: Mapping[str, Any], group: Mapping[str, Any] | None = Non
     """The optimizer of a file for one parameter.
 
     Args:
-        spec: `{type: Adam, lr: 1e-4, ...}`; `groups` is ignored.
+        spec: `{type: Adam, lr: 1e-4, ...}`; what makes groups of parameters is ignored.
         group: settings of one parameter group, which replace those of `spec`.
 
     Raises:
         RefusedError: its constructor refuses the values.
     """
-    arguments = {key: value for key, value in {**spec, **(group or {})}.items() if key not in ("type", "groups")}
+    arguments = {key: value for key, value in {**spec, **(group or {})}.items() if key not in _GROUPING}
     arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
     target = optimizer_class(spec["type"])
     # Without the wrapper around this method, torch's compiler is not imported, which takes a second.

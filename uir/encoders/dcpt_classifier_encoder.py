@@ -61,7 +61,6 @@ class _Classifier(nn.Module):
         self.bottleneck_layers, self.downsample_layers = nn.ModuleList(), nn.ModuleList()
         for channels, following in zip(feature_dims, [*feature_dims[1:], feature_dims[-1]], strict=True):
             down = nn.Conv2d(channels, following, 1, bias=False)
-            nn.init.kaiming_normal_(down.weight, mode="fan_out", nonlinearity="relu")
             self.bottleneck_layers.append(stage(channels))
             self.downsample_layers.append(nn.Sequential(down, nn.MaxPool2d(2), nn.ReLU()))
         self.last_stage = stage(feature_dims[-1])

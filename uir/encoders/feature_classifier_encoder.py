@@ -23,12 +23,13 @@ class FeatureSummary(nn.Module):
     Args:
         channels: C of the feature.
         width: width of the convolutions.
+        normalise: whether a norm over the channels of each pixel comes first; it takes the magnitude away.
     """
 
-    def __init__(self, channels: int, width: int) -> None:
+    def __init__(self, channels: int, width: int, normalise: bool) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            LayerNorm2d(channels),
+            LayerNorm2d(channels) if normalise else nn.Identity(),
             PointwiseConv2d(channels, width),
             nn.Conv2d(width, width, 3, stride=2, padding=1, groups=width),
             nn.GELU(),
@@ -47,9 +48,9 @@ class FeatureSummary(nn.Module):
 class _Layers(nn.Module):
     """The classifier for one width of its hidden layers."""
 
-    def __init__(self, channels: Sequence[int], width: int, num_classes: int) -> None:
+    def __init__(self, channels: Sequence[int], width: int, num_classes: int, normalise: bool) -> None:
         super().__init__()
-        self.summaries = nn.ModuleList(FeatureSummary(count, width) for count in channels)
+        self.summaries = nn.ModuleList(FeatureSummary(count, width, normalise) for count in channels)
         self.head = nn.Sequential(nn.Linear(2 * width * len(channels), width), nn.GELU(), nn.Linear(width, num_classes))
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
@@ -62,15 +63,17 @@ class _Layers(nn.Module):
 class FeatureClassifier(nn.Module):
     """Degradation classifier on the features of any backbone that declares its `feature_points()`; logits [B, K].
 
-    Every feature is summarised separately (a norm, three small convolutions, mean and deviation over its pixels). A
-    two-layer perceptron classifies the summaries. The hidden layers are as wide as the budget allows, at most as wide
-    as the widest feature.
+    Every feature is summarised separately (a norm if wished, three small convolutions, mean and deviation over its
+    pixels). A two-layer perceptron classifies the summaries. The hidden layers are as wide as the budget allows, at
+    most as wide as the widest feature.
 
     Args:
         feature_points: the sources of the features, in their order; mappings `{name, channels, stride, layout}` are
             accepted too.
         num_classes: number of degradation classes.
         max_params: the classifier has at most this many parameters.
+        normalise: whether every pixel of a feature is normalised first. Then only the direction of its channels counts;
+            without it their magnitude counts too, as in DCPT's own classifier.
 
     Raises:
         ValueError: there are no feature points, no classes, or the budget is too small for any width.
@@ -81,6 +84,7 @@ class FeatureClassifier(nn.Module):
         feature_points: Sequence[FeaturePoint | Mapping[str, Any]],
         num_classes: int,
         max_params: int = 1_000_000,
+        normalise: bool = True,
     ) -> None:
         super().__init__()
         self.points = [point if isinstance(point, FeaturePoint) else FeaturePoint(**point) for point in feature_points]
@@ -89,8 +93,8 @@ class FeatureClassifier(nn.Module):
         if num_classes < 1:
             raise ValueError(f"FeatureClassifier.num_classes: expected at least 1, got {num_classes}")
         channels = [point.channels for point in self.points]
-        self.width = _widest(channels, num_classes, max_params)
-        self.layers = _Layers(channels, self.width, num_classes)
+        self.width = _widest(channels, num_classes, max_params, normalise)
+        self.layers = _Layers(channels, self.width, num_classes, normalise)
 
     def forward(self, lq: Tensor, features: Sequence[Tensor]) -> Tensor:
         """Classify.
@@ -118,12 +122,13 @@ class FeatureClassifier(nn.Module):
         return logits
 
 
-def _widest(channels: Sequence[int], num_classes: int, max_params: int) -> int:
+def _widest(channels: Sequence[int], num_classes: int, max_params: int, normalise: bool) -> int:
     """The largest width within the budget; a multiple of 8 if the budget allows it."""
 
     def count(width: int) -> int:
         with torch.device("meta"):
-            return sum(parameter.numel() for parameter in _Layers(channels, width, num_classes).parameters())
+            layers = _Layers(channels, width, num_classes, normalise)
+            return sum(parameter.numel() for parameter in layers.parameters())
 
     low, high = 0, max(channels)  # the parameter count grows with the width
     while low < high:

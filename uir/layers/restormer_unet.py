@@ -139,6 +139,11 @@ class RestormerUNet(nn.Module):
         self.register_load_state_dict_pre_hook(_check_before_loading)
 
     @property
+    def adds_input(self) -> bool:
+        """Whether the output is the image plus what the network computes."""
+        return self.skip_conv is None
+
+    @property
     def pad_multiple(self) -> int:
         """Height and width of a batch should be multiples of this; other sizes are padded by reflection."""
         return math.lcm(2 ** (LEVELS - 1), self._window_size)
@@ -152,6 +157,27 @@ class RestormerUNet(nn.Module):
         """The blocks of the encoder, without the bottleneck's; masked pre-training masks their output."""
         levels = [f"encoder_level{level}" for level in range(1, LEVELS)]
         return [f"{level}.{i}" for level in levels for i in range(len(getattr(self, level)))]
+
+    def decoder_blocks(self) -> list[str]:
+        """The blocks after the encoder: those of the bottleneck, the decoder and the refinement."""
+        levels = ["latent", *(f"decoder_level{level}" for level in range(LEVELS - 1, 0, -1)), "refinement"]
+        return [f"{level}.{i}" for level in levels for i in range(len(getattr(self, level)))]
+
+    def depths(self) -> list[list[str]]:
+        """All modules in groups, from the input to the output; a learning rate may fall from group to group."""
+        output = ["output"] if self.skip_conv is None else ["skip_conv", "output"]
+        return [
+            ["patch_embed"],
+            ["encoder_level1", "down1_2"],
+            ["encoder_level2", "down2_3"],
+            ["encoder_level3", "down3_4"],
+            ["latent"],
+            ["up4_3", "reduce_chan_level3", "decoder_level3"],
+            ["up3_2", "reduce_chan_level2", "decoder_level2"],
+            ["up2_1", "decoder_level1"],
+            ["refinement"],
+            output,
+        ]
 
     def forward(self, lq: Tensor) -> Tensor:
         """Restore a batch.

@@ -1,14 +1,14 @@
 """MaskDCPT: pre-training that restores and classifies images with one half hidden.
 
-The successor of DCPT (arXiv 2510.13282, 2025). As in the paper, features are masked again after every block. Its
-training code is not public, so uir chose that these are the encoder's blocks, and which pixels the loss uses.
+The successor of DCPT (arXiv 2510.13282, 2025). Its training code is not public: which features are masked again, what
+reconstructs the image and which pixels the loss uses are options here; docs/dcpt.md says what is known of each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -18,8 +18,10 @@ from uir.config.roles import Need, Role
 from uir.config.schema import TrainOptions
 from uir.core.distributed import gathered, rank_and_world
 from uir.core.seeds import derive_seed
+from uir.layers.padding import crop, pad_to_multiple
 from uir.layers.patch_mask import hide, patch_mask
 from uir.layers.tapped import TappedRestorer
+from uir.models.base_model import offers
 from uir.models.classifying_model import CLASSIFIER, ClassifyingModel, ClassifyingOptions, ClassifyingStep
 from uir.registry import MODEL_REGISTRY
 
@@ -31,10 +33,17 @@ class MaskOptions(ClassifyingOptions):
     mask_patch: int | None = Field(
         None, ge=1, description="Side of a patch in pixels; default network_g's pad_multiple, or 16 if that is 1."
     )
-    remask: list[str] | None = Field(
-        None,
-        description="Modules of network_g, such as [encoders]: in their outputs the hidden patches are set to zero "
-        "again; a list of modules means each of them. Default every block that network_g declares as its encoder.",
+    remask: Literal["encoder", "all"] | list[str] = Field(
+        "encoder",
+        description="Where the hidden patches are set to zero again: in the output of every block that network_g "
+        "declares as its encoder; of everything before its output layers (`all`); or of these modules, such as "
+        "[encoders], where a list of modules means each of them.",
+    )
+    global_residual: bool = Field(
+        True, description="Whether the image that the loss judges contains the masked input; false takes it away."
+    )
+    loss_on: Literal["all", "hidden"] = Field(
+        "all", description="The pixels of the losses on images; for `hidden`, a loss must be a mean of pixel errors."
     )
 
 
@@ -43,19 +52,23 @@ class _MaskedStep(TappedRestorer):
 
     Args:
         net, names: as in `TappedRestorer`.
-        remask: modules whose output is masked again; None means the blocks that the network declares.
+        remask: `encoder`, `all`, or modules whose output is masked again.
+        stop: leave out everything after the last feature.
     """
 
-    def __init__(self, net: nn.Module, names: Sequence[str] | None, remask: Sequence[str] | None) -> None:
+    def __init__(
+        self, net: nn.Module, names: Sequence[str] | None, remask: str | Sequence[str], stop: bool = False
+    ) -> None:
         super().__init__(net, names)
-        self._mask = _Mask()
+        self._mask, self._stop = _Mask(), stop
         for module in _modules_of(net, remask):
-            module.register_forward_hook(self._mask)
+            # In front of the hook that reads a feature, so that features are read as they are masked.
+            module.register_forward_hook(self._mask, prepend=True)
 
     def forward(self, lq: Tensor, mask: Tensor) -> tuple[Tensor | None, list[Tensor]]:  # type: ignore[override]
-        """The restored image for `lq` times `mask` [B, 1, H, W], and its features."""
+        """The restored image for `lq` times `mask` [B, 1, H, W] (None if it stops), and its features."""
         self._mask.tensor = mask
-        return self.run(lq * mask)
+        return self.run(lq * mask, stop=self._stop)
 
 
 class _Mask:
@@ -70,35 +83,50 @@ class _Mask:
         return hide(output, self.tensor) if module.training and self.tensor is not None else output
 
 
-def _modules_of(net: nn.Module, names: Sequence[str] | None) -> list[nn.Module]:
-    source = "train.remask"
-    if names is None:
-        source = f"{type(net).__name__}.encoder_blocks()"
-        declared = getattr(net, "encoder_blocks", None)
-        if not callable(declared):
-            raise ValueError(f"{source}: there is no such method; name the modules to mask in train.remask")
-        names = declared()
+def _modules_of(net: nn.Module, remask: str | Sequence[str]) -> list[nn.Module]:
+    """The modules whose output is masked again, each once."""
     known = dict(net.named_modules())
-    modules: list[nn.Module] = []
-    for name in names:
+    modules: dict[nn.Module, None] = {}
+    for name, source in _named_by(net, remask):
         if name not in known:
             raise ValueError(f"{source}: there is no module '{name}' in {type(net).__name__}")
         module = known[name]
-        modules += list(module) if isinstance(module, nn.ModuleList) else [module]
-    return modules
+        modules |= dict.fromkeys(module if isinstance(module, nn.ModuleList) else [module])
+    return list(modules)
+
+
+def _named_by(net: nn.Module, remask: str | Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Names of modules, each with where it is written."""
+    if not isinstance(remask, str):
+        yield from ((name, "train.remask") for name in remask)
+        return
+    for method in ("encoder_blocks",) if remask == "encoder" else ("encoder_blocks", "decoder_blocks", "depths"):
+        source = f"{type(net).__name__}.{method}()"
+        declared = getattr(net, method, None)
+        if not callable(declared):
+            raise ValueError(f"{source}: there is no such method; name the modules to mask in train.remask")
+        names = declared()
+        if method == "depths":  # the last group makes an image; a parameter has no output
+            parameters = dict(net.named_parameters())
+            names = [name for group in names[:-1] for name in group if name not in parameters]
+        yield from ((name, source) for name in names)
 
 
 @MODEL_REGISTRY.register()
 class MaskDCPTModel(ClassifyingModel):
     """Pre-training on degraded images with hidden patches: reconstruct the clean image, classify the degradation.
 
-    loss = pixel_opt(network_g(masked lq), gt) + classify_opt(network_dc(features of the same forward), label). The
-    pixel loss is over the whole image. Hidden patches are zeros in the input and, after every block of the encoder, in
-    the features. The decoder, where the classifier's features come from, is not masked, because its convolutions must
-    carry the visible parts into the hidden patches. A network names its encoder's blocks in a method
-    `encoder_blocks() -> list[str]` (module paths). For a network without this method, `train.remask` must name the
-    modules; an empty list masks only the input. The masks depend on the run's seed, the step and the image's place in
-    the batch of all processes.
+    loss = pixel_opt(network_g(masked lq), gt) + classify_opt(network_dc(features of the same forward), label). Hidden
+    patches are zeros in the input and, after every block of the encoder, in the features. The decoder, where the
+    classifier's features come from, is not masked by default, because its convolutions must carry the visible parts
+    into the hidden patches. `remask: all` masks it too. Then the network's own output layer cannot fill a hidden patch;
+    a `network_r` such as `TapDecoder` can: it makes the image from the features in place of the output layers, and is
+    not used after pre-training.
+
+    A network names its encoder's blocks in a method `encoder_blocks() -> list[str]` (module paths); for `all`, the
+    others in `decoder_blocks()`, and all modules in `depths()`. For a network without these, `train.remask` must name
+    the modules; an empty list masks only the input. The masks depend on the run's seed, the step and the image's place
+    in the batch of all processes.
     """
 
     network_roles: ClassVar[Mapping[str, Role]] = {
@@ -107,16 +135,44 @@ class MaskDCPTModel(ClassifyingModel):
             needs=(Need("feature_points"), Need("encoder_blocks", frozenset({"train"}), instead="remask")),
         ),
         "dc": CLASSIFIER,
+        "r": Role(required_in=frozenset(), supplied=("feature_points",)),
     }
 
     train_options: ClassVar[type[TrainOptions]] = MaskOptions
     train_opt: MaskOptions
+    net_r: Any
 
     def make_tapped(self, network: nn.Module) -> TappedRestorer:
         """The restorer, for a batch and its mask."""
         if not self.is_train:
             return TappedRestorer(network)
-        return _MaskedStep(network, self.train_opt.taps, self.train_opt.remask)
+        return _MaskedStep(network, self.train_opt.taps, self.train_opt.remask, stop="r" in self.components)
+
+    def prepare(self) -> None:
+        """Check that the options fit each other; a test has no use for `network_r`."""
+        super().prepare()
+        if not self.is_train:
+            self.components.pop("r", None)
+        elif self.train_opt.loss_on == "hidden" and self.train_opt.mask_ratio == 0:
+            raise ValueError("train.loss_on: hidden, but train.mask_ratio is 0, so that no pixel is hidden")
+
+    def check_network(self, role: str, network: nn.Module) -> None:
+        """A restorer whose output layers are judged without the input must add its input."""
+        super().check_network(role, network)
+        needed = role == "g" and self.is_train and "r" not in self.components and not self.train_opt.global_residual
+        if needed and not getattr(network, "adds_input", False):
+            raise ValueError(
+                f"train.global_residual: false, but {type(network).__name__} does not say that it adds its input to "
+                "its output (adds_input); remove the key"
+            )
+
+    def network_sizes(self, role: str) -> dict[str, Any]:
+        """Sizes of the classifier and of the decoder."""
+        return {"feature_points": self.tapped.points} if role == "r" else super().network_sizes(role)
+
+    def leaves_unused(self, role: str) -> bool:
+        """With `network_r`, the restorer's own output layers do not run."""
+        return (role == "g" and "r" in self.components) or super().leaves_unused(role)
 
     def start_training(self) -> None:
         """Start like every method, and prepare the masks."""
@@ -135,8 +191,37 @@ class MaskDCPTModel(ClassifyingModel):
     def run_step(self) -> ClassifyingStep:
         """Restore the masked `lq`, and read its features on the way."""
         mask = self._draw_mask().to(self.device)
+        self._hidden = mask == 0
         restored, features = self.net_g(self.lq, mask)
         return ClassifyingStep(restored, features, self.lq * mask)
+
+    @offers("restored", runs=("g", "r"))
+    def restored_batch(self) -> Tensor:
+        """The restored images of the step, float32; where the losses do not look, they are `gt`.
+
+        Raises:
+            ValueError: their size differs from that of `gt`.
+        """
+        step: ClassifyingStep = self.value("step")
+        if step.restored is None:
+            seen = pad_to_multiple(step.seen, getattr(self.bare["g"], "pad_multiple", 1))
+            restored = crop(self.net_r(seen, step.features).float(), *step.seen.shape[-2:])
+            restored = restored + step.seen if self.train_opt.global_residual else restored
+        else:
+            restored = step.restored.float()
+            restored = restored if self.train_opt.global_residual else restored - step.seen
+        restored = self.fits_gt(restored)
+        return (
+            torch.where(self._hidden, restored, self.clean_images()) if self.train_opt.loss_on == "hidden" else restored
+        )
+
+    def compute_losses(self) -> dict[str, Tensor]:
+        """The losses; those on images are means over the pixels that `loss_on` names."""
+        losses = super().compute_losses()
+        if self.train_opt.loss_on == "hidden":
+            share = self._hidden.float().mean()
+            losses = {name: loss if name == "l_classify" else loss / share for name, loss in losses.items()}
+        return losses
 
     def _draw_mask(self) -> Tensor:
         rank, world = rank_and_world()

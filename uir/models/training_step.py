@@ -25,7 +25,7 @@ from uir.models.average import WeightAverage
 from uir.models.kept_buffers import KeptBuffers
 from uir.models.network_phases import NetworkPhases
 from uir.models.objectives import Objective, frozen
-from uir.models.parameter_groups import parameter_groups
+from uir.models.parameter_groups import LAYER_FACTOR, parameter_groups
 from uir.models.values import Values
 from uir.registry import LOSS_REGISTRY
 from uir.registry.components import build
@@ -225,7 +225,7 @@ class TrainingStep(NetworkPhases):
         if fixed:
             logger.info("network_%s: %d parameters are frozen (%s, ...)", role, len(fixed), fixed[0])
         arguments = {key: tuple(v) if isinstance(v, list) else v for key, v in spec.items() if key != "type"}
-        grouped, self.parameter_names[role] = parameter_groups(self.bare[role], options.groups, f"train.optim_{role}")
+        grouped, self.parameter_names[role] = parameter_groups(self.bare[role], options, f"train.optim_{role}")
         optimizer = optimizer_class(spec["type"])(grouped, **{**arguments, "lr": options.lr})
         setattr(self, f"optimizer_{role}", optimizer)
         self.optimizers.append(optimizer)
@@ -242,19 +242,20 @@ class TrainingStep(NetworkPhases):
         self.schedulers.append(cls(optimizer, **copy.deepcopy(spec)))
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
-        """Set the learning rates of an iteration (counted from 1): the schedule's, scaled linearly during warm-up."""
+        """Set the learning rates of an iteration (counted from 1): the schedule's, scaled linearly during warm-up, and
+        by the factor of each layer, if the file has `layer_decay`."""
         if current_iter > 1:
             self._restore_scheduled()
             for scheduler in self.schedulers:
                 scheduler.step()
             self._scheduled = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
-        if current_iter < warmup_iter:
-            for optimizer, rates in zip(self.optimizers, self._scheduled, strict=True):
-                for group, rate in zip(optimizer.param_groups, rates, strict=True):
-                    group["lr"] = rate * current_iter / warmup_iter
+        warmth = current_iter / warmup_iter if current_iter < warmup_iter else 1.0
+        for optimizer, rates in zip(self.optimizers, self._scheduled, strict=True):
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * warmth * group.get(LAYER_FACTOR, 1.0)
 
     def _restore_scheduled(self) -> None:
-        """Undo warm-up, so that it does not change schedules that start from the last rate."""
+        """Undo warm-up and the layers' factors, so that schedules start from the last rate without them."""
         for optimizer, rates in zip(self.optimizers, self._scheduled, strict=True):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate
