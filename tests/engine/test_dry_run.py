@@ -32,6 +32,15 @@ def test_everything_is_told_and_nothing_is_written(write_options: Write, capsys:
     assert not (file.parents[1] / "experiments").exists()
 
 
+def test_pictures_and_events_are_among_what_would_be_written(write_options: Write) -> None:
+    loaded = load_options(write_options({"val.save_img": True, "logger.use_tb_logger": True}))
+    writes = dry_run(loaded, as_json=True)[0]["writes"]
+    assert writes["pictures"] == str(loaded.run_dir / "visualization")
+    assert writes["TensorBoard events"] == str(loaded.root / "tb_logger" / "small")
+    plain = load_options(write_options({"val.save_img": False}), force=["name=plain"])
+    assert set(dry_run(plain, as_json=True)[0]["writes"]) == {"networks", "states", "log and numbers"}
+
+
 def test_an_earlier_run_is_mentioned_and_left_alone(write_options: Write) -> None:
     file = write_options()
     folder = file.parents[1] / "experiments" / "small"

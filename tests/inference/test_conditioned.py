@@ -16,7 +16,7 @@ from uir.cli import main, run
 from uir.core.checkpoint import CheckpointError, write_checkpoint
 from uir.encoders.airnet_encoder import CBDE
 from uir.encoders.conv_bn_encoder import ConvBN6Encoder
-from uir.inference.code_predictor import global_code, mean_code
+from uir.inference.code_predictor import global_code, mean_code, takes_map
 from uir.inference.restorer import Restorer
 from uir.layers.degradation_code import DegradationCode
 from uir.registry import ARCH_REGISTRY
@@ -262,6 +262,24 @@ def test_a_network_that_takes_no_code_refuses_one() -> None:
         restorer.code_of(photo())
     with pytest.raises(ValueError, match="Identity takes no degradation code"):
         restorer(photo(), DegradationCode(vector=torch.zeros(1, 8)))
+
+
+@pytest.mark.parametrize(
+    ("declared", "takes"),
+    [
+        ({}, True),
+        ({"code_channels": 4}, False),
+        ({"map_channels": 4}, True),
+        ({"code_channels": 4, "map_channels": 4}, True),
+        ({"map_channels": 4, "condition": "vector"}, False),
+        ({"condition": "vector"}, False),
+    ],
+)
+def test_which_networks_use_a_value_for_every_position(declared: dict[str, Any], takes: bool) -> None:
+    network = nn.Identity()
+    for name, value in declared.items():
+        setattr(network, name, value)
+    assert takes_map(network) is takes
 
 
 def test_an_encoder_that_is_not_needed_is_refused(tmp_path: Path) -> None:

@@ -96,8 +96,8 @@ def results_table(
     Names and numbers are never cut: on a narrow screen, long names go on in the next line. Print it with `crop=False`.
     """
     table, rows = Table(title=title), _rows(evaluations)
-    longest = max((len(row[0]) for row in rows), default=0)
-    table.add_column("dataset", overflow="fold", min_width=max(min(longest, 16), 7))
+    longest = max([7, *(len(row[0]) for row in rows)])
+    table.add_column("dataset", overflow="fold", min_width=min(longest, 16))
     headings = ["images"]
     for name in _names(evaluations):
         described = metrics[name].describe(_channel(evaluations)) if name in metrics else name
