@@ -71,7 +71,7 @@ def test_kernel_code_refuses_a_larger_kernel():
     blur = build("degradations", {"type": "IsotropicGaussianBlur", "sigma": [1, 2], "kernel_size": 11})
     matrix = pca_matrix(draw_kernels(blur, 20, seed=0), 3)
     large = build("degradations", {"type": "IsotropicGaussianBlur", "sigma": 3, "kernel_size": 21}).record(0, (8, 8))
-    with pytest.raises(ValueError, match="21 px wide, the matrix is for 11 px"):
+    with pytest.raises(ValueError, match="21 px wide; expected at most 11 px"):
         KernelCode(matrix)(RecordBatch([large]))
 
 

@@ -53,6 +53,13 @@ def test_da_conv_is_filter_mix_and_gate():
         torch.testing.assert_close(layer(in_fast_order(x[:1]), code[:1]), expected[:1])
 
 
+def test_a_da_conv_without_gates_is_its_kernels_alone():
+    gated, alone = randomised(DAConv(4, code_channels=6, reduction=3)), DAConv(4, 6, reduction=3, gated=False).double()
+    alone.load_state_dict({key: value for key, value in gated.state_dict().items() if not key.startswith("ca.")})
+    x, code = features(2, 4, 5, 6), features(2, 6, seed=2)
+    torch.testing.assert_close(alone(x, code), gated(x, code) - x * gated.gate(code))
+
+
 def test_dqa_conv_starts_as_a_da_conv_and_then_looks_at_the_features():
     layer = randomised(DQAConv(4))
     plain = DAConv(4, reduction=2).double()

@@ -195,6 +195,24 @@ def test_details_come_from_the_whole_code_of_an_encoder_without_a_shorter_way() 
     assert torch.equal(last.detail, 2 * (image + 1))
 
 
+def test_the_oracle_sees_the_true_kernel(write_options: Write, pair_folders: Path) -> None:
+    more = {"train.code": "kernel", "train.contrastive_opt": None, "train.optim_e": None}
+    more["network_g"] = {"type": "DASR", "scale": 2, "n_groups": 1, "n_blocks": 1, "n_feats": 8, "kernel_size": 21}
+    model, batch = model_and_batch(write_options(changes(pair_folders, **more)))
+    sigmas = [record.steps[0]["sigma_px"] for record in batch["degradation"]]
+    code = code_as("kernel", model.bare["e"](batch["lq"]), records=batch["degradation"])
+    places = torch.arange(21.0) - 10
+    for kernel, sigma in zip(code.kernel[:, 0], sigmas, strict=True):
+        gaussian = torch.exp(-(places[:, None] ** 2 + places**2) / (2 * sigma**2))
+        torch.testing.assert_close(kernel, gaussian / gaussian.sum(), atol=1e-6, rtol=1e-4)
+    assert not code.vector.any()
+    before = weights(model.bare["g"])
+    step(model, batch)
+    assert not torch.equal(model.bare["g"].from_kernel[0].weight, before["from_kernel.0.weight"])
+    with pytest.raises(ValueError, match="`code: kernel` needs a record"):
+        code_as("kernel", code, records=RecordBatch([DegradationRecord(None)] * 2))
+
+
 def test_the_small_clean_code_is_of_the_clean_image_at_the_degraded_size(
     write_options: Write, pair_folders: Path
 ) -> None:

@@ -134,21 +134,27 @@ class KernelCode:
         Raises:
             ValueError: a kernel is larger than the matrix allows.
         """
-        kernels = torch.stack([self._kernel(record) for record in records])
+        kernels = torch.stack([centred_kernel(record, self.side) for record in records])
         return Targets(encode_kernels(kernels, self.matrix), _known(records, len(self.matrix)))
 
-    def _kernel(self, record: DegradationRecord) -> Tensor:
-        centred = torch.zeros(self.side, self.side)
-        blurs = [step for step in record.applied if DEGRADATION_REGISTRY.get(step["op"]).family == "blur"]
-        if not blurs:
-            centred[self.side // 2, self.side // 2] = 1
-            return centred
-        kernel = kernel_of(blurs[0])
-        margin = (self.side - kernel.shape[-1]) // 2
-        if margin < 0:
-            raise ValueError(f"KernelCode: the kernel is {kernel.shape[-1]} px wide, the matrix is for {self.side} px")
-        centred[margin : margin + kernel.shape[-1], margin : margin + kernel.shape[-1]] = kernel
+
+def centred_kernel(record: DegradationRecord, side: int) -> Tensor:
+    """The kernel of a record's first blur in the middle of [side, side], side odd; without a blur the identity kernel.
+
+    Raises:
+        ValueError: the kernel is larger, or the blur does not filter with one kernel.
+    """
+    centred = torch.zeros(side, side)
+    blurs = [step for step in record.applied if DEGRADATION_REGISTRY.get(step["op"]).family == "blur"]
+    if not blurs:
+        centred[side // 2, side // 2] = 1
         return centred
+    kernel = kernel_of(blurs[0])
+    margin = (side - kernel.shape[-1]) // 2
+    if margin < 0:
+        raise ValueError(f"the kernel of {blurs[0]['op']} is {kernel.shape[-1]} px wide; expected at most {side} px")
+    centred[margin : margin + kernel.shape[-1], margin : margin + kernel.shape[-1]] = kernel
+    return centred
 
 
 def _families_of(record: DegradationRecord) -> set[str]:

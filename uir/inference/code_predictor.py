@@ -15,14 +15,17 @@ import torch
 from torch import Tensor, nn
 
 from uir.degradations.record import RecordBatch
-from uir.degradations.record_vectoriser import Severity
+from uir.degradations.record_vectoriser import Severity, centred_kernel
 from uir.inference.controls import Control
 from uir.inference.predictor import Place, Predictor, Whole
 from uir.inference.tiling import Read, tile_starts
 from uir.layers.degradation_code import DegradationCode
 from uir.registry import DEGRADATION_REGISTRY, PREDICTORS
 
-CodeUse = Literal["own", "zero", "shuffled", "record"]
+CodeUse = Literal["own", "zero", "shuffled", "record", "kernel"]
+
+KERNEL_SIDE = 21
+"""Side in pixels of the kernels that `code: kernel` gives."""
 
 CODE_SIDE = 1024
 """Largest side in pixels of an image that an encoder gets whole."""
@@ -96,13 +99,15 @@ def code_as(
 
     Args:
         use: "shuffled" is the code of the image before in the batch; for a single image it is `before`. "record" is
-            what was done to the images, `code_of_records`.
+            what was done to the images, `code_of_records`; "kernel" is the blur that was applied, `code_of_kernels`.
         code: the batch's own.
         before: the code of the image that was restored before; None gives zeros.
-        records: what was done to the images, for "record".
+        records: what was done to the images, for "record" and "kernel".
     """
     if use == "own":
         return code
+    if use == "kernel":
+        return code_of_kernels(code, records)
     if use == "record":
         return code_of_records(code, records)
     if use == "zero":
@@ -135,6 +140,21 @@ def code_of_records(code: DegradationCode, records: RecordBatch | None) -> Degra
     return replace(code.zeros_like(), vector=repeated)
 
 
+def code_of_kernels(code: DegradationCode, records: RecordBatch | None) -> DegradationCode:
+    """The true kernel of each image's first blur, `kernel` [B, 1, 21, 21] (no blur: the identity); all else is zeros.
+
+    Raises:
+        ValueError: a record is missing or unknown, or a blur has no kernel, or a larger one.
+    """
+    if records is None or not all(record.is_known for record in records):
+        raise ValueError(
+            "`code: kernel` needs a record of what was done to each image; use a dataset that degrades clean images"
+        )
+    device = next(value.device for value in vars(code).values() if value is not None)
+    kernels = torch.stack([centred_kernel(record, KERNEL_SIDE) for record in records])
+    return replace(code.zeros_like(), kernel=kernels[:, None].to(device))
+
+
 @cache
 def _families() -> list[str]:
     """The families of all degradations that uir has, by name."""
@@ -152,7 +172,8 @@ class CodePredictor(Predictor):
     Args:
         networks: `g` and `e`.
         scale, labels: as in every predictor.
-        code: the code that `network_g` was trained with: each image's own, zeros, another image's, or the record's.
+        code: the code that `network_g` was trained with: each image's own, zeros, another image's, or the record's
+            (its severity, or its kernel).
     """
 
     roles: ClassVar[tuple[str, ...]] = ("g", "e")
@@ -176,9 +197,9 @@ class CodePredictor(Predictor):
                 "was trained with `code: shuffled`, which needs the code of another image, and a single image has no "
                 "other; `uir test` restores with shuffled codes"
             )
-        elif code == "record":
+        elif code in ("record", "kernel"):
             self.refusal = (
-                "was trained with `code: record`, which needs a record of what was done to the image; `uir test` "
+                f"was trained with `code: {code}`, which needs a record of what was done to the image; `uir test` "
                 "restores with it, on a dataset that degrades clean images"
             )
 

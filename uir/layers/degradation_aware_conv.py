@@ -65,6 +65,7 @@ class DAConv(nn.Module):
         code_channels: width of the code; default C.
         kernel_size: size of the depthwise kernels; odd.
         reduction: the gate's hidden layer is narrower than the code by this factor.
+        gated: add the gated input; False leaves the kernels alone, as in Model 3 of the paper's ablation.
 
     Raises:
         ValueError: the kernel size is even, or the reduction leaves no hidden unit for the gate.
@@ -73,7 +74,12 @@ class DAConv(nn.Module):
     takes = ("vector",)
 
     def __init__(
-        self, channels: int, code_channels: int | None = None, kernel_size: int = 3, reduction: int = 8
+        self,
+        channels: int,
+        code_channels: int | None = None,
+        kernel_size: int = 3,
+        reduction: int = 8,
+        gated: bool = True,
     ) -> None:
         super().__init__()
         code_channels = code_channels or channels
@@ -90,7 +96,7 @@ class DAConv(nn.Module):
             nn.Linear(code_channels, channels * kernel_size**2, bias=False),
         )
         self.conv = PointwiseConv2d(channels, channels)
-        self.ca = _ChannelGate(code_channels, channels, code_channels // reduction)
+        self.ca = _ChannelGate(code_channels, channels, code_channels // reduction) if gated else None
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
         """Filter.
@@ -99,13 +105,17 @@ class DAConv(nn.Module):
             x: [B, channels, H, W].
             code: [B, code_channels].
         """
-        return self.filter(x, self.kernel(code), self.ca(code))
+        return self.filter(x, self.kernel(code), self.gate(code))
 
-    def filter(self, x: Tensor, kernels: Tensor, gate: Tensor) -> Tensor:
-        """Filter by kernels [B, channels · k²], and add the input times a gate [B, channels, 1, 1]."""
+    def gate(self, code: Tensor) -> Tensor | None:
+        """The gate [B, channels, 1, 1] of a code, if the layer has one."""
+        return None if self.ca is None else self.ca(code)
+
+    def filter(self, x: Tensor, kernels: Tensor, gate: Tensor | None) -> Tensor:
+        """Filter by kernels [B, channels · k²], and add the input times a gate [B, channels, 1, 1], if there is one."""
         kernels = kernels.view(*x.shape[:2], self.kernel_size, self.kernel_size)
-        branch = self.conv(F.leaky_relu(depthwise_per_image(x, kernels), 0.1, inplace=True))
-        return add_gated(branch, x, gate)
+        branch: Tensor = self.conv(F.leaky_relu(depthwise_per_image(x, kernels), 0.1, inplace=True))
+        return branch if gate is None else add_gated(branch, x, gate)
 
 
 def add_gated(branch: Tensor, x: Tensor, gate: Tensor) -> Tensor:
@@ -165,7 +175,7 @@ class DQAConv(DAConv):
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
         """As `DAConv`, with a code [B, code_channels]."""
         code = self.fit(code)
-        return self.filter(x, self.kernel(self.sf_attn(x, code)), self.ca(code))
+        return self.filter(x, self.kernel(self.sf_attn(x, code)), self.gate(code))
 
 
 class _HardRegions(torch.autograd.Function):

@@ -20,8 +20,9 @@ from uir.config.roles import Role
 from uir.config.schema import PathOptions, Section, TrainOptions
 from uir.core.checkpoint import read_file, read_weights
 from uir.core.distributed import gathered
+from uir.degradations.record import DegradationRecord, RecordBatch
 from uir.degradations.record_vectoriser import ClassIndex
-from uir.inference.code_predictor import CodePredictor, CodeUse, code_as
+from uir.inference.code_predictor import CodePredictor, CodeUse, code_as, code_of_kernels
 from uir.inference.predictor import Predictor
 from uir.layers.code_widths import STEERING, code_of_blank, evaluating, filled, widths_of
 from uir.layers.degradation_code import DegradationCode
@@ -62,7 +63,7 @@ class BlindSROptions(TrainOptions):
     code: CodeUse = Field(
         "own",
         description="The code that network_g gets: each image's own, or as a control: `zero`; `shuffled`, that of "
-        "another image; `record`, the severity of what was really done to the image.",
+        "another image; `record`, the severity of what was really done to the image; `kernel`, its true blur kernel.",
     )
 
 
@@ -182,7 +183,10 @@ class BlindSRModel(BaseModel):
         blank = pad_to_multiple(blank, getattr(network, "pad_multiple", 1))
         try:
             with torch.no_grad(), self.autocast(), evaluating(self.bare["e"], network):
-                restored: Tensor = network(blank, code=self.bare["e"](blank))
+                code = self.bare["e"](blank)
+                if self.code_use == "kernel":
+                    code = code_of_kernels(code, RecordBatch([DegradationRecord(())]))
+                restored: Tensor = network(blank, code=code)
         except ValueError as error:
             raise ValueError(f"network_g: {error}") from None
         (height, width), expected = restored.shape[-2:], [side * self.scale for side in blank.shape[-2:]]
@@ -223,7 +227,7 @@ class BlindSRModel(BaseModel):
                 "network_e (a stage's `train: [network_e]`)"
             )
         use = self.code_use
-        if "e" in trained and not read and "codebook" not in inputs and use in ("zero", "record"):
+        if "e" in trained and not read and "codebook" not in inputs and use in ("zero", "record", "kernel"):
             raise ValueError(
                 f"train.optim_e: with `code: {use}` and no loss on codes network_e cannot learn; remove it"
             )
