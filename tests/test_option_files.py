@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
+from uir.ablation.grid import read_ablation
+from uir.ablation.runs import Plan, plan_runs
 from uir.config.options import Stage, load_options, read_merged
 from uir.engine.dry_run import describe_stage
 
@@ -16,7 +20,7 @@ OPTIONS = Path(__file__).resolve().parents[1] / "options"
 TRAIN, TEST = (sorted((OPTIONS / kind).glob("*.yml")) for kind in ("train", "test"))
 # One of each kind is tried with every run of the tests, all with those that take longer.
 PROXIES = sorted((OPTIONS / "train").glob("*dcpt_*_proxy.yml"))
-QUICK = ("dcpt_nafnet_5d_proxy", "dcpt_restormer_noise_to_rain_guided_proxy", "dcpt_nafnet_cdd11_proxy")
+QUICK = ("dcpt_nafnet_5d_proxy", "dcpt_nafnet_cdd11_proxy")
 
 
 def name_of(file: Path) -> str:
@@ -45,13 +49,55 @@ def test_every_backbone_has_all_files_of_a_task(backbone: str, method: str, task
     assert {stem, f"{stem}_proxy"} <= {file.stem for file in TEST}
 
 
-@pytest.mark.parametrize("source", ["noise", "rain", "blur"])
-@pytest.mark.parametrize("target", ["noise", "rain", "blur"])
-def test_every_transfer_has_its_control_and_its_small_twins(source: str, target: str) -> None:
-    stems = {file.stem for file in TRAIN}
-    kinds = ("plain", "guided", "plain_proxy", "guided_proxy")
-    found = {kind for kind in kinds if f"dcpt_restormer_{source}_to_{target}_{kind}" in stems}
-    assert found == (set(kinds) if source != target else set())
+TRANSFERS = [(s, t) for s, t in itertools.product(("noise", "rain", "blur"), repeat=2) if s != t]
+CELLS = {f"from_{s}-to_{t}-{kind}" for s, t in TRANSFERS for kind in ("plain", "guided")}
+
+
+def plan_of(name: str) -> Plan:
+    return plan_runs(read_ablation(OPTIONS / "ablation" / f"{name}.yml"), OPTIONS.parent)
+
+
+@pytest.mark.parametrize("file", sorted((OPTIONS / "ablation").glob("*.yml")), ids=name_of)
+def test_every_cell_of_every_ablation_is_valid(file: Path) -> None:
+    plan = plan_of(file.stem)
+    assert plan.ablation.name == file.stem
+    assert len(plan.runs) == len(plan.ablation.cells) * len(plan.ablation.seeds)
+
+
+@pytest.mark.parametrize("name", ["dcpt_transfer", "dcpt_transfer_proxy"])
+def test_every_transfer_has_its_control(name: str) -> None:
+    runs = {run.cell: run.options["train"] for run in plan_of(name).runs}
+    assert set(runs) == CELLS
+    for source, target in TRANSFERS:
+        plain, guided = (runs[f"from_{source}-to_{target}-{kind}"] for kind in ("plain", "guided"))
+        assert plain["network_g"] == guided["network_g"]
+        if name == "dcpt_transfer":
+            assert plain["datasets"] == guided["datasets"]
+            assert plain["datasets"]["train"]["label"] == target
+            assert set(plain["datasets"]) == {"train", f"val_{target}"}
+            assert plain["path"]["pretrain_network_g"] == guided["path"]["pretrain_network_g"]
+            assert (plain["model_type"], guided["model_type"]) == ("SRModel", "DCDistModel")
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [pytest.param(c, marks=[] if c.startswith("from_noise-to_rain") else pytest.mark.slow) for c in sorted(CELLS)],
+)
+def test_every_small_transfer_makes_a_step_of_each_stage(cell: str, tmp_path: Path) -> None:
+    plan = plan_of("dcpt_transfer_proxy").only([cell])
+    file = tmp_path / "run.yml"
+    file.write_text(yaml.safe_dump(dict(plan.runs[0].options["train"])))
+    small = ["gt_size=32", "batch_size_per_gpu=2", "num_worker_per_gpu=0"]
+    loaded = load_options(file, force=["num_gpu=0", *(f"datasets:train:{key}" for key in small)], root=OPTIONS.parent)
+    with torch.random.fork_rng():
+        described = [describe_stage(stage) for stage in loaded.stages]
+    source, target = cell.split("-")[0].removeprefix("from_"), cell.split("-")[1].removeprefix("to_")
+    assert [set(stage["training"]["shares"]) for stage in described] == [
+        {source}, {"rain", "noise", "haze", "low_light", "blur"}, {target},
+    ]  # fmt: skip
+    assert [set(stage["losses"]) for stage in described] == [
+        {"l_pix"}, {"l_classify"}, {"l_pix", "l_classify"} if cell.endswith("guided") else {"l_pix"},
+    ]  # fmt: skip
 
 
 BASELINES = sorted((OPTIONS / "train").glob("baseline_*.yml"))
@@ -74,7 +120,7 @@ def test_every_published_baseline_is_there() -> None:
 
 def test_the_classifier_of_the_transfers_fits_their_network() -> None:
     trained = load_options(OPTIONS / "train" / "dc_restormer_5d.yml", is_train=True).raw
-    guided = load_options(OPTIONS / "train" / "dcpt_restormer_rain_to_noise_guided.yml", is_train=True).raw
+    guided = plan_of("dcpt_transfer").only(["from_rain-to_noise-guided"]).runs[0].options["train"]
     assert (trained["network_g"], trained["network_dc"]) == (guided["network_g"], guided["network_dc"])
     assert trained["train"]["labels"] == guided["train"]["labels"]
 
@@ -107,7 +153,7 @@ def test_every_proxy_makes_a_step_of_each_stage(file: Path) -> None:
     loaded = load_options(file, force=small + ["datasets:train:num_worker_per_gpu=0"])
     with torch.random.fork_rng():  # a dry run seeds everything, as a run does
         found = [describe_stage(stage) for stage in loaded.stages or (Stage("", loaded),)]
-    assert len(found) == {"guided": 3}.get(file.stem.split("_")[-2], 2)
+    assert len(found) == 2
     for described in found:
         assert all(torch.isfinite(torch.tensor(value)) for value in described["losses"].values())
         assert sum(described["training"]["shares"].values()) == pytest.approx(1)

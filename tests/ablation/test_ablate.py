@@ -172,6 +172,23 @@ def test_a_dry_run_lists_the_runs_and_writes_nothing(write_ablation: Write, caps
     assert not (file.parents[1] / "experiments").exists()
 
 
+def test_one_cell_runs_by_itself_and_the_table_is_of_all_finished_ones(
+    write_ablation: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_ablation({"seeds": [1]})
+    assert call("ablate", file, "--cell", "wide", "--dry_run", "--json") == 0
+    assert [row["cell"] for row in json.loads(capsys.readouterr().out)] == ["wide"]
+    for cell in ("wide", "narrow"):
+        assert call("ablate", file, "--cell", cell) == 0
+    table = capsys.readouterr().out
+    plan = plan_of(file)
+    assert [run.is_finished() for run in plan.runs] == [True, True]
+    assert "| narrow |" in table
+    assert "| wide |" in table
+    assert call("ablate", file, "--cell", "wild") == 2
+    assert "--cell wild: there is no such cell; did you mean wide?" in capsys.readouterr().err
+
+
 def test_a_dry_run_tells_what_is_missing_once(
     write_ablation: Write, write_options: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:

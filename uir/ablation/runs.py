@@ -121,6 +121,18 @@ class Plan:
     metrics: Mapping[str, Mapping[str, str]]
     absent: tuple[str, ...] = ()
 
+    def only(self, cells: Sequence[str]) -> Plan:
+        """The same plan with the runs of some cells; with all of them if none is named.
+
+        Raises:
+            OptionError: there is no such cell.
+        """
+        known = list(dict.fromkeys(run.cell for run in self.runs))
+        unknown = [cell for cell in cells if cell not in known]
+        if unknown:
+            raise OptionError([f"--cell {cell}: there is no such cell{nearest(cell, known)}" for cell in unknown])
+        return replace(self, runs=tuple(run for run in self.runs if run.cell in cells)) if cells else self
+
 
 def smoke_test_of(ablation: Ablation) -> Ablation:
     """The same ablation under the name <name>_smoke, with only the first seed: to see that every cell runs."""

@@ -22,6 +22,10 @@ def ablate(
         bool,
         typer.Option("--smoke", help="See that every cell runs: 2 iterations a stage, 1 seed, as <name>_smoke."),
     ] = False,
+    cell: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--cell", help="Train only this cell, by the name that --dry_run shows; may be repeated."),
+    ] = None,
     force_yml: ForceArgument = None,
     root: Annotated[Optional[Path], typer.Option("--root", help="Folder where relative paths start.")] = None,  # noqa: UP045
     as_json: JsonArgument = False,
@@ -47,11 +51,12 @@ def ablate(
     if smoke:
         ablation = smoke_test_of(ablation)
     plan = plan_runs(ablation, root.resolve() if root else find_root(ablation.file), force_yml or ())
+    chosen = plan.only(cell or ())
     if dry_run:
-        _list(plan, as_json)
+        _list(chosen, as_json)
         return 0
     try:
-        failures = train_runs(plan, jobs, print_line, show_bar=not as_json)
+        failures = train_runs(chosen, jobs, print_line, show_bar=not as_json)
     except KeyboardInterrupt:
         write_report(plan, print_line)
         raise
