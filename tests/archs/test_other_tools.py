@@ -24,7 +24,7 @@ KNOWN_TO: dict[str, tuple[str, ...]] = {
     "NAFNetLocal": ("spandrel",),  # as NAFNet, which gives the same on images of at most 1.5 times train_size
     "SwinIR": ("basicsr", "spandrel"),
 }
-KNOWN_TO_NEITHER = {
+KNOWN_TO_NEITHER = {"CRLSR", 
     "Baseline", "Bicubic", "CDSR", "ConditionedNet", "DASR", "DGRN", "HalfNAFNet", "IMDN", "IMDNAdapted", "Identity",
     "PromptIR", "Restormer", "RestormerDCPT",
 }  # fmt: skip
