@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import os
 import random
@@ -10,12 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 import torch
 import yaml
-from small_options import SMALL_NET, sr_options
+from small_options import SMALL_NET, sr_options, with_changes, write_pairs
 
 from uir import compat
 
@@ -71,11 +69,7 @@ def photographs() -> list[Path]:
 def pair_folders(photographs: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with gt (64×72 crops of photographs) and lq (the same at half size)."""
     folder = tmp_path_factory.mktemp("pairs")
-    for index, path in enumerate(photographs[:6]):
-        crop = cv2.imread(str(path))[40:104, 60:132]
-        for name, image in (("gt", crop), ("lq", cv2.resize(crop, (36, 32), interpolation=cv2.INTER_AREA))):
-            (folder / name).mkdir(exist_ok=True)
-            cv2.imwrite(str(folder / name / f"{index}.png"), image)
+    write_pairs(folder, photographs)
     return folder
 
 
@@ -84,16 +78,7 @@ def write_options(tmp_path: Path, pair_folders: Path) -> Callable[..., Path]:
     """Writes the small option file with changes given as `dotted.key=value` pairs (None deletes); returns its path."""
 
     def write(changes: dict[str, Any] | None = None, name: str = "run.yml") -> Path:
-        options = sr_options(pair_folders)
-        for dotted, value in (changes or {}).items():
-            target = options
-            *parents, leaf = dotted.split(".")
-            for key in parents:
-                target = target.setdefault(key, {})
-            if value is None:
-                target.pop(leaf, None)
-            else:
-                target[leaf] = copy.deepcopy(value)
+        options = with_changes(sr_options(pair_folders), changes or {})
         folder = tmp_path / "project" / "options"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "small_net.py").write_text(SMALL_NET)

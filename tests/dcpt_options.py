@@ -18,6 +18,14 @@ Write = Callable[..., Path]
 LABELS = ("noise", "blur", "haze")
 NETWORK = {"type": "NAFNet", "width": 4, "middle_blk_num": 1, "enc_blk_nums": [1, 1], "dec_blk_nums": [1, 1]}
 METHODS = ("DCPTModel", "DCTModel", "DCModel", "DCDistModel", "MaskDCPTModel")
+# Every backbone that DCPT's files name, as small as it can be.
+RESTORMER: dict[str, Any] = {"dim": 4, "num_blocks": [1, 1, 1, 1], "num_refinement_blocks": 1, "heads": [1, 1, 2, 2]}
+SMALL_BACKBONES: dict[str, dict[str, Any]] = {
+    "NAFNet": {"width": 4, "middle_blk_num": 1, "enc_blk_nums": [1, 1], "dec_blk_nums": [1, 1]},
+    "PromptIR": {**RESTORMER, "prompt_dims": [4, 4, 4], "prompt_len": 2, "prompt_sizes": [8, 4, 2]},
+    "Restormer": RESTORMER,
+    "SwinIR": {"embed_dim": 8, "depths": [2, 2], "num_heads": [2, 2], "window_size": 4, "mlp_ratio": 2, "upscale": 1},
+}
 # What the others hold and a method that leaves a network as it is does not take.
 LACKS: dict[str, dict[str, Any]] = {
     "DCModel": {"train.optim_g": None, "train.pixel_opt": None},

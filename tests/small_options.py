@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import cv2
 
 
 def sr_options(pairs: Path) -> dict[str, Any]:
@@ -33,6 +37,29 @@ def sr_options(pairs: Path) -> dict[str, Any]:
         "logger": {"print_freq": 1, "save_checkpoint_freq": 3},
         "plugins": ["./small_net.py"],
     }  # fmt: skip
+
+
+def with_changes(options: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The same mapping after changes given as `dotted.key: value`; None removes the key."""
+    for dotted, value in changes.items():
+        target = options
+        *parents, leaf = dotted.split(".")
+        for key in parents:
+            target = target.setdefault(key, {})
+        if value is None:
+            target.pop(leaf, None)
+        else:
+            target[leaf] = copy.deepcopy(value)
+    return options
+
+
+def write_pairs(folder: Path, photographs: Sequence[Path]) -> None:
+    """Write gt (64×72 crops of the first six photographs) and lq (the same at half size)."""
+    for index, path in enumerate(photographs[:6]):
+        crop = cv2.imread(str(path))[40:104, 60:132]
+        for kind, image in (("gt", crop), ("lq", cv2.resize(crop, (36, 32), interpolation=cv2.INTER_AREA))):
+            (folder / kind).mkdir(exist_ok=True, parents=True)
+            cv2.imwrite(str(folder / kind / f"{index}.png"), image)
 
 
 SMALL_NET = '''

@@ -77,7 +77,7 @@ def test_debug_keeps_the_text_and_needs_a_name(write_options: Write) -> None:
 
 
 NOT_PLAIN = {
-    "empty": "", "here": ".", "above": "..", "absolute": "/tmp/x", "outside": "../../x", "inside": "run/models",
+    "empty": "", "here": ".", "above": "..", "absolute": "/elsewhere/x", "outside": "../../x", "inside": "run/models",
     "windows": "run\\models", "newline": "a\nb", "nul": "a\0b", "long": "x" * 201, "umlauts": "ä" * 101,
     "hidden": ".x", "trailing dot": "x.", "spaces": " x",
 }  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from dcpt_options import NETWORK, batch, changes, gradients, model_of, step, weights
+from dcpt_options import NETWORK, SMALL_BACKBONES, batch, changes, gradients, model_of, step, weights
 from torch import Tensor, nn
 
 from uir.config.options import load_options
@@ -19,13 +19,6 @@ from uir.layers.patch_mask import hide, patch_mask
 from uir.models.mask_dcpt_model import _MaskedStep
 
 Write = Callable[..., Path]
-RESTORMER: dict[str, Any] = {"dim": 4, "num_blocks": [1, 1, 1, 1], "num_refinement_blocks": 1, "heads": [1, 1, 2, 2]}
-BACKBONES: dict[str, dict[str, Any]] = {
-    "NAFNet": {"width": 4, "middle_blk_num": 1, "enc_blk_nums": [1, 1], "dec_blk_nums": [1, 1]},
-    "PromptIR": {**RESTORMER, "prompt_dims": [4, 4, 4], "prompt_len": 2, "prompt_sizes": [8, 4, 2]},
-    "Restormer": RESTORMER,
-    "SwinIR": {"embed_dim": 8, "depths": [2, 2], "num_heads": [2, 2], "window_size": 4, "mlp_ratio": 2, "upscale": 1},
-}
 # The blocks of each backbone's encoder, by hand.
 ENCODERS: dict[str, list[str]] = {
     "NAFNet": ["encoders.0.0", "encoders.1.0"],
@@ -171,9 +164,9 @@ def test_the_file_may_name_other_modules(make: Callable[..., Any]) -> None:
     assert all((features != 0).all() for features in others)
 
 
-@pytest.mark.parametrize("type_name", sorted(BACKBONES))
+@pytest.mark.parametrize("type_name", sorted(SMALL_BACKBONES))
 def test_every_backbone_hides_its_encoder_and_learns_all_of_itself(make: Callable[..., Any], type_name: str) -> None:
-    model, data = make(network_g={"type": type_name, **BACKBONES[type_name]}), batch(size=32)
+    model, data = make(network_g={"type": type_name, **SMALL_BACKBONES[type_name]}), batch(size=32)
     network = model.bare["g"]
     caught = outputs_of(network.get_submodule(name) for name in ENCODERS[type_name])
     before = weights(network)
@@ -187,11 +180,11 @@ def test_every_backbone_hides_its_encoder_and_learns_all_of_itself(make: Callabl
     assert silent == []
 
 
-@pytest.mark.parametrize("type_name", sorted(BACKBONES))
+@pytest.mark.parametrize("type_name", sorted(SMALL_BACKBONES))
 def test_every_backbone_trains_from_a_file_that_only_names_it(
     write_options: Write, pair_folders: Path, type_name: str
 ) -> None:
-    network = {"type": type_name, **BACKBONES[type_name]}
+    network = {"type": type_name, **SMALL_BACKBONES[type_name]}
     more = {"train.total_iter": 2, "val": None, "datasets.val": None, "datasets.train.gt_size": 32}
     file = write_options(changes(pair_folders, "MaskDCPTModel", network_g=network, **more))
     rows = [json.loads(line) for line in (train(load_options(file)) / "metrics.jsonl").read_text().splitlines()]
@@ -201,7 +194,7 @@ def test_every_backbone_trains_from_a_file_that_only_names_it(
 def test_activations_that_are_computed_again_are_masked_again(make: Callable[..., Any]) -> None:
     found = []
     for again in (False, True):
-        swin = {"type": "SwinIR", **BACKBONES["SwinIR"], "drop_path_rate": 0.0, "use_checkpoint": again}
+        swin = {"type": "SwinIR", **SMALL_BACKBONES["SwinIR"], "drop_path_rate": 0.0, "use_checkpoint": again}
         model = make(network_g=swin)
         step(model, batch(size=32))
         found.append(gradients(model))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
-import pickle
 import signal
 import tempfile
 import time
@@ -29,7 +29,7 @@ class Ended:
     """How a child ended.
 
     Attributes:
-        value: What its function returned; None if it did not come to its end.
+        value: What its function returned, as JSON gives it; None if it did not come to its end.
         code: Its exit code; below 0 it is the number of the signal that ended it.
         hung: Whether it was ended because it took too long.
         output: The last lines that it and the libraries below it printed.
@@ -68,7 +68,7 @@ def run_child(
         if hung:
             child.kill()
             child.join()
-        value = pickle.loads(answer.read_bytes()) if answer.exists() and child.exitcode == 0 else None  # our own file
+        value = json.loads(answer.read_text()) if answer.exists() and child.exitcode == 0 else None
         printed = output.read_text(encoding="utf-8", errors="replace") if output.exists() else ""
         return Ended(value, child.exitcode, hung, printed[-2000:])
 
@@ -88,4 +88,4 @@ def _call(function: Callable[..., Any], arguments: tuple[Any, ...], answer: Path
     torch.set_num_threads(1)
     begun.touch()
     value = function(*arguments)
-    answer.write_bytes(pickle.dumps(value))
+    answer.write_text(json.dumps(value))

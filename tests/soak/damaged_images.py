@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from soak.children import run_child
-from soak.promises import Finding
+from soak.promises import Finding, photographs
 
 LIMIT_PIXELS = 4_000_000
 LIMIT_S = 10.0
@@ -66,9 +66,7 @@ def whole_files() -> Iterator[tuple[str, bytes]]:
     import numpy as np
     from PIL import Image
 
-    root = Path(__file__).resolve().parents[2]
-    photograph = sorted(p for p in (root / "datasets" / "demo").rglob("*") if p.suffix in (".png", ".jpg"))[0]
-    colour = Image.open(photograph).convert("RGB").crop((40, 40, 72, 68))
+    colour = Image.open(photographs()[0]).convert("RGB").crop((40, 40, 72, 68))
     alpha = colour.copy()
     alpha.putalpha(colour.convert("L"))
     deep = Image.fromarray(np.asarray(colour.convert("L")).astype(np.uint16) * 257)

@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 from soak.children import run_child
-from soak.promises import Finding
+from soak.promises import Finding, photographs
 
 IMAGES = 40
 
@@ -43,11 +43,10 @@ def write_images(source: Path) -> None:
     """Crops of the demo's photographs."""
     import cv2
 
-    root = Path(__file__).resolve().parents[2]
-    photographs = sorted(p for p in (root / "datasets" / "demo").rglob("*") if p.suffix in (".png", ".jpg"))
+    files = photographs()
     source.mkdir(parents=True)
     for index in range(IMAGES):
-        image = cv2.imread(str(photographs[index % len(photographs)]))
+        image = cv2.imread(str(files[index % len(files)]))
         cv2.imwrite(str(source / f"{index:03d}.png"), image[:128, index : index + 128])
 
 

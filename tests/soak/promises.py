@@ -42,6 +42,12 @@ def timed(check: Callable[..., Finding], *arguments: Any) -> Finding:
     return finding
 
 
+def photographs() -> list[Path]:
+    """The photographs of datasets/demo."""
+    demo = Path(__file__).resolve().parents[2] / "datasets" / "demo"
+    return sorted(path for path in demo.rglob("*") if path.suffix in (".png", ".jpg"))
+
+
 def project(folder: Path, changes: dict[str, Any] | None = None, name: str = "run") -> Path:
     """Write a small training project (pairs of real photographs, a network, an option file).
 
@@ -53,30 +59,13 @@ def project(folder: Path, changes: dict[str, Any] | None = None, name: str = "ru
     Returns:
         The option file.
     """
-    import cv2
     import yaml
-    from small_options import SMALL_NET, sr_options
+    from small_options import SMALL_NET, sr_options, with_changes, write_pairs
 
-    root = Path(__file__).resolve().parents[2]
     pairs = folder / "pairs"
     if not pairs.exists():
-        photographs = sorted(p for p in (root / "datasets" / "demo").rglob("*") if p.suffix in (".png", ".jpg"))[:6]
-        for index, path in enumerate(photographs):
-            crop = cv2.imread(str(path))[40:104, 60:132]
-            for kind, image in (("gt", crop), ("lq", cv2.resize(crop, (36, 32), interpolation=cv2.INTER_AREA))):
-                (pairs / kind).mkdir(exist_ok=True, parents=True)
-                cv2.imwrite(str(pairs / kind / f"{index}.png"), image)
-    options = sr_options(pairs)
-    options["name"] = name
-    for dotted, value in (changes or {}).items():
-        target = options
-        *parents, leaf = dotted.split(".")
-        for key in parents:
-            target = target.setdefault(key, {})
-        if value is None:
-            target.pop(leaf, None)
-        else:
-            target[leaf] = value
+        write_pairs(pairs, photographs())
+    options = with_changes({**sr_options(pairs), "name": name}, changes or {})
     files = folder / "options"
     files.mkdir(parents=True, exist_ok=True)
     (files / "small_net.py").write_text(SMALL_NET, encoding="utf-8")

@@ -8,8 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from uir.layers.features import FeaturePoint
-from uir.layers.tokens import tokens_to_map
+from uir.layers.features import FeaturePoint, feature_maps
 from uir.registry import ARCH_REGISTRY
 
 
@@ -66,12 +65,11 @@ class TapDecoder(nn.Module):
         Raises:
             ValueError: the features are not those of the feature points.
         """
-        if len(features) != len(self.points):
-            raise ValueError(f"TapDecoder: expected {len(self.points)} features, got {len(features)}")
+        maps = feature_maps("TapDecoder", self.points, features, lq)
         levels: list[Tensor | None] = [None] * (self.steps + 1)
-        for point, inward, feature in zip(self.points, self.inward, features, strict=True):
+        for point, inward, feature in zip(self.points, self.inward, maps, strict=True):
             level = (point.stride // self.stride).bit_length() - 1
-            wide = inward(tokens_to_map(feature, lq) if point.layout == "tokens" else feature)
+            wide = inward(feature)
             previous = levels[level]
             levels[level] = wide if previous is None else previous + wide
         for level in range(1, self.steps + 1):  # what finer levels show, also at the coarser ones

@@ -18,7 +18,7 @@ class PairedImageDehazeDataset(PairedImageDataset):
     Args:
         dataroot_gt: folder of the clean images; those without a hazy image are not used.
         dataroot_lq: folder of the hazy images; the name up to the first `_` is the clean one's.
-        suffix: ending of the clean images; SOTS outdoor has `.png`. Not used with an lmdb store.
+        suffix: ending of the clean images, default `.jpg`; SOTS outdoor has `.png`. Not used with an lmdb store.
         gt_size, scale, phase, use_hflip, use_rot, io_backend, label, name, color, legacy: see `PairedImageDataset`.
 
     Raises:
@@ -27,12 +27,14 @@ class PairedImageDehazeDataset(PairedImageDataset):
 
     parts: ClassVar[int] = 1
     """How many parts of a hazy name, divided by `_`, are the clean one's."""
+    clean_suffix: ClassVar[str] = ".jpg"
+    """The ending of the clean images where the file gives none."""
 
     def __init__(
         self,
         dataroot_gt: str,
         dataroot_lq: str,
-        suffix: str = ".jpg",
+        suffix: str | None = None,
         gt_size: int | None = None,
         scale: int = 1,
         phase: str = "train",
@@ -44,7 +46,7 @@ class PairedImageDehazeDataset(PairedImageDataset):
         color: str | None = None,
         legacy: bool = False,
     ) -> None:
-        self.suffix = suffix
+        self.suffix = self.clean_suffix if suffix is None else suffix
         super().__init__(
             dataroot_gt, dataroot_lq, gt_size=gt_size, scale=scale, phase=phase, use_hflip=use_hflip, use_rot=use_rot,
             io_backend=io_backend, label=label, name=name, color=color, legacy=legacy,
@@ -62,7 +64,7 @@ class PairedImageOutdoorRainDataset(PairedImageDehazeDataset):
     Args:
         dataroot_gt: folder of the clean images; those without a rainy image are not used.
         dataroot_lq: folder of the rainy images; the name up to the second `_` is the clean one's.
-        suffix: ending of the clean images. Not used with an lmdb store.
+        suffix: ending of the clean images, default `.png`. Not used with an lmdb store.
         gt_size, scale, phase, use_hflip, use_rot, io_backend, label, name, color, legacy: see `PairedImageDataset`.
 
     Raises:
@@ -70,27 +72,7 @@ class PairedImageOutdoorRainDataset(PairedImageDehazeDataset):
     """
 
     parts: ClassVar[int] = 2
-
-    def __init__(
-        self,
-        dataroot_gt: str,
-        dataroot_lq: str,
-        suffix: str = ".png",
-        gt_size: int | None = None,
-        scale: int = 1,
-        phase: str = "train",
-        use_hflip: bool = False,
-        use_rot: bool = False,
-        io_backend: Mapping[str, Any] | None = None,
-        label: str | None = None,
-        name: str = "",
-        color: str | None = None,
-        legacy: bool = False,
-    ) -> None:
-        super().__init__(
-            dataroot_gt, dataroot_lq, suffix, gt_size, scale, phase, use_hflip, use_rot, io_backend, label, name,
-            color, legacy,
-        )  # fmt: skip
+    clean_suffix: ClassVar[str] = ".png"
 
 
 def clean_of_hazy(gt: ImageSource, lq: ImageSource, suffix: str, parts: int = 1) -> list[tuple[str, str]]:

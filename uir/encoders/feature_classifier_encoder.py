@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from uir.layers.features import FeaturePoint
+from uir.layers.features import FeaturePoint, feature_maps
 from uir.layers.norm import LayerNorm2d
 from uir.layers.pointwise import PointwiseConv2d
-from uir.layers.tokens import tokens_to_map
 from uir.registry import ARCH_REGISTRY
 
 
@@ -106,19 +105,7 @@ class FeatureClassifier(nn.Module):
         Raises:
             ValueError: the features are not those of the feature points.
         """
-        if len(features) != len(self.points):
-            raise ValueError(f"FeatureClassifier: expected {len(self.points)} features, got {len(features)}")
-        maps = [
-            tokens_to_map(feature, lq) if point.layout == "tokens" else feature
-            for point, feature in zip(self.points, features, strict=True)
-        ]
-        for point, feature in zip(self.points, maps, strict=True):
-            if feature.ndim != 4 or feature.shape[1] != point.channels:
-                raise ValueError(
-                    f"FeatureClassifier: '{point.name}' should give {point.channels} channels, its feature is "
-                    f"{list(feature.shape)}; features go in the order of feature_points"
-                )
-        logits: Tensor = self.layers(maps)
+        logits: Tensor = self.layers(feature_maps("FeatureClassifier", self.points, features, lq))
         return logits
 
 

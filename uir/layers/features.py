@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from torch import Tensor, nn
+
+from uir.layers.tokens import tokens_to_map
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,33 @@ class FeaturePoint:
     channels: int
     stride: int
     layout: Literal["nchw", "tokens"] = "nchw"
+
+
+def feature_maps(who: str, points: Sequence[FeaturePoint], features: Sequence[Tensor], image: Tensor) -> list[Tensor]:
+    """The features of a backbone as maps [B, C, h, w], tokens included.
+
+    Args:
+        who: the class that reads them, for messages.
+        points: the backbone's feature points.
+        features: what it gave at these points, in their order.
+        image: [B, 3, H, W], the backbone's input; only its shape is used, to arrange tokens.
+
+    Raises:
+        ValueError: the features are not those of the feature points.
+    """
+    if len(features) != len(points):
+        raise ValueError(f"{who}: expected {len(points)} features, got {len(features)}")
+    maps = [
+        tokens_to_map(feature, image) if point.layout == "tokens" else feature
+        for point, feature in zip(points, features, strict=True)
+    ]
+    for point, feature in zip(points, maps, strict=True):
+        if feature.ndim != 4 or feature.shape[1] != point.channels:
+            raise ValueError(
+                f"{who}: '{point.name}' should give {point.channels} channels, its feature is {list(feature.shape)}; "
+                "features go in the order of feature_points"
+            )
+    return maps
 
 
 class FeatureTap(nn.Module):
