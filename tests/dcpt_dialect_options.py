@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+import pytest
+
+from uir.config.dialects import translate
+from uir.config.options import OptionError, load_options
 
 NAMES = ["rain", "noise", "haze", "low", "blur"]
 SMALL = {"type": "NAFNet", "width": 4, "middle_blk_num": 1, "enc_blk_nums": [1, 1], "dec_blk_nums": [1, 1]}
@@ -125,3 +131,13 @@ def transfer(index: int) -> Form:
         },
     }  # fmt: skip
     return form
+
+
+def problem_of(file: Path, **arguments: Any) -> str:
+    with pytest.raises(OptionError) as error:
+        load_options(file, **arguments)
+    return str(error.value)
+
+
+def translated(form: Form) -> Form:
+    return translate(form, {}).raw

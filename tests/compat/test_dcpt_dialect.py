@@ -10,12 +10,21 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
-from dcpt_dialect_options import NAMES, SETTINGS, SMALL, Form, final_test, fine_tuning, published, transfer
+from dcpt_dialect_options import (
+    NAMES,
+    SETTINGS,
+    Form,
+    final_test,
+    fine_tuning,
+    problem_of,
+    published,
+    transfer,
+    translated,
+)
 
 from uir.compat.dcpt_dialect import is_dialect
 from uir.config.dialects import translate
-from uir.config.options import OptionError, OptionFile, load_options, read_merged, read_translated
+from uir.config.options import load_options, read_merged
 from uir.core.checkpoint import read_file
 from uir.data.building import build_dataset, training_stream
 from uir.engine.train_loop import train
@@ -23,44 +32,6 @@ from uir.metrics.building import build_metric
 from uir.models.building import build_model
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Callable[[Form], Path]:
-    def write(form: Form) -> Path:
-        file = tmp_path / "project" / "options" / "run.yml"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(yaml.safe_dump(form, sort_keys=False))
-        return file
-
-    return write
-
-
-@pytest.fixture
-def small(pair_folders: Path, tmp_path: Path) -> Form:
-    """The published form on small photographs, with a small network; CPU, two iterations."""
-    gt = pair_folders / "gt"
-    form = published(gt=str(gt), lq=str(gt))
-    form |= {"num_gpu": 0, "hook_names": "decoder", "network_g": {**SMALL, "window_size": 4}}
-    form["network_dc"] = {"type": "PromptIR_NoImg_DC", "feature_dims": [4, 8], "num_classes": 5}
-    for key, section in form["datasets"].items():
-        section["gt_size"] = 16 if key.startswith("train") else 24
-    form["dataloader"] |= {"num_worker_per_gpu": 0, "batch_size_per_gpu": 4}
-    form["dataloader_val"]["num_worker_per_gpu"] = 0
-    form["train"] |= {"total_iter": 2, "scheduler": {**form["train"]["scheduler"], "periods": [4]}}
-    form["val"]["val_freq"] = 2
-    form["logger"] |= {"print_freq": 1, "save_checkpoint_freq": 2}
-    return form
-
-
-def problem_of(file: Path, **arguments: Any) -> str:
-    with pytest.raises(OptionError) as error:
-        load_options(file, **arguments)
-    return str(error.value)
-
-
-def translated(form: Form) -> Form:
-    return translate(form, {}).raw
 
 
 # --- whole files ---
@@ -420,101 +391,3 @@ def test_the_layers_of_mask_dcpt_have_the_published_rates(write: Callable[[Form]
             assert group["lr"] == pytest.approx(3e-4 * 0.8 ** (7 - published_layer(name)), rel=1e-12), name
             assert group["weight_decay"] == (0.0 if parameter.ndim == 1 else 0.1), name
     assert layers == set(range(8))
-
-
-# --- mistakes ---
-
-
-def test_all_mistakes_are_told_together(write: Callable[[Form], Path], small: Form) -> None:
-    small["train"]["grad_clip"] = True
-    small["datasets"]["val_2"] = "noise"
-    small["datasets"]["train_3"]["dataset_enlarge_ratio"] = "ten"
-    small["datasets"]["train_1"]["hist"] = True
-    small["train"]["total_itr"] = 3
-    found = problem_of(write(small)).splitlines()
-    said = [
-        "train.grad_clip: expected", "datasets.val_2: expected a mapping", "train_3.dataset_enlarge_ratio: expected",
-        "datasets.train_1.hist: uir", "train.total_itr is not an option",
-    ]  # fmt: skip
-    assert len(found) == len(said)
-    assert all(any(text in line for line in found) for text in said)
-
-
-def test_a_mistake_is_not_passed_over_where_only_the_network_is_read(
-    write: Callable[[Form], Path], small: Form
-) -> None:
-    with pytest.raises(OptionError, match="hook_names: expected the name of a layer"):
-        read_translated(write(change(small, "hook_names", 3)))
-
-
-def change(form: Form, dotted: str, value: Any) -> Form:
-    target: Any = form
-    *parents, leaf = dotted.split(".")
-    for key in parents:
-        target = target[key]
-    if value is None:
-        del target[leaf]
-    else:
-        target[leaf] = value
-    return form
-
-
-@pytest.mark.parametrize(
-    ("dotted", "value", "said"),
-    [
-        ("datasets.train_2.sigma_rnge", 3, "datasets.train_2.sigma_rnge is not an argument of PairedImageDenoise"),
-        ("datasets.train_3.suffix", 3, "datasets.train_3.suffix: expected text, got 3"),
-        ("datasets.train_4.dataset_enlarge_ratio", "ten", "datasets.train_4.dataset_enlarge_ratio: expected a number"),
-        ("datasets.train_4.dataroot_lq", None, "datasets.train_4 (PairedImageDataset) lacks dataroot_lq"),
-        ("datasets.train_5", "blur", "datasets.train_5: expected a mapping with `type`, got 'blur'"),
-        ("datasets.val_1.dataroot", "x", "datasets.val_1.dataroot is not an argument of PairedImageDataset"),
-        ("datasets.val_1.center_crop", "big", "datasets.val_1.center_crop: expected a whole number, got 'big'"),
-        ("datasets.train", {"type": "PairedImageDataset"}, "datasets.train and datasets.train_1 exclude each other"),
-        ("dataloader.batch_size_per_gpu", "many", "dataloader.batch_size_per_gpu: expected a whole number"),
-        ("dataloader.batch_size_per_gpu", None, "dataloader.batch_size_per_gpu is missing"),
-        ("dataloader.batchsize", 3, "dataloader.batchsize is not an argument"),
-        ("dataloader", [3], "dataloader: expected a mapping of loader keys, got [3]"),
-        ("hook_names", "encodr", "hook_names: network_g NAFNetLocal has no such feature point, got 'encodr'; "
-         "it has decoder0, decoder1"),
-        ("hook_names", 3, "hook_names: expected the name of a layer or a list of names, got 3"),
-        ("dataset_idx", 7, "dataset_idx: expected a whole number from 0 to 4, got 7"),
-        ("val.metrics.psnr.image_range", 100, "val.metrics.psnr.image_range: expected 1 (not rounded) or 255"),
-        ("train.grad_clip", True, "train.grad_clip: expected the largest norm of the gradient, got true"),
-        ("train.scheduler.eta_min", ["low"], "train.scheduler.eta_min: expected a number, got 'low'"),
-        ("classify", False, "classify: false, but the file has network_dc, a classifier; remove `classify`, or"),
-        ("classify", "no", "classify: expected true or false, got 'no'"),
-        ("train.classify", False, "train.classify: False, but classify is True; keep one of them"),
-        ("datasets.train_2.classify", False, "datasets.train_2.classify: false, but the file has network_dc"),
-        ("datasets.train_2.name", ["noise"], "datasets.train_2.name: expected text, got ['noise']"),
-    ],
-)  # fmt: skip
-def test_mistakes_are_told_with_the_keys_of_the_file(
-    write: Callable[[Form], Path], small: Form, dotted: str, value: Any, said: str
-) -> None:
-    file = write(change(small, dotted, value))
-    found = problem_of(file)
-    assert said in found
-    assert "datasets.train." not in found
-    assert len(found.splitlines()) == 1
-
-
-@pytest.mark.parametrize("dotted", ["network_g.type", "val.metrics.psnr.type"])
-def test_a_type_that_is_no_name_is_told_as_in_any_other_file(
-    write: Callable[[Form], Path], small: Form, dotted: str
-) -> None:
-    assert f"{dotted}: expected text, got ['NAFNet']" in problem_of(write(change(small, dotted, ["NAFNet"])))
-
-
-def test_a_mistake_is_told_with_its_line(write: Callable[[Form], Path], small: Form) -> None:
-    file = write(change(small, "datasets.train_2.sigma_rnge", 3))
-    line = next(i for i, text in enumerate(file.read_text().splitlines(), 1) if "sigma_rnge" in text)
-    assert f"run.yml:{line}: datasets.train_2.sigma_rnge" in problem_of(file)
-
-
-def test_overrides_and_inheritance_work_on_the_keys_of_the_file(write: Callable[[Form], Path], small: Form) -> None:
-    file = write(small)
-    child = file.with_name("child.yml")
-    child.write_text("base: run.yml\ndatasets: {train_2: {sigma_range: [5]}}\n")
-    loaded: OptionFile = load_options(child, force=["datasets:train_2:use_rot=false"])
-    task = loaded.raw["datasets"]["train"]["tasks"]["noise"]
-    assert (task["sigma_range"], task["use_rot"]) == ([5], False)

@@ -6,13 +6,12 @@ import copy
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import best_match
+from schema_options import DELETED, OVERLAY, STAGES, TRAINING, changed, complaint
 
 from uir.compat import basicsr_names
 from uir.config.checks import check
@@ -20,137 +19,12 @@ from uir.config.json_schema import option_schema
 from uir.config.options import load_options
 from uir.config.yaml_file import parse_yaml, read_yaml
 from uir.registry import REGISTRIES, UnknownNameError
-from uir.registry.plugins import load_plugin
 
 pytestmark = pytest.mark.thorough
 
 ROOT = Path(__file__).resolve().parents[3]
 OPTION_FILES = sorted(file for kind in ("train", "test") for file in (ROOT / "options" / kind).rglob("*.yml"))
 needs_basicsr = pytest.mark.skipif(not basicsr_names(), reason="basicsr is not installed")
-
-TRAINING = """
-name: pair
-model_type: SRModel
-scale: 2
-plugins: [./mine.py]
-datasets:
-  train:
-    type: MultiTaskDataset
-    sampling: uniform
-    gt_size: 128
-    tasks:
-      haze: {type: DegradedImageDataset, dataroot_gt: a, degradation: {type: Haze, beta: [0.6, 1.8]}}
-      mixed:
-        type: DegradedImageDataset
-        dataroot_gt: a
-        degradation:
-          type: Sequence
-          steps:
-            - {type: Maybe, p: 0.8, step: {type: OneOf, steps: [{type: MotionBlur}, {type: LowLight, gamma: 2}]}}
-            - {type: GaussianNoise, sigma: {choice: [15, 25]}}
-      real: {type: PairedImageDataset, dataroot_lq: a, dataroot_gt: b, label: blur}
-    batch_size_per_gpu: 4
-    prefetch_mode: ~
-  val: {type: PairedImageDataset, name: Set5, dataroot_gt: a, dataroot_lq: b, io_backend: {type: disk}}
-  val_2: {type: PairedImageDataset, dataroot_gt: a, dataroot_lq: b}
-network_g: {type: NAFNet, width: 16, enc_blk_nums: [1, 1], dec_blk_nums: [1, 1]}
-path: {pretrain_network_g: ~, param_key_g: params_ema, strict_load_g: true}
-train:
-  total_iter: 100
-  ema_decay: 0.999
-  grad_clip: {max_norm: 1.0}
-  optim_g: {type: AdamW, lr: 3e-4, betas: [0.9, 0.999], weight_decay: 0}
-  scheduler: {type: MultiStepLR, milestones: [50], gamma: 0.5}
-  pixel_opt: {type: L1Loss, loss_weight: 1.0, reduction: mean}
-  perceptual_opt: ~
-  frequency_opt: {type: FFTLoss}
-val:
-  val_freq: 50
-  save_img: false
-  suffix: 1
-  metrics:
-    psnr: {type: calculate_psnr, crop_border: 2, test_y_channel: false, better: higher}
-    ssim: {type: "uir:SSIM", protocol: dcpt}
-logger: {print_freq: 10, save_checkpoint_freq: 5e3, use_tb_logger: true, wandb: {project: ~}}
-dist_params: {backend: nccl, port: 29500}
-"""
-
-STAGES = """
-name: staged
-model_type: SRModel
-datasets: {train: {type: PairedImageDataset, dataroot_gt: a, dataroot_lq: b, batch_size_per_gpu: 2}}
-network_g: {type: NAFNet}
-train:
-  optim_g: {type: Adam, lr: 1e-4}
-  pixel_opt: {type: L1Loss}
-  stages:
-    - {name: small, iterations: 10, losses: [pixel_opt], datasets: {train: {gt_size: 64}}}
-    - {name: large, iterations: 10, train: [network_g], carry: [optim_g], optim_g: {lr: 2e-4}, pixel_opt: {eps: ~}}
-"""
-
-OVERLAY = """
-base: other.yml
-name: wider
-network_g: {width: 32, middle_blk_num: ~}
-datasets: {train: {gt_size: 256, tasks: {haze: {degradation: {beta: 1}}, rain: ~}}, val: ~}
-train: {ema_decay: ~, optim_g: {lr: 1e-3}, scheduler: ~, pixel_opt: {loss_weight: 2}}
-"""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_classes() -> Iterator[None]:
-    """No plug-in is registered, whatever other tests of the process have registered."""
-    with pytest.MonkeyPatch.context() as patch:
-        for registry in REGISTRIES.values():
-            patch.setitem(registry._objects, "plugin", {})
-        yield
-
-
-@pytest.fixture(scope="module")
-def schema() -> dict[str, Any]:
-    return option_schema()
-
-
-@pytest.fixture(scope="module")
-def single() -> dict[str, Any]:
-    """The schema of one method's files alone."""
-    return option_schema("SRModel")
-
-
-@pytest.fixture(scope="module")
-def with_plugin(schema: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The schema with the classes of `PLUGIN`, which are forgotten once it is made."""
-    with pytest.MonkeyPatch.context() as patch:
-        for registry in REGISTRIES.values():
-            held = registry._objects
-            patch.setattr(registry, "_objects", {origin: dict(objects) for origin, objects in held.items()})
-        file = tmp_path_factory.mktemp("plugin") / "mine.py"
-        file.write_text(PLUGIN)
-        load_plugin(str(file))
-        return option_schema()
-
-
-def changed(text: str, dotted: str, value: Any) -> dict[str, Any]:
-    """A file with one key set (`None` in lists of keys is written `~`)."""
-    raw = parse_yaml(text)
-    target = raw
-    *parents, leaf = (int(key) if key.isdigit() else key for key in dotted.split("."))
-    for key in parents:
-        target = target[key]
-    if value is DELETED:
-        del target[leaf]
-    else:
-        target[leaf] = value
-    return raw
-
-
-DELETED = "<deleted>"
-
-
-def complaint(schema: dict[str, Any], raw: Any) -> str:
-    """The most telling error, with its place; empty where the file is accepted."""
-    error = best_match(Draft202012Validator(schema).iter_errors(raw))
-    return f"{'.'.join(map(str, error.absolute_path))}: {error.message}" if error else ""
 
 
 # --- what it accepts ---
@@ -390,136 +264,6 @@ def test_basicsr_datasets_and_models_have_the_keys_of_the_table(schema: dict[str
     assert complaint(schema, gan) == ""
     gan["train"]["net_d_itres"] = 1
     assert "net_d_itres" in complaint(schema, gan)
-
-
-# --- plugins ---
-
-PLUGIN = '''
-"""A plugin."""
-from pathlib import Path
-from typing import Literal
-from torch import nn
-from uir.config.roles import Role
-from uir.registry.components import ArchSpec
-from uir.models.sr_model import SRModel
-from uir.registry import ARCH_REGISTRY, DATASET_REGISTRY, LOSS_REGISTRY, MODEL_REGISTRY
-from uir.config.schema import TrainOptions
-
-@ARCH_REGISTRY.register()
-class MyNet(nn.Module):
-    """A network of one's own.
-
-    Args:
-        width: channels.
-        mode (str): how.
-        teacher: another network.
-    """
-    def __init__(self, width: int, mode: Literal["fast", "slow"] = "fast", teacher: ArchSpec | None = None,
-                 weights: Path | None = None, untyped=(1, 2)) -> None:
-        super().__init__()
-
-@ARCH_REGISTRY.register()
-class NAFNet(nn.Module):
-    """Shadows uir's."""
-    def __init__(self, **kwargs) -> None:
-        super().__init__()
-
-@DATASET_REGISTRY.register()
-class Declared:
-    """Declares its keys.
-
-    Args:
-        opt (dict): Options:
-            folder (str): Where the images are.
-    """
-    option_keys = ("folder", "depth")
-    def __init__(self, opt): ...
-
-@DATASET_REGISTRY.register()
-class Undeclared:
-    """Declares nothing."""
-    def __init__(self, opt): ...
-
-class MyTrainOptions(TrainOptions):
-    """Keys of mine."""
-    patience: int = 3
-
-@MODEL_REGISTRY.register()
-class MyModel(SRModel):
-    """A method of one's own."""
-    network_roles = {"g": Role(), "e": Role(required_in=frozenset(), trained=None)}
-    open_losses = False
-    train_options = MyTrainOptions
-
-@MODEL_REGISTRY.register()
-class OptModel:
-    """In BasicSR's manner."""
-    option_keys = ("train.temperature", "mood")
-    def __init__(self, opt): ...
-
-@MODEL_REGISTRY.register()
-class OpenModel:
-    """In BasicSR's manner, and says nothing."""
-    def __init__(self, opt): ...
-'''
-
-
-def test_plugins_are_offered_with_arguments_and_docstrings(schema: dict[str, Any], with_plugin: dict[str, Any]) -> None:
-    plain, schema = schema["$defs"], with_plugin
-    added = {name: made for name, made in schema["$defs"].items() if plain.get(name) != made}
-    Draft202012Validator.check_schema({"$defs": added})
-    keys = schema["$defs"]["archs.MyNet"]["properties"]
-    assert schema["$defs"]["archs.MyNet"]["description"] == "A network of one's own."
-    assert keys["width"] == {"description": "channels.", "type": "integer"}
-    assert keys["mode"] == {"description": "how.", "enum": ["fast", "slow"], "type": "string", "default": "fast"}
-    assert keys["untyped"] == {"default": [1, 2]}
-    mine = {"type": "MyNet", "width": 3, "weights": "a.pth", "untyped": "b", "teacher": {"type": "Bicubic", "scale": 2}}
-    assert complaint(schema, changed(TRAINING, "network_g", mine)) == ""
-    assert "scael" in complaint(
-        schema, changed(TRAINING, "network_g", {**mine, "teacher": {"type": "Bicubic", "scael": 2}})
-    )
-    assert "'width' is a required property" in complaint(schema, changed(TRAINING, "network_g", {"type": "MyNet"}))
-
-
-def test_a_shadowed_class_keeps_its_arguments_under_its_forced_name(with_plugin: dict[str, Any]) -> None:
-    schema = with_plugin
-    assert complaint(schema, changed(TRAINING, "network_g", {"type": "NAFNet", "anything": 1})) == ""
-    assert "anything" in complaint(schema, changed(TRAINING, "network_g", {"type": "uir:NAFNet", "anything": 1}))
-    assert complaint(schema, changed(TRAINING, "network_g", {"type": "uir:NAFNet", "width": 1})) == ""
-
-
-def test_option_keys_close_a_plugin_and_their_absence_leaves_it_open(with_plugin: dict[str, Any]) -> None:
-    schema = with_plugin
-    assert schema["$defs"]["datasets.Declared"]["properties"]["folder"] == {"description": "Where the images are."}
-    spec = {"folder": "a", "batch_size_per_gpu": 1}
-    assert complaint(schema, changed(TRAINING, "datasets.train", {"type": "Declared", **spec})) == ""
-    assert "width" in complaint(schema, changed(TRAINING, "datasets.train", {"type": "Declared", "width": 1, **spec}))
-    assert complaint(schema, changed(TRAINING, "datasets.train", {"type": "Undeclared", "width": 1, **spec})) == ""
-
-
-def test_methods_of_plugins_bring_their_own_keys(with_plugin: dict[str, Any]) -> None:
-    schema = with_plugin
-    raw = changed(TRAINING, "model_type", "MyModel")
-    assert "frequency_opt" in complaint(schema, raw)
-    del raw["train"]["frequency_opt"]
-    raw["train"]["patience"] = 5
-    raw["network_e"] = {"type": "MyNet", "width": 2}
-    raw["path"]["pretrain_network_e"] = "e.pth"
-    assert complaint(schema, raw) == ""
-    raw["train"]["patience"] = "long"
-    assert "train.patience: 'long' is not of type 'integer'" in complaint(schema, raw)
-    assert "patience" in complaint(schema, changed(TRAINING, "train.patience", 5))
-
-
-def test_methods_in_basicsr_manner_are_closed_by_option_keys_and_open_without(with_plugin: dict[str, Any]) -> None:
-    schema = with_plugin
-    raw = changed(TRAINING, "model_type", "OptModel")
-    del raw["train"]["frequency_opt"]
-    raw |= {"mood": 1}
-    raw["train"]["temperature"] = 2
-    assert complaint(schema, raw) == ""
-    assert "weather" in complaint(schema, {**raw, "weather": 1})
-    assert complaint(schema, {**raw, "model_type": "OpenModel", "weather": 1}) == ""
 
 
 def test_rules_between_keys_are_left_to_the_checker(schema: dict[str, Any], tmp_path: Path) -> None:
