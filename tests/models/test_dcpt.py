@@ -293,3 +293,20 @@ def test_classifying_skips_the_layers_behind_the_last_features(make: Callable[..
     assert ran == []
     model.bare["g"](image)
     assert ran == [1]
+
+
+def test_without_the_global_residual_the_output_layer_alone_makes_the_clean_image(make: Callable[..., Any]) -> None:
+    model, data = make("DCPTModel", train__global_residual=False), batch()
+    made: list[Tensor] = []
+    model.bare["g"].ending.register_forward_hook(lambda _m, _a, output: made.append(output))
+    step(model, data)
+    assert model.log_dict["l_pix"] == pytest.approx(float(F.l1_loss(made[0], data["gt"]).detach()), rel=1e-5)
+
+
+def test_a_network_that_does_not_add_its_input_keeps_its_output(
+    make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make("DCPTModel", train__global_residual=False)
+    monkeypatch.setattr(type(model.bare["g"]), "adds_input", False)
+    with pytest.raises(ValueError, match=r"train\.global_residual: false, but NAFNet does not say that it adds"):
+        model.check_network("g", model.bare["g"])

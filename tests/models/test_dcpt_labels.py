@@ -116,3 +116,38 @@ def test_a_card_keeps_the_parts(write_options: Write, pair_folders: Path, tmp_pa
     model = model_of(write_options(changes(pair_folders, "DCTModel", **start, **loss)), ("haze_noise",))
     model.feed_data(batch(("haze_noise",)))
     assert model.target.tolist() == [[0, 1, 1]]
+
+
+def test_exchanged_classes_are_fixed_for_a_photograph_and_differ_between_photographs() -> None:
+    classes = LabelClasses(tuple("abcde"))
+    everything = torch.arange(5)
+    of_one = classes.exchanged(everything, ["one.png"] * 5, seed=3)
+    assert sorted(of_one.tolist()) == [0, 1, 2, 3, 4]
+    assert classes.exchanged(everything, ["one.png"] * 5, seed=3).tolist() == of_one.tolist()
+    photographs = [f"{number}.png" for number in range(2000)]
+    drawn = classes.exchanged(torch.zeros(2000, dtype=torch.long), photographs, seed=3)
+    assert all(330 < int(count) < 470 for count in drawn.bincount(minlength=5))  # 400 expected, deviation 18
+
+
+def test_exchanged_composite_labels_have_as_many_true_classes() -> None:
+    classes = LabelClasses(("blur", "haze", "noise"), PARTS)
+    target = classes.target(records("haze_noise", "clean", "blur"))
+    exchanged = classes.exchanged(target, ["a", "b", "c"], seed=1)
+    assert exchanged.sum(1).tolist() == [2, 0, 1]
+
+
+def test_permuted_labels_are_learned_but_not_validated(write_options: Write, pair_folders: Path) -> None:
+    model = model_of(write_options(changes(pair_folders, "DCPTModel", **{"train.permute_labels": True})))
+    data = {**batch(("blur", "haze", "noise") * 4), "gt_path": [f"/clean/{number // 3}.png" for number in range(12)]}
+    model.feed_data(data)
+    target, true = model.target.view(4, 3), torch.tensor([[0, 1, 2]] * 4)
+    assert all(sorted(row) == [0, 1, 2] for row in target.tolist())
+    assert not torch.equal(target, true)
+    expected = model.classify(data["lq"]).argmax(1).eq(true.flatten()).float().mean().item()
+    assert model.extra_measures(data)["top1"] == pytest.approx(expected)
+
+
+def test_labels_cannot_be_permuted_without_names_of_photographs(write_options: Write, pair_folders: Path) -> None:
+    model = model_of(write_options(changes(pair_folders, "DCPTModel", **{"train.permute_labels": True})))
+    with pytest.raises(ValueError, match=r"train\.permute_labels: the samples have no gt_path"):
+        model.feed_data({key: value for key, value in batch().items() if key != "gt_path"})

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from uir.config.roles import Need, Role
 from uir.config.schema import Component, TrainOptions
 from uir.core.checkpoint import read_weights
+from uir.core.distributed import gathered
 from uir.degradations.record import DegradationRecord, RecordBatch
 from uir.layers.code_widths import evaluating
 from uir.layers.padding import pad_to_multiple
@@ -45,6 +46,33 @@ class ClassifyingOptions(TrainOptions):
     taps: list[str] | None = Field(
         None, description="The feature points (module paths) of the classifier; default all that network_g declares."
     )
+    permute_labels: bool = Field(
+        False,
+        description="A control that takes the meaning from the classes: for each training photograph (gt_path) they "
+        "are exchanged among each other, always in the same random way, by the seed of the run. Validation has the "
+        "true ones.",
+    )
+
+
+class PretrainingOptions(ClassifyingOptions):
+    """Keys of `train` for methods that reconstruct and classify at the same time."""
+
+    global_residual: bool = Field(
+        True, description="Whether the image that the loss judges contains network_g's input; false takes it away."
+    )
+
+
+def check_adds_input(network: nn.Module) -> None:
+    """A restorer whose output is judged without the input must add its input.
+
+    Raises:
+        ValueError: it does not say that it does.
+    """
+    if not getattr(network, "adds_input", False):
+        raise ValueError(
+            f"train.global_residual: false, but {type(network).__name__} does not say that it adds its input to "
+            "its output (adds_input); remove the key"
+        )
 
 
 class ClassifyingStep(NamedTuple):
@@ -83,6 +111,7 @@ class ClassifyingModel(BaseModel):
     measures: ClassVar[tuple[str, ...]] = ("top1",)
 
     train_opt: ClassifyingOptions
+    run_seed: int
     net_dc: Any
     _classes: LabelClasses | None = None
     _ema_tapped: TappedRestorer | None = None
@@ -182,12 +211,26 @@ class ClassifyingModel(BaseModel):
 
     # --- the parts of a step ---
 
+    def start_training(self) -> None:
+        """Start like every method; all processes know the seed of the run."""
+        super().start_training()
+        self.run_seed = gathered(torch.initial_seed())[0]  # each process draws from another one
+
     def feed_data(self, data: Mapping[str, Any]) -> None:
         """Take a batch: `lq`, `gt` [B, 3, H, W] in [0, 1], and `degradation` with the labels to learn."""
         super().feed_data(data)
         if self._classes is None:
             raise ValueError("the classes are not known; write train.labels")
-        self.target = self._classes.target(_records_of(data)).to(self.device)
+        target = self._classes.target(_records_of(data))
+        if self.train_opt.permute_labels:
+            target = self._classes.exchanged(target, self._photographs(data), self.run_seed)
+        self.target = target.to(self.device)
+
+    def _photographs(self, data: Mapping[str, Any]) -> list[str]:
+        """The file name of each image's photograph."""
+        if "gt_path" not in data:
+            raise ValueError("train.permute_labels: the samples have no gt_path, so their photographs are not known")
+        return [Path(path).name for path in data["gt_path"]]
 
     def run_step(self) -> ClassifyingStep:
         """Run `net_g` on the batch: the features to classify by, and, where the method restores, the restored images.

@@ -5,10 +5,13 @@ Degradation Classification Pre-Training (Hu et al., ICLR 2025). Both losses are 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
+from uir.config.schema import TrainOptions
 from uir.layers.tapped import TappedRestorer
-from uir.models.classifying_model import ClassifyingModel, ClassifyingStep
+from uir.models.classifying_model import ClassifyingModel, ClassifyingStep, PretrainingOptions, check_adds_input
 from uir.registry import MODEL_REGISTRY
 
 
@@ -27,8 +30,18 @@ class DCPTModel(ClassifyingModel):
 
     loss = pixel_opt(network_g(gt), gt) + classify_opt(network_dc(features of network_g at lq), label of lq). Gradients
     of the classification reach all of network_g except its output layers. The trained network is fine-tuned with
-    `SRModel`.
+    `SRModel`. `global_residual: false` is ours: network_g adds its input, so reconstructing a clean image asks nothing
+    of its features; without the input they must carry the image.
     """
+
+    train_options: ClassVar[type[TrainOptions]] = PretrainingOptions
+    train_opt: PretrainingOptions
+
+    def check_network(self, role: str, network: nn.Module) -> None:
+        """A restorer that is judged without its input must add its input."""
+        super().check_network(role, network)
+        if role == "g" and self.is_train and not self.train_opt.global_residual:
+            check_adds_input(network)
 
     def make_tapped(self, network: nn.Module) -> TappedRestorer:
         """The restorer, for a pair of batches."""
@@ -36,5 +49,8 @@ class DCPTModel(ClassifyingModel):
 
     def run_step(self) -> ClassifyingStep:
         """Restore `gt`, and read the features of `lq`; `network_g` must keep the size of its input."""
-        restored, features = self.net_g(self.clean_images(), self.lq)
+        clean = self.clean_images()
+        restored, features = self.net_g(clean, self.lq)
+        if not self.train_opt.global_residual:
+            restored = restored.float() - clean
         return ClassifyingStep(restored, features, self.lq)

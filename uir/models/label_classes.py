@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
+from uir.core.seeds import derive_seed
 from uir.degradations.record import RecordBatch
 from uir.degradations.record_vectoriser import ClassIndex, LabelParts
 
@@ -64,6 +66,21 @@ class LabelClasses:
                 "MultiTaskDataset"
             )
         return targets.values if self.several else targets.values[:, 0]
+
+    def exchanged(self, target: Tensor, images: Sequence[str], seed: int) -> Tensor:
+        """The target with classes that say nothing: every image name has its own fixed permutation of the classes.
+
+        Args:
+            target: as from `target`.
+            images: the name of each of the B images.
+            seed: another seed gives other permutations.
+        """
+        orders = []
+        for image in images:
+            generator = torch.Generator().manual_seed(derive_seed(seed, "labels", image))
+            orders.append(torch.randperm(len(self), generator=generator))
+        order = torch.stack(orders).to(target.device)
+        return target.gather(1, order) if self.several else order.gather(1, target[:, None])[:, 0]
 
     def hits(self, logits: Tensor, target: Tensor) -> Tensor:
         """Whether each image [B, K] is classified right: by the largest logit, with parts by the sign of each."""

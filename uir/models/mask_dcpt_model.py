@@ -16,17 +16,23 @@ from torch import Tensor, nn
 
 from uir.config.roles import Need, Role
 from uir.config.schema import TrainOptions
-from uir.core.distributed import gathered, rank_and_world
+from uir.core.distributed import rank_and_world
 from uir.core.seeds import derive_seed
 from uir.layers.padding import crop, pad_to_multiple
 from uir.layers.patch_mask import hide, patch_mask
 from uir.layers.tapped import TappedRestorer
 from uir.models.base_model import offers
-from uir.models.classifying_model import CLASSIFIER, ClassifyingModel, ClassifyingOptions, ClassifyingStep
+from uir.models.classifying_model import (
+    CLASSIFIER,
+    ClassifyingModel,
+    ClassifyingStep,
+    PretrainingOptions,
+    check_adds_input,
+)
 from uir.registry import MODEL_REGISTRY
 
 
-class MaskOptions(ClassifyingOptions):
+class MaskOptions(PretrainingOptions):
     """Keys of `train` for masked pre-training."""
 
     mask_ratio: float = Field(0.5, ge=0, lt=1, description="Part of the patches that is hidden.")
@@ -38,9 +44,6 @@ class MaskOptions(ClassifyingOptions):
         description="Where the hidden patches are set to zero again: in the output of every block that network_g "
         "declares as its encoder; of everything before its output layers (`all`); or of these modules, such as "
         "[encoders], where a list of modules means each of them.",
-    )
-    global_residual: bool = Field(
-        True, description="Whether the image that the loss judges contains the masked input; false takes it away."
     )
     loss_on: Literal["all", "hidden"] = Field(
         "all", description="The pixels of the losses on images; for `hidden`, a loss must be a mean of pixel errors."
@@ -160,11 +163,8 @@ class MaskDCPTModel(ClassifyingModel):
         """A restorer whose output layers are judged without the input must add its input."""
         super().check_network(role, network)
         needed = role == "g" and self.is_train and "r" not in self.components and not self.train_opt.global_residual
-        if needed and not getattr(network, "adds_input", False):
-            raise ValueError(
-                f"train.global_residual: false, but {type(network).__name__} does not say that it adds its input to "
-                "its output (adds_input); remove the key"
-            )
+        if needed:
+            check_adds_input(network)
 
     def network_sizes(self, role: str) -> dict[str, Any]:
         """Sizes of the classifier and of the decoder."""
@@ -177,7 +177,6 @@ class MaskDCPTModel(ClassifyingModel):
     def start_training(self) -> None:
         """Start like every method, and prepare the masks."""
         super().start_training()
-        self._seed: int = gathered(torch.initial_seed())[0]  # the run's seed; each process has another one
         multiple: int = getattr(self.bare["g"], "pad_multiple", 1)
         self._patch = self.train_opt.mask_patch or (multiple if multiple > 1 else 16)
         self._steps = 0  # of this stage: iterations continue from stage to stage, but the masks start again
@@ -227,7 +226,7 @@ class MaskDCPTModel(ClassifyingModel):
         rank, world = rank_and_world()
         count = len(self.lq)
         places = [(self.micro_batch * count + index) * world + rank for index in range(count)]
-        seeds = [derive_seed(self._seed, "mask", self._steps + 1, place) for place in places]
+        seeds = [derive_seed(self.run_seed, "mask", self._steps + 1, place) for place in places]
         height, width = self.lq.shape[-2:]
         return patch_mask(seeds, height, width, self._patch, self.train_opt.mask_ratio)
 
