@@ -167,7 +167,7 @@ def test_a_dry_run_lists_the_runs_and_writes_nothing(write_ablation: Write, caps
     file = write_ablation()
     assert call("ablate", file, "--dry_run", "--json") == 0
     rows: list[dict[str, Any]] = json.loads(capsys.readouterr().out)
-    expected = [(cell, seed, 4, "to start") for cell in ("narrow", "wide") for seed in (1, 2)]
+    expected = [(cell, seed, 4, "to start") for seed in (1, 2) for cell in ("narrow", "wide")]
     assert [(row["cell"], row["seed"], row["iterations"], row["state"]) for row in rows] == expected
     assert not (file.parents[1] / "experiments").exists()
 

@@ -190,6 +190,7 @@ def plan_runs(ablation: Ablation, root: Path, force: Sequence[str] = ()) -> Plan
     for name in ablation.metrics or metrics:
         metric = build_metric(metrics[name], f"val.metrics.{name}")
         described[name] = {"description": metric.describe(), "better": metric.better}
+    runs.sort(key=lambda run: ablation.seeds.index(run.seed))  # unfinished work compares all cells
     return Plan(ablation, root, folder, tuple(runs), described, tuple(absent))
 
 

@@ -1,0 +1,184 @@
+"""Applies the rules of docs/dcpt_question.md to the runs of options/ablation/dcpt_question.yml.
+
+    python benchmarks/dcpt_question.py [--folder experiments/ablation/dcpt_question] [--pretraining 2000] [--picture F]
+
+It prints tables and the verdict, and draws the curves. It reads the metrics of all runs that are
+there; an unfinished run is left out of the last iteration's table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.table import Table
+
+from uir.ablation.statistics import Interval, interval, paired
+from uir.core.progress import console
+
+GROUP = ("haze", "low_light", "blur")
+APART = ("rain", "noise")
+SCRATCH, DCPT, SAME_COMPUTE = "A_scratch", "B_dcpt", "E_equal_compute"
+CLAIMS = (SCRATCH, "C_reconstruction", "D_permuted_labels")
+DESCRIBED = ("F_no_global_residual", "G_clipped")
+GATE, SMALL_DB = 0.9, 0.2
+PARTS = {"haze, low light, blur": GROUP, "rain": ("rain",), "noise": ("noise",), "all five": (*GROUP, *APART)}
+
+Validation = Mapping[str, Mapping[str, float]]
+"""Metrics by name, for each data set."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run has measured.
+
+    Attributes:
+        pretrained: the validation at the end of pre-training; empty for a run without it.
+        fine_tuned: validations by the iterations of fine-tuning.
+    """
+
+    pretrained: Validation
+    fine_tuned: Mapping[int, Validation]
+
+
+def read(folder: Path, pretraining: int) -> dict[str, dict[int, Trained]]:
+    """The runs by cell and seed.
+
+    Raises:
+        SystemExit: there are none.
+    """
+    cells: dict[str, dict[int, Trained]] = {}
+    for file in sorted(folder.glob("*/seed*/train/*/metrics.jsonl")):
+        cell, seed = file.relative_to(folder).parts[:2]
+        rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        validations: dict[int, dict[str, Mapping[str, float]]] = {}
+        for row in rows:
+            if "dataset" in row:
+                validations.setdefault(row["iter"], {})[row["dataset"]] = row["metrics"]
+        start = 0 if cell in (SCRATCH, SAME_COMPUTE) else pretraining
+        tuned = {iteration - start: values for iteration, values in validations.items() if iteration > start}
+        cells.setdefault(cell, {})[int(seed.removeprefix("seed"))] = Trained(validations.get(start, {}), tuned)
+    if not cells:
+        raise SystemExit(f"{folder}: there are no runs; uir ablate options/ablation/dcpt_question.yml makes them")
+    return cells
+
+
+def mean_of(validation: Validation, sets: tuple[str, ...], metric: str = "psnr") -> float:
+    """The mean of a metric over some sets."""
+    return statistics.fmean(validation[name][metric] for name in sets)
+
+
+def by_seed(runs: Mapping[int, Trained], iteration: int, sets: tuple[str, ...]) -> dict[int, float]:
+    """PSNR by seed, for the runs that have reached an iteration of fine-tuning."""
+    return {seed: mean_of(run.fine_tuned[iteration], sets) for seed, run in runs.items() if iteration in run.fine_tuned}
+
+
+def text(value: Interval | None, sign: str = "") -> str:
+    """`mean ± half width`; bold only if the interval does not contain 0 and the number is a difference."""
+    if value is None:
+        return ""
+    if value.half_width is None:
+        return f"{value.mean:{sign}.2f}"
+    said = f"{value.mean:{sign}.2f} ± {value.half_width:.2f}"
+    return f"**{said}**" if sign and value.is_apart_from_zero else said
+
+
+def gate(runs: Mapping[int, Trained]) -> float | None:
+    """The mean top-1 of the held-out images after pre-training."""
+    values = [mean_of(run.pretrained, (*GROUP, *APART), "top1") for run in runs.values() if run.pretrained]
+    return statistics.fmean(values) if values else None
+
+
+def verdict(cells: Mapping[str, Mapping[int, Trained]], last: Mapping[str, int]) -> str:
+    """What the rules say of one budget."""
+    measured = gate(cells.get(DCPT, {}))
+    if measured is None:
+        return "no pre-training is finished"
+    if measured < GATE:
+        return f"the gate is not passed: top-1 {measured:.3f} is below {GATE}; nothing follows"
+    ends = {cell: by_seed(runs, last[cell], GROUP) for cell, runs in cells.items()}
+    differences = {cell: paired(ends[DCPT], ends[cell]) for cell in CLAIMS if cell in ends}
+    known = [value for value in differences.values() if value is not None and value.half_width is not None]
+    if len(known) < len(CLAIMS):
+        return f"gate passed (top-1 {measured:.3f}); too few seeds are finished"
+    if all(value.mean - (value.half_width or 0) > 0 for value in known):
+        return f"gate passed (top-1 {measured:.3f}); supported at this scale"
+    added = differences[SCRATCH]
+    if added is not None and added.mean + (added.half_width or 0) < SMALL_DB:
+        return f"gate passed (top-1 {measured:.3f}); B - A is below {SMALL_DB} dB: refuted if the other budget agrees"
+    return f"gate passed (top-1 {measured:.3f}); open"
+
+
+def end_of(cell: str, pretraining: int) -> int:
+    """The last iteration of a cell's fine-tuning; T equals P."""
+    return pretraining + round(2.8 * pretraining) if cell == SAME_COMPUTE else pretraining
+
+
+def tables(cells: Mapping[str, Mapping[int, Trained]], last: Mapping[str, int]) -> list[Table]:
+    """All cells, the differences, the curves and the gate."""
+    final = Table("cell", "seeds", *PARTS, "top-1 after pre-training", title="PSNR after the last iteration, dB")
+    for cell, runs in cells.items():
+        ends = [by_seed(runs, last[cell], sets) for sets in PARTS.values()]
+        said = [text(interval(list(values.values()))) if values else "" for values in ends]
+        hits = gate(runs)
+        final.add_row(cell, str(len(ends[0])), *said, "" if hits is None else f"{hits:.3f}")
+    differences = Table("difference", "seeds", *PARTS, title="seed by seed, dB")
+    pairs = [(DCPT, other) for other in (*CLAIMS, SAME_COMPUTE)] + [(other, DCPT) for other in DESCRIBED]
+    for one, other in pairs:
+        if one in cells and other in cells:
+            values = [
+                paired(by_seed(cells[one], last[one], sets), by_seed(cells[other], last[other], sets))
+                for sets in PARTS.values()
+            ]
+            count = values[0].count if values[0] else 0
+            differences.add_row(f"{one} - {other}", str(count), *(text(value, "+") for value in values))
+    marks = [last[DCPT] // 8, last[DCPT] // 4, last[DCPT] // 2, last[DCPT]]
+    curves = Table("cell", *map(str, marks), title=f"PSNR over {', '.join(GROUP)} by iterations of fine-tuning")
+    for cell, runs in cells.items():
+        points = [by_seed(runs, mark, GROUP) for mark in marks]
+        curves.add_row(cell, *(text(interval(list(values.values()))) if values else "" for values in points))
+    return [final, differences, curves]
+
+
+def draw(cells: Mapping[str, Mapping[int, Trained]], file: Path) -> None:
+    """The curves of fine-tuning: the mean over the seeds, with the range of the seeds."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4.5))
+    for cell, runs in cells.items():
+        iterations = sorted({mark for run in runs.values() for mark in run.fine_tuned})
+        values = [list(by_seed(runs, mark, GROUP).values()) for mark in iterations]
+        means = [statistics.fmean(seeds) for seeds in values]
+        (line,) = axes.plot(iterations, means, marker="o", markersize=3, label=cell)
+        axes.fill_between(iterations, list(map(min, values)), list(map(max, values)), color=line.get_color(), alpha=0.1)
+    axes.set(xlabel="iterations of fine-tuning", ylabel="PSNR over haze, low light and blur, dB")
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(file, dpi=110)
+
+
+def main() -> None:
+    """Read, judge, print and draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=Path("experiments/ablation/dcpt_question"))
+    parser.add_argument("--pretraining", type=int, default=2000, help="P, which equals T")
+    parser.add_argument("--picture", type=Path, help="draw the curves into this file")
+    arguments = parser.parse_args()
+    cells = read(arguments.folder, arguments.pretraining)
+    last = {cell: end_of(cell, arguments.pretraining) for cell in cells}
+    for table in tables(cells, last):
+        console.print(table)
+    console.print(verdict(cells, last))
+    if arguments.picture:
+        draw(cells, arguments.picture)
+
+
+if __name__ == "__main__":
+    main()
