@@ -261,3 +261,54 @@ def test_keys_that_are_numbers_or_quoted_stay(written: Written) -> None:
     _, new, _ = written(text)
     assert "      'conv5_4': 1  # before relu" in new.read_text().splitlines()
     assert parse_yaml(new.read_text())["dist_params"] == {1: "a", "backend": "gloo"}
+
+
+def test_what_is_inherited_is_written_out_where_no_key_changes(written: Written, tmp_path: Path) -> None:
+    base = tmp_path / "project" / "options" / "common.yml"
+    base.parent.mkdir(parents=True)
+    base.write_text(
+        "model_type: SRModel\nscale: 1\nnum_gpu: 0\n"
+        "datasets: {train: {type: PairedImageDataset, dataroot_gt: a, dataroot_lq: b, gt_size: 64,"
+        " batch_size_per_gpu: 2}}\n"
+        "network_g: {type: NAFNet, width: 8}\n"
+        "train: {total_iter: 10, optim_g: {type: Adam, lr: 1e-4}, pixel_opt: {type: L1Loss}}\n"
+    )
+    old, new, done = written("base: common.yml\nname: child\n")
+    assert done.replaced == 0
+    loads_the_same(old, new)
+    assert "base" not in parse_yaml(new.read_text())
+
+
+REMOVING = """\
+name: x
+model_type: SRModel
+scale: 1
+num_gpu: 0
+datasets:
+  train:
+    name: rain
+    # nothing is saved
+    save_img: true
+    # the type
+    type: PairedImageDataset
+    dataroot_gt: a
+    dataroot_lq: b
+    gt_size: 64
+    batch_size_per_gpu: 2
+network_g: {type: NAFNet, width: 8}
+train:
+  total_iter: 10
+  # never needed
+  net_d_iters: 1
+  optim_g: {type: Adam, lr: 1.0e-4}
+  pixel_opt: {type: L1Loss}
+"""
+
+
+def test_a_removed_key_is_told_before_the_key_that_followed_it(written: Written) -> None:
+    _, new, _ = written(REMOVING)
+    lines = [line.strip() for line in new.read_text().splitlines()]
+    place = lines.index("# was: save_img: true (val.save_img is read)")
+    assert [lines[place - 1], lines[place + 1]] == ["# nothing is saved", "# the type"]
+    place = lines.index("# was: net_d_iters: 1 (there is no network_d)")
+    assert [lines[place - 1], lines[place + 1]] == ["# never needed", "optim_g: {type: Adam, lr: 1.0e-4}"]

@@ -52,6 +52,16 @@ def test_a_misfit_lists_the_differences(tmp_path: Path) -> None:
     assert "missing    1.bias" in text
     assert "unexpected extra" in text
     assert "0.weight: (5, 3, 3, 3) in the file, (4, 3, 3, 3) in the network" in text
+    assert "  3 differences; is the network built with the arguments it was trained with?" in text
+
+
+def test_differences_of_all_kinds_are_counted(tmp_path: Path) -> None:
+    state = network().state_dict()
+    state["extra"] = state.pop("1.bias")
+    state["0.weight"], state["0.bias"] = torch.zeros(5, 3, 3, 3), torch.zeros(5)
+    torch.save(state, tmp_path / "x.pth")
+    with pytest.raises(CheckpointError, match="4 differences"):
+        load_weights(network(), tmp_path / "x.pth")
 
 
 def test_not_strict_loads_what_fits_and_says_what_does_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,8 +16,10 @@ import torch
 import yaml
 
 from uir.compat import basicsr_names
-from uir.config.options import load_options
+from uir.config.options import Stage, load_options
 from uir.core.checkpoint import read_file, read_weights
+from uir.data.building import training_stream
+from uir.engine.describing import describe_training
 from uir.engine.train_loop import train
 
 Write = Callable[..., Path]
@@ -139,6 +142,13 @@ def test_accumulating_uses_as_many_batches(write_options: Write) -> None:
 def test_pictures_go_where_basicsr_puts_them(write_options: Write) -> None:
     folder = run(write_options({"val.save_img": True}))
     assert (folder / "visualization" / "0" / "0_3.png").exists()
+
+
+def test_keys_of_a_plugin_that_nobody_checks_are_logged(write_options: Write, caplog: pytest.LogCaptureFixture) -> None:
+    loaded = load_options(write_options({"datasets.val": None, "val": None}))
+    with caplog.at_level("INFO", logger="uir"):
+        describe_training(Stage("", replace(loaded, unchecked=("my_key",))), training_stream(loaded), {})
+    assert "Option my_key is not checked: its plugin does not declare its keys (option_keys)" in caplog.text
 
 
 def test_the_share_of_each_task_is_logged(write_options: Write, pair_folders: Path) -> None:

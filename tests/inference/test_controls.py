@@ -20,6 +20,7 @@ from uir.inference.predictor import Place, Predictor, Running, predict
     [
         (Control("n", "int", "", low=1, high=9), "4", 4),
         (Control("n", "int", "", low=1, high=9), 9, 9),
+        (Control("n", "int", ""), 1e6, 1_000_000),
         (Control("s", "float", "", low=0, high=1), "0.25", 0.25),
         (Control("t", "text", ""), "remove the noise", "remove the noise"),
         (Control("c", "choice", "", choices=("a", "b")), "b", "b"),
@@ -40,6 +41,9 @@ def test_values_are_read(control: Control, value: Any, expected: Any) -> None:
         (Control("c", "choice", "", choices=("a", "b")), "d", "c: expected one of a, b, got 'd'"),
         (Control("t", "text", ""), 3, "t: expected a text, got 3"),
         (Control("r", "image", ""), torch.zeros(3, 4), r"r: expected an image file, an array .* got \(3, 4\)"),
+        (Control("r", "image", ""), torch.zeros(1, 3, 4), r"r: expected an image file, an array .* got \(1, 3, 4\)"),
+        (Control("r", "image", ""), torch.zeros(1, 4, 4, 4), r"r: expected an image file, .* got \(1, 4, 4, 4\)"),
+        (Control("r", "image", ""), 3, "r: expected an image file, an array .* got int"),
     ],
 )
 def test_what_does_not_fit_is_refused(control: Control, value: Any, message: str) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from uir.layers.padding import crop, pad_to_multiple
+from uir.layers.padding import crop, pad_to_multiple, padded_for
 
 
 def test_reflects_at_the_right_and_the_bottom():
@@ -38,3 +38,10 @@ def test_crop_undoes_padding():
 def test_refuses_a_multiple_below_one():
     with pytest.raises(ValueError, match="at least 1, got 0"):
         pad_to_multiple(torch.rand(1, 3, 4, 4), 0)
+
+
+def test_a_network_says_the_multiple_that_it_needs():
+    image, network = torch.rand(1, 3, 13, 15), torch.nn.Identity()
+    assert padded_for(network, image) is image
+    network.pad_multiple = 8
+    assert padded_for(network, image).shape[-2:] == (16, 16)

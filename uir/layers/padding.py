@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 
@@ -22,6 +22,11 @@ def pad_to_multiple(image: Tensor, multiple: int, mode: str = "reflect") -> Tens
         raise ValueError(f"pad_to_multiple: expected a multiple of at least 1, got {multiple}")
     height, width = image.shape[-2:]
     return pad_to_size(image, height + -height % multiple, width + -width % multiple, mode)
+
+
+def padded_for(network: nn.Module, image: Tensor) -> Tensor:
+    """An image of the size that a network needs: a multiple of its `pad_multiple`, or any size if it has none."""
+    return pad_to_multiple(image, getattr(network, "pad_multiple", 1))
 
 
 def pad_to_size(image: Tensor, height: int, width: int, mode: str = "reflect") -> Tensor:

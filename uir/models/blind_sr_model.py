@@ -26,7 +26,7 @@ from uir.inference.code_predictor import CodePredictor, CodeUse, code_as, code_o
 from uir.inference.predictor import Predictor
 from uir.layers.code_widths import STEERING, code_of_blank, evaluating, filled, widths_of
 from uir.layers.degradation_code import DegradationCode
-from uir.layers.padding import pad_to_multiple
+from uir.layers.padding import padded_for
 from uir.layers.resize import imresize
 from uir.models.base_model import BaseModel, inputs_of, offers
 from uir.models.encoder_step import EncoderStep, detail_of
@@ -180,7 +180,7 @@ class BlindSRModel(BaseModel):
         if not _takes_code(type(network)):
             raise ValueError(f"network_g: {_NO_CODE.format(name)}")
         blank = torch.zeros(1, 3, 64, 72, device=self.device)
-        blank = pad_to_multiple(blank, getattr(network, "pad_multiple", 1))
+        blank = padded_for(network, blank)
         try:
             with torch.no_grad(), self.autocast(), evaluating(self.bare["e"], network):
                 code = self.bare["e"](blank)

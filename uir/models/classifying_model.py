@@ -18,7 +18,7 @@ from uir.core.checkpoint import read_weights
 from uir.core.distributed import gathered
 from uir.degradations.record import DegradationRecord, RecordBatch
 from uir.layers.code_widths import evaluating
-from uir.layers.padding import pad_to_multiple
+from uir.layers.padding import padded_for
 from uir.layers.tapped import TappedRestorer
 from uir.models.base_model import BaseModel, offers
 from uir.models.label_classes import LabelClasses, classes_of
@@ -260,7 +260,7 @@ class ClassifyingModel(BaseModel):
     def logits_of_batch(self) -> Tensor:
         """What the classifier says of the features [B, K]; the images it gets are padded as for `network_g`."""
         step = self.value("step")
-        seen = pad_to_multiple(step.seen, getattr(self.bare["g"], "pad_multiple", 1))
+        seen = padded_for(self.bare["g"], step.seen)
         logits: Tensor = self.net_dc(seen, step.features).float()
         return logits
 
@@ -280,7 +280,7 @@ class ClassifyingModel(BaseModel):
         if network is not self.bare["g"]:
             self._ema_tapped = self._ema_tapped or TappedRestorer(network, [point.name for point in tapped.points])
             tapped = self._ema_tapped
-        lq = pad_to_multiple(lq, getattr(network, "pad_multiple", 1))
+        lq = padded_for(network, lq)
         with torch.no_grad(), self.autocast(), evaluating(network, head):
             _, features = tapped.run(lq, stop=True)
             logits: Tensor = head(lq, features).float()

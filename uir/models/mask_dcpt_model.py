@@ -18,7 +18,7 @@ from uir.config.roles import Need, Role
 from uir.config.schema import TrainOptions
 from uir.core.distributed import rank_and_world
 from uir.core.seeds import derive_seed
-from uir.layers.padding import crop, pad_to_multiple
+from uir.layers.padding import crop, padded_for
 from uir.layers.patch_mask import hide, patch_mask
 from uir.layers.tapped import TappedRestorer
 from uir.models.base_model import offers
@@ -203,7 +203,7 @@ class MaskDCPTModel(ClassifyingModel):
         """
         step: ClassifyingStep = self.value("step")
         if step.restored is None:
-            seen = pad_to_multiple(step.seen, getattr(self.bare["g"], "pad_multiple", 1))
+            seen = padded_for(self.bare["g"], step.seen)
             restored = crop(self.net_r(seen, step.features).float(), *step.seen.shape[-2:])
             restored = restored + step.seen if self.train_opt.global_residual else restored
         else:
