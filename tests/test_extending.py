@@ -34,6 +34,7 @@ def train(folder: Path, option_file: str) -> Path:
     return train_pipeline(ROOT, ["-opt", str(folder / option_file), "--force_yml", *force])
 
 
+@pytest.mark.thorough
 def test_own_loss_and_degradation_train(folder: Path) -> None:
     rows = [json.loads(line) for line in (train(folder, "my_run.yml") / "metrics.jsonl").read_text().splitlines()]
     assert len(rows) == 20

@@ -92,6 +92,7 @@ def test_learning_rates_fall_once_in_every_stage(plan: Plan) -> None:
             assert stage["scheduler"]["periods"] == [stage["iterations"]]
 
 
+@pytest.mark.thorough
 def test_all_methods_start_from_the_same_weights(plan: Plan, tmp_path: Path) -> None:
     starts: list[dict[str, Any]] = []
     with torch.random.fork_rng():

@@ -136,6 +136,7 @@ def saved_figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return figures
 
 
+@pytest.mark.thorough
 def test_each_bar_has_its_cell_s_name_beside_it(
     plan: Plan, histories: dict[str, dict[int, History]], tmp_path: Path, saved_figures: list[Any]
 ) -> None:
@@ -149,6 +150,7 @@ def test_each_bar_has_its_cell_s_name_beside_it(
     assert "21.000" in [text.get_text() for text in results.texts]
 
 
+@pytest.mark.thorough
 def test_curves_have_whole_iterations_and_a_legend(
     plan: Plan, histories: dict[str, dict[int, History]], tmp_path: Path, saved_figures: list[Any]
 ) -> None:

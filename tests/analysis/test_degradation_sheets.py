@@ -67,6 +67,7 @@ def test_the_given_photograph_is_not_called_clean(photo, tmp_path, monkeypatch):
     assert titles == ["as given", "mild", "medium", "severe"]
 
 
+@pytest.mark.thorough
 def test_a_large_sheet_is_a_small_file(tmp_path):
     noise = np.random.default_rng(0).random((1500, 1500, 3), np.float32)
     sheet = write_sheet(tmp_path / "sheet.jpg", [("noise", [noise] * 2)], ["a", "b"], 1500)

@@ -76,6 +76,7 @@ def test_a_test_writes_them_under_its_name(options):
     assert written(file.parents[1] / "results" / "small") == ["radar_final.png", "sheet_final.png"]
 
 
+@pytest.mark.thorough
 def test_drawing_changes_nothing_in_the_training(options):
     plain = train(load_options(options({"name": "plain", "val.radar": None, "val.sheet": None})))
     drawn = train(load_options(options({"name": "drawn"})))

@@ -75,6 +75,7 @@ def test_feature_points_are_those_of_dcpt():
     assert [tuple(f.shape) for f in features] == [(1, 16, 16, 16), (1, 16, 32, 32), (1, 8, 64, 64)]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("prefix", ["", "net."])
 def test_published_checkpoints_load_strictly(prefix):
     source, network = randomized(PromptIR(**SMALL)), PromptIR(**SMALL).double()

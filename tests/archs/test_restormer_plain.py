@@ -33,6 +33,7 @@ def test_plain_network_gives_the_published_output(benchmark, name, kind, heads):
     np.testing.assert_allclose(restored.numpy(), stored["out_out"], atol=3e-4, rtol=1e-4)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ["WithBias", "BiasFree"])
 def test_both_networks_take_the_same_training_step(benchmark, kind):
     with torch.random.fork_rng(devices=[]):

@@ -49,6 +49,7 @@ def plug_in(monkeypatch: pytest.MonkeyPatch, kind: str, names: str) -> None:
     monkeypatch.setitem(plugins, "plugin", {**plugins["plugin"], **classes})
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_of_a_fork_is_accepted_directly_and_converted(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

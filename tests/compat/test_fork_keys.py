@@ -185,6 +185,7 @@ REFUSED = [
 ]  # fmt: skip
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("name", "value", "said"), REFUSED, ids=[row[0] for row in REFUSED])
 def test_a_key_without_an_equivalent_is_told(old: Path, name: str, value: Any, said: str) -> None:
     """Used directly the file is refused; converted, it has the key as a comment, and loads."""

@@ -54,6 +54,7 @@ def loads_the_same(old: Path, new: Path) -> None:
 # --- DCPT's dialect ---
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_published_file_reads_as_before(written: Written, name: str) -> None:
     old, new, done = written(PUBLISHED[name])

@@ -120,6 +120,7 @@ def test_what_a_model_of_basicsr_cannot_do_is_refused(write_options: Write, chan
     assert said in str(error.value)
 
 
+@pytest.mark.thorough
 @needs_basicsr
 def test_every_key_of_a_model_of_basicsr_is_read_by_it_or_said_to_be_dead() -> None:
     """Read from the source: a key that is accepted is in the code of the class, or uir's loop or check has it."""

@@ -73,6 +73,7 @@ def ops(scene: Path) -> dict:
     }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("steps", [(low,), (rain,), (snow,), (haze,), (low, rain, haze), (low, snow, haze)])
 def test_composites_are_those_of_the_formulas(scene, steps):
     clear = clear_of(scene)

@@ -83,6 +83,7 @@ def test_a_trunk_with_a_wider_head_declares_that_width():
         assert encoder(IMAGE).vector.shape == (1, encoder.code_channels)
 
 
+@pytest.mark.thorough
 @torch.no_grad()
 @pytest.mark.parametrize("trunk", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"])
 def test_a_transformer_takes_images_of_any_size(trunk):

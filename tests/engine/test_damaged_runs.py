@@ -28,6 +28,7 @@ def flip(file: Path) -> None:
     file.write_bytes(content)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("damaged", ["training_states/4.state", "models/net_g_4.pth"])
 @pytest.mark.parametrize("damage", [cut, flip])
 def test_auto_resume_goes_on_from_the_newest_whole_checkpoint(

@@ -84,6 +84,7 @@ def options_for(name: str, pairs: Path, color: str | None = "grey") -> dict[str,
     }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", GREY)
 def test_trains_tests_and_restores_grey_files(name: str, write_options: Write, grey_pairs: Path) -> None:
     file = write_options(options_for(name, grey_pairs))

@@ -131,6 +131,7 @@ def test_the_probe_runs_the_restorer_without_gradients_in_evaluation_mode(make: 
     assert all(parameter.grad is None for parameter in model.bare["g"].parameters())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("model_type", METHODS)
 def test_a_step_lowers_the_loss_of_its_batch(make: Callable[..., Any], model_type: str) -> None:
     rate = {"type": "AdamW", "lr": 1e-2}

@@ -180,6 +180,7 @@ def test_every_backbone_hides_its_encoder_and_learns_all_of_itself(make: Callabl
     assert silent == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("type_name", sorted(SMALL_BACKBONES))
 def test_every_backbone_trains_from_a_file_that_only_names_it(
     write_options: Write, pair_folders: Path, type_name: str

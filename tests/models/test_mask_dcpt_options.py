@@ -77,6 +77,7 @@ def test_with_all_masked_every_feature_is_zero_in_hidden_patches_and_only_there(
     assert all((feature != 0).all() for feature in masked_run(encoder, data["lq"], mask)[1])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("type_name", sorted(BACKBONES))
 @pytest.mark.parametrize(
     ("more", "fills"), [({}, True), ({"train.remask": "all"}, False), ({"train.remask": "all", **DECODER}, True)]
