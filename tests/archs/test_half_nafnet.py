@@ -58,3 +58,45 @@ def test_sizes_are_multiples_of_the_coarsest_level() -> None:
         ("decoders.0", 8, 4),
         ("decoders.1", 4, 2),
     ]
+
+
+def toned(**more: int) -> HalfNAFNet:
+    torch.manual_seed(0)
+    return HalfNAFNet(**SMALL, tone=6, **more).eval()
+
+
+@torch.no_grad()
+def test_a_new_tone_branch_changes_nothing() -> None:
+    network = toned()
+    lq = torch.rand(2, 3, 32, 48, generator=torch.Generator().manual_seed(0))
+    plain = HalfNAFNet(**SMALL).eval()
+    plain.load_state_dict({key: value for key, value in network.state_dict().items() if not key.startswith("tone.")})
+    torch.testing.assert_close(network(lq), plain(lq))
+
+
+@torch.no_grad()
+def test_gain_and_offset_act_before_the_net() -> None:
+    network = toned()
+    lq = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    plain = HalfNAFNet(**SMALL).eval()
+    plain.load_state_dict({key: value for key, value in network.state_dict().items() if not key.startswith("tone.")})
+    network.tone.last.bias.copy_(torch.tensor([0.5, 0.0, 9.0, 0.1, -0.2, 0.0]))
+    gain = torch.tensor([0.5, 0.0, 4.0]).exp().view(1, 3, 1, 1)  # a gain is at most e⁴
+    offset = torch.tensor([0.1, -0.2, 0.0]).view(1, 3, 1, 1)
+    torch.testing.assert_close(network(lq), plain(lq * gain + offset))
+
+
+@torch.no_grad()
+def test_a_tone_depends_on_the_place() -> None:
+    network = toned()
+    for parameter in network.tone.parameters():
+        parameter.normal_(0, 0.3)
+    lq = torch.cat([torch.zeros(1, 3, 64, 64), torch.ones(1, 3, 64, 64)], 3)
+    change = network.tone(lq) - lq
+    assert (change[..., :20].mean() - change[..., -20:].mean()).abs() > 0.05
+
+
+def test_a_net_with_a_tone_branch_does_not_add_its_input() -> None:
+    assert made().adds_input
+    assert not toned().adds_input
+    assert toned().depths()[0] == ["tone"]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from uir.compat import load_basicsr
-from uir.losses.pixel_loss import CharbonnierLoss, L1Loss, MSELoss, PSNRLoss, WeightedTVLoss
+from uir.losses.pixel_loss import CharbonnierLoss, L1Loss, LogL1Loss, MSELoss, PSNRLoss, WeightedTVLoss
 from uir.metrics import psnr
 
 FIXTURES = Path(__file__).resolve().parents[2] / "../shared/fixtures/losses"
@@ -140,3 +140,19 @@ def test_psnr_loss_and_its_gradient_equal_the_published_numbers():
     torch.testing.assert_close(prediction.grad, stored["grad_pred"], rtol=1e-5, atol=1e-7)
     on_luma = PSNRLoss(toY=True)(prediction, stored["target"])
     torch.testing.assert_close(on_luma, stored["psnr_loss_toY"], rtol=1e-5, atol=0)
+
+
+def test_every_image_of_a_batch_has_its_own_logarithm() -> None:
+    target = torch.zeros(2, 3, 4, 4)
+    prediction = torch.stack([torch.full((3, 4, 4), 0.02), torch.full((3, 4, 4), -0.3)]).requires_grad_()
+    value = LogL1Loss(loss_weight=2.0, eps=0.02)(prediction, target)
+    assert value.item() == pytest.approx(math.log(2) + math.log(16), rel=1e-6)
+    value.backward()
+    gradient = prediction.grad[:, 0, 0, 0] * 48 * 2 / 2.0  # of one image's error, without the weight
+    assert gradient.tolist() == pytest.approx([1 / 0.04, -1 / 0.32], rel=1e-5)
+
+
+@pytest.mark.parametrize("eps", [0, -1.0, math.nan])
+def test_the_smallest_error_of_a_logarithm_is_above_zero(eps: float) -> None:
+    with pytest.raises(ValueError, match=r"LogL1Loss\.eps: expected a number above 0"):
+        LogL1Loss(eps=eps)

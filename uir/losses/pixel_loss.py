@@ -110,6 +110,40 @@ class PSNRLoss(nn.Module):
 
 
 @LOSS_REGISTRY.register()
+class LogL1Loss(nn.Module):
+    """log(1 + L1 / eps) of each image, the mean over the batch: every halving of an image's error counts nearly alike.
+
+    A loss of ours for networks that learn many degradations at once. With L1 the large and even errors of dark or hazy
+    images rule the common step, and fine noise is learned slowly; with PSNR as a loss nearly clean images rule it. Here
+    the weight of an image is 1 / (L1 + eps).
+
+    Args:
+        loss_weight: factor on the result.
+        eps: errors well below this, for images in [0, 1], count as no error.
+
+    Raises:
+        ValueError: `eps` is not above 0.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, eps: float = 0.02) -> None:
+        super().__init__()
+        if not eps > 0:
+            raise ValueError(f"LogL1Loss.eps: expected a number above 0, got {eps}")
+        self.loss_weight = loss_weight
+        self.eps = eps
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """The loss of a pair [B, C, H, W], 0 if they are equal.
+
+        Raises:
+            ValueError: the shapes differ.
+        """
+        prediction, target = matched(prediction, target)
+        error = (prediction - target).abs().flatten(1).mean(dim=1)
+        return self.loss_weight * torch.log1p(error / self.eps).mean()
+
+
+@LOSS_REGISTRY.register()
 class WeightedTVLoss(nn.Module):
     """Total variation of one image: mean absolute difference of neighbours, vertical plus horizontal.
 
