@@ -1,13 +1,15 @@
 """Do a restorer's features separate degradations, before and after it learned to restore? Backbone by backbone.
 
-It trains each backbone of options/ablation/dcpt_controls.yml to restore five degradations of some photographs. Then it
-classifies the features of the other photographs by nearest neighbours: untrained (the backbone's own initialisation,
-and DCPT's kaiming_uniform) and trained. Every class uses the same photographs, and the splits are by photograph. Plain
-pixels are the control.
+It trains each backbone of options/ablation/dcpt_controls.yml to restore some degradations of some photographs: all five
+or, as DCPT asks (Hu et al., ICLR 2025, section 3), `--tasks haze rain noise`. Then it classifies the features of the
+other photographs, with all five degradations in the ranges of the training, by nearest neighbours: untrained (the
+backbone's own initialisation, and DCPT's kaiming_uniform) and trained. Every class uses the same photographs, and the
+splits are by photograph. Plain pixels are the control. The last table is of the last level, the features just before
+the output layers: mean and 95 % interval over the seeds, and the gain seed by seed.
 
 Complete runs are not repeated, and a run that the time limit stopped continues: start it again with the same arguments.
 
-    python benchmarks/knn_backbones.py --photographs DIR --minutes 60
+    python benchmarks/knn_backbones.py --photographs DIR --tasks haze rain noise --seeds 1 2 3 --minutes 60
 """
 
 from __future__ import annotations
@@ -15,14 +17,17 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import yaml
 from _runs import Runs
 from rich.table import Table
 from torch import nn
 
+from uir.ablation.statistics import Interval, interval, paired
 from uir.analysis.features_of import PIXELS, Pool, features_of, pixel_features
 from uir.analysis.networks import Initialisation, load_network
 from uir.analysis.patches import DegradedPatches, degraded_patches
@@ -34,6 +39,7 @@ from uir.core.images import list_images
 from uir.core.progress import console
 
 OPTIONS = Path(__file__).resolve().parents[1] / "options"
+BASE = OPTIONS / "base" / "dcpt_controls.yml"
 INITS: tuple[Initialisation, ...] = ("random", "kaiming", "trained")
 
 
@@ -46,13 +52,29 @@ def part_photographs(folder: Path, photographs: Path, probed: int) -> None:
             os.symlink(file.resolve(), place)
 
 
-def training_file(runs: Runs, backbone: str, network: dict[str, Any], iterations: int, seed: int) -> Path:
-    """All-in-one restoration with the data and the optimizer of the controls."""
-    base = OPTIONS / "base" / "dcpt_controls.yml"
-    data = read_yaml(base)[0]["datasets"]
-    tasks = {label: {"held_out": 1} for label in data["train"]["tasks"]}  # the probed photographs are already separate
+def controls_data() -> dict[str, Any]:
+    """The `datasets` of the controls."""
+    data: dict[str, Any] = read_yaml(BASE)[0]["datasets"]
+    return data
+
+
+def recipe_of(folder: Path) -> Path:
+    """A recipe with all degradations of the controls, in their ranges, for the probe."""
+    file = folder / "degradations.yml"
+    classes = {label: task["degradation"] for label, task in controls_data()["train"]["tasks"].items()}
+    write_text(file, yaml.safe_dump(classes))
+    return file
+
+
+def training_file(
+    runs: Runs, backbone: str, network: dict[str, Any], iterations: int, seed: int, learned: Sequence[str] | None
+) -> Path:
+    """All-in-one restoration with the data and the optimizer of the controls, of some tasks or all."""
+    base, data = BASE, controls_data()
+    # The probed photographs are already separate, so one for validation is enough.
+    tasks = {label: {"held_out": 1} if label in (learned or [label]) else None for label in data["train"]["tasks"]}
     content = {
-        "name": backbone, "base": str(base), "manual_seed": seed, "network_g": network,
+        "name": f"{backbone}_{seed}", "base": str(base), "manual_seed": seed, "network_g": network,
         "datasets": {"train": {"tasks": tasks}, **{name: None for name in data if name != "train"}},
         "train": {"total_iter": iterations, "scheduler": {"periods": [iterations]}}, "val": None,
     }  # fmt: skip
@@ -70,16 +92,41 @@ def in_percent(level: LevelResult) -> dict[str, float]:
     return {"mean": 100 * level.mean, "deviation": 100 * (level.deviation or 0.0)}
 
 
-def table_of(by_backbone: dict[str, Any], pixels: dict[str, float]) -> Table:
-    """Lines: backbone and weights, with the accuracy at each feature level."""
+def table_of(by_run: dict[str, Any], pixels: dict[str, float]) -> Table:
+    """Lines: backbone, seed and weights, with the accuracy at each feature level."""
     title = (
         f"Five degradations by nearest neighbours, % (chance 20, pixels {shown(pixels)}); ± deviation over the splits"
     )
-    table = Table("backbone", "weights", "by level, first to last", title=title)
-    for backbone, inits in by_backbone.items():
-        for init, levels in inits.items():
-            table.add_row(backbone, init, "   ".join(f"{name} {shown(level)}" for name, level in levels.items()))
+    table = Table("backbone", "seed", "weights", "by level, first to last", title=title)
+    for backbone, by_seed in by_run.items():
+        for seed, inits in by_seed.items():
+            for init, levels in inits.items():
+                said = "   ".join(f"{name} {shown(level)}" for name, level in levels.items())
+                table.add_row(backbone, str(seed), init, said)
     return table
+
+
+def last_level(by_run: dict[str, Any]) -> Table:
+    """Lines: backbones; their last level over the seeds, and what training adds, seed by seed."""
+    title = "The last level, %; ± half of the 95 % interval over the seeds"
+    table = Table("backbone", "seeds", *INITS, *(f"trained - {init}" for init in INITS[:2]), title=title)
+    for backbone, by_seed in by_run.items():
+        values = {
+            init: {seed: list(inits[init].values())[-1]["mean"] for seed, inits in by_seed.items() if init in inits}
+            for init in INITS
+        }
+        means = [over_seeds(interval(list(values[init].values())) if values[init] else None) for init in INITS]
+        gains = [over_seeds(paired(values["trained"], values[init]), "+") for init in INITS[:2]]
+        table.add_row(backbone, str(len(values["trained"])), *means, *gains)
+    return table
+
+
+def over_seeds(value: Interval | None, sign: str = "") -> str:
+    """`mean ± half width`."""
+    if value is None:
+        return ""
+    spread = "" if value.half_width is None else f" ± {value.half_width:.1f}"
+    return f"{value.mean:{sign}.1f}{spread}"
 
 
 def shown(value: dict[str, float]) -> str:
@@ -94,7 +141,8 @@ def main() -> None:
     parser.add_argument("--probed", type=int, default=100, help="number of photographs for the probe, not for training")
     parser.add_argument("--folder", default="experiments/knn_backbones", help="folder for all output")
     parser.add_argument("--minutes", type=float, default=3, help="time for training; the rest is done next time")
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--tasks", nargs="+", help="what is learned, such as haze rain noise; default all five")
     parser.add_argument("--iterations", type=int, default=1500)
     parser.add_argument(
         "--pool", choices=("mean", "flatten"), default="mean", help="pooling of features; flatten is large"
@@ -106,24 +154,27 @@ def main() -> None:
     part_photographs(runs.folder, photographs, min(options.probed, len(list_images(photographs)) // 2))
     backbones = read_yaml(OPTIONS / "ablation" / "dcpt_controls.yml")[0]["grid"]["backbone"]
     files = {
-        backbone: training_file(runs, backbone, overrides["network_g"], options.iterations, options.seed)
+        (backbone, seed): training_file(runs, backbone, overrides["network_g"], options.iterations, seed, options.tasks)
+        for seed in options.seeds
         for backbone, overrides in backbones.items()
     }
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(runs.train, files.values()))
-    patches = degraded_patches(runs.folder / "probe", "dcpt_5d", max_images=options.probed)
+    patches = degraded_patches(runs.folder / "probe", recipe_of(runs.folder), max_images=options.probed)
     pixels = in_percent(probe_features({PIXELS: pixel_features(patches.images)}, patches, "knn", k=5)[0])
-    by_backbone: dict[str, Any] = {}
-    for backbone, file in files.items():
+    by_run: dict[str, Any] = {}
+    for (backbone, seed), file in files.items():
         weights = runs.weights(file.stem)
         for init in INITS:
             if init != "trained" or weights.exists():
-                network = load_network(file, weights if init == "trained" else None, init=init, seed=options.seed)
-                by_backbone.setdefault(backbone, {})[init] = accuracies(network, options.pool, patches)
-                console.print(f"{backbone}, {init}: {by_backbone[backbone][init]}")
+                network = load_network(file, weights if init == "trained" else None, init=init, seed=seed)
+                measured = accuracies(network, options.pool, patches)
+                by_run.setdefault(backbone, {}).setdefault(seed, {})[init] = measured
+                console.print(f"{backbone}, seed {seed}, {init}: {measured}")
     console.width = 160
-    console.print(table_of(by_backbone, pixels))
-    content = {"arguments": vars(options), "pixels": pixels, "knn": by_backbone}
+    console.print(table_of(by_run, pixels))
+    console.print(last_level(by_run))
+    content = {"arguments": vars(options), "pixels": pixels, "knn": by_run}
     write_text(runs.folder / "results.json", json.dumps(content, indent=2) + "\n")
     console.print(f"written: {runs.folder / 'results.json'}")
 
