@@ -113,7 +113,10 @@ def test_a_region_that_does_not_fit_is_named(pair, regions, message):
         ({"terms": [{**PSNR_TERM, "range": 50}]}, r"terms\[0\].range: expected \[low, high\], got 50"),
         ({"terms": [{**PSNR_TERM, "invert": "yes"}]}, r"terms\[0\].invert: expected true or false"),
         ({"terms": [PSNR_TERM, PSNR_TERM]}, "'psnr' stands there twice"),
-        ({"terms": [{"metric": "NoMetric", "weight": 1}]}, "term 'nometric' needs a metric that is not there"),
+        (
+            {"terms": [{"metric": "NoMetric", "weight": 1}]},
+            "term 'nometric' needs the metric NoMetric, which is not registered",
+        ),
         ({"terms": [{"metric": {"type": "PSNR", "x": 1}, "weight": 1}]}, "term 'psnr': PSNR has no argument 'x'"),
     ],
 )

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from uir.degradations.base import Degradation, Params, Size, check_image, working
 from uir.degradations.fields import normal
-from uir.degradations.noise_degradation import noise_severity
+from uir.degradations.noise_degradation import GaussianNoise, noise_severity
 from uir.degradations.noise_rules import NOISE_RULES, NoiseRule, numpy_field
 from uir.degradations.values import Numbers, Values
 from uir.registry import DEGRADATION_REGISTRY, nearest_names
@@ -66,3 +66,14 @@ class ProtocolNoise(Degradation):
     def severity(params: Mapping[str, Any]) -> float:
         """σ / 75."""
         return noise_severity(params["sigma_255"])
+
+
+def with_noise_of(protocol: str, degradation: Degradation) -> ProtocolNoise | None:
+    """The noise of a protocol with the σ of `degradation`; None if that is not white Gaussian noise alone."""
+    if not isinstance(degradation, GaussianNoise | ProtocolNoise):
+        return None
+    if isinstance(degradation, GaussianNoise) and not degradation.mixing.is_plain:
+        return None
+    noise = ProtocolNoise(protocol)
+    noise.sigma = degradation.sigma
+    return noise

@@ -163,10 +163,7 @@ def build_metric(spec: Mapping[str, Any], where: str = "") -> Metric | SetMetric
         _check_arguments(target, signature, arguments, place)
     try:
         if inspect.isclass(target):
-            metric = build(METRIC_REGISTRY, {"type": name, **arguments})
-            if hasattr(metric, "update") and hasattr(metric, "compute"):
-                return SetMetric(name, better, getattr(metric, "needs_reference", True), metric)
-            return _from_object(name, better, metric)
+            return metric_of(name, better, build(METRIC_REGISTRY, {"type": name, **arguments}))
         if target in _OWN_FORM:
             return _from_object(name, better, _OWN_FORM[target](**_own_arguments(**arguments)))
     except ValueError as error:
@@ -208,6 +205,13 @@ def _check_arguments(target: Any, signature: Signature, arguments: Mapping[str, 
         if key not in arguments and key not in _IMAGE_ARGUMENTS:
             meaning = " (pixels left out at each edge, 0 for none)" if key == "crop_border" else ""
             raise ValueError(f"{place}: {target.__name__} needs `{key}`{meaning}, which is missing")
+
+
+def metric_of(name: str, better: str, metric: Any) -> Metric | SetMetric:
+    """An object of a metric's class, ready for the evaluation loop."""
+    if hasattr(metric, "update") and hasattr(metric, "compute"):
+        return SetMetric(name, better, getattr(metric, "needs_reference", True), metric)
+    return _from_object(name, better, metric)
 
 
 def _from_object(name: str, better: str, metric: Any) -> Metric:

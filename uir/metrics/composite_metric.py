@@ -82,8 +82,17 @@ class CompositeScore:
     better = "higher"
 
     def __init__(self, preset: str | None = None, terms: list[dict[str, Any]] | None = None) -> None:
-        self.name = preset or ""
-        self.terms = terms_of(_data(preset, terms))
+        self._settle(preset or "", terms_of(_data(preset, terms)))
+
+    @classmethod
+    def of_terms(cls, name: str, terms: tuple[Term, ...]) -> CompositeScore:
+        """The score of terms that are already built."""
+        score = cls.__new__(cls)
+        score._settle(name, terms)
+        return score
+
+    def _settle(self, name: str, terms: tuple[Term, ...]) -> None:
+        self.name, self.terms = name, terms
         self.needs_reference = any(term.metric.needs_reference for term in self.terms)
         self.regions = tuple(dict.fromkeys(term.region for term in self.terms if term.region))
 
@@ -194,8 +203,13 @@ _NOTHING = Metric("", "higher", False, lambda restored, gt, regions: math.nan, l
 def _built(term: Term) -> Metric:
     try:
         metric = build_metric(term.spec or {}, f"term '{term.name}'")
-    except UnknownNameError as error:
-        raise ValueError(f"term '{term.name}' needs a metric that is not there: {error}") from None
+    except UnknownNameError:
+        name = (term.spec or {}).get("type", "")
+        near = nearest_names(name, METRIC_REGISTRY.keys(), count=1)
+        hint = (
+            f"did you mean {near[0]}?" if near else "a plugin can register one (`uir list metrics` shows what is there)"
+        )
+        raise ValueError(f"term '{term.name}' needs the metric {name}, which is not registered; {hint}") from None
     except (ImportError, OSError) as error:
         raise ValueError(f"term '{term.name}' cannot be measured: {error}") from error
     if isinstance(metric, SetMetric):
