@@ -88,7 +88,10 @@ def test_errors_outside_of_a_region_do_not_count(pair):
 @pytest.mark.parametrize(
     ("regions", "message"),
     [
-        (None, "term 'psnr of person': the images have no region 'person' .they have none.; name its folder"),
+        (
+            None,
+            "term 'psnr of person': the images have no region 'person' .they have none.; name the folder of its masks",
+        ),
         ({"sky": torch.ones(1, 1, 25, 19)}, "they have sky"),
         ({"person": torch.zeros(1, 1, 25, 19)}, "the region is empty"),
         ({"person": torch.ones(1, 1, 20, 19)}, "the region is of .20, 19. pixels"),

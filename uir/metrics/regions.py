@@ -25,7 +25,10 @@ def region_of(name: str, regions: Regions | None) -> Tensor:
     bare = name.removeprefix(OUTSIDE)
     if not regions or bare not in regions:
         given = ", ".join(regions) if regions else "none"
-        raise ValueError(f"the images have no region '{bare}' (they have {given}); name its folder in dataroot_regions")
+        raise ValueError(
+            f"the images have no region '{bare}' (they have {given}); name the folder of its masks in the dataset's "
+            "`regions`"
+        )
     mask = regions[bare] > 0.5
     return ~mask if name != bare else mask
 
