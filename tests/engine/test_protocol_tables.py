@@ -107,6 +107,16 @@ def test_noise_that_cannot_be_made_as_the_protocol_says_is_named(
     assert "mixed: protocol promptir: the noise of this set is not rounded to 8 bits, but that" in shown.out + shown.err
 
 
+@pytest.mark.parametrize(("protocol", "is_said"), [("promptir", True), ("maskdcpt", False)])
+def test_a_metric_that_names_a_protocol_says_where_the_noise_is_another(
+    protocol: str, is_said: bool, pair_folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics = {"psnr": {"type": "PSNR", "protocol": protocol}}
+    run(file_of(tmp_path, {"test": noisy(pair_folders, NOISE)}, metrics=metrics))
+    shown = capsys.readouterr()
+    assert ("the noise of this set is not rounded to 8 bits" in shown.out + shown.err) == is_said
+
+
 def test_the_border_of_super_resolution_is_the_file_s_scale(pair_folders: Path, tmp_path: Path) -> None:
     data = {"test": noisy(pair_folders, {"type": "Bicubic", "scale": 2})}
     data["test"]["degradation"] = {"type": "dasr_wang_iso", "scale": 2, "sigma": 0}
@@ -147,7 +157,7 @@ def test_the_command_prints_a_form(
 
 def test_an_unknown_protocol_is_an_error_with_the_nearest_name(pair_folders: Path, tmp_path: Path) -> None:
     file = file_of(tmp_path, {"test": noisy(pair_folders, NOISE)}, protocols=["prompt_ir"])
-    with pytest.raises(OptionError, match=r"val\.protocols.*no protocol is called 'prompt_ir'; nearest: promptir"):
+    with pytest.raises(OptionError, match=r"val\.protocols.*`uir list protocols` \(nearest: promptir.*got 'prompt_ir'"):
         load_options(file, is_train=False)
 
 
@@ -166,7 +176,7 @@ def test_a_term_that_cannot_be_measured_is_named_and_the_others_are_measured(
     reason = "term 'lpips' cannot be measured: LPIPS needs the package lpips: pip install lpips"
     assert reason in (folder / "metrics.md").read_text()
     shown = capsys.readouterr()
-    assert "protocol raim2026_hdr: there is no score without its terms lpips" in shown.out + shown.err
+    assert "protocol raim2026_hdr: there is no score without lpips" in shown.out + shown.err
 
 
 def test_a_score_is_measured_with_its_terms_and_shares_them(

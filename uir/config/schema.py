@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from uir.core.names import PLAIN_NAME, is_plain_name
 from uir.core.precision import Precision
-from uir.registry import PROTOCOLS, UnknownNameError
+from uir.registry import PROTOCOLS, nearest_names
 
 
 def _plain(name: str) -> str:
@@ -30,10 +30,10 @@ PlainEnding = Annotated[str, AfterValidator(lambda ending: ending and _plain(end
 
 
 def _protocol(name: str) -> str:
-    try:
-        PROTOCOLS.get(name)
-    except UnknownNameError as error:
-        raise ValueError(str(error)) from None
+    if name not in PROTOCOLS:
+        near = nearest_names(name, PROTOCOLS.keys())
+        hint = f" (nearest: {', '.join(near)})" if near else ""
+        raise ValueError(f"a protocol of `uir list protocols`{hint}")
     return name
 
 

@@ -13,9 +13,10 @@ from uir.config.options import OptionFile
 from uir.engine.evaluation import Evaluation, build_metrics
 from uir.metrics.building import Metric, SetMetric
 from uir.metrics.protocol_metrics import metrics_of_protocol
-from uir.metrics.protocols import Protocol
+from uir.metrics.protocols import Protocol, protocol_named
 
 logger = logging.getLogger("uir")
+NOISE_OPS = ("GaussianNoise", "ProtocolNoise")
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,13 @@ class Measurement:
         metrics: the metrics by the name of their column.
         protocol: the protocol; None for the metrics of the option file.
         missing: why a column has no values, by its name.
+        named: protocols that metrics of the option file name; their noise is compared with that of the test sets.
     """
 
     metrics: Mapping[str, Metric | SetMetric]
     protocol: Protocol | None = None
     missing: Mapping[str, str] = field(default_factory=dict)
+    named: Sequence[Protocol] = ()
 
     @property
     def name(self) -> str:
@@ -50,7 +53,7 @@ def measurements_of(loaded: OptionFile) -> list[Measurement]:
     """One for each protocol of `val.protocols`; without protocols, the metrics of `val.metrics`."""
     val = loaded.options.val
     if val is None or not val.protocols:
-        return [Measurement(build_metrics(val))]
+        return [Measurement(build_metrics(val), named=_named_protocols(loaded))]
     shared: dict[str, Metric] = {}
     measurements: dict[str, Measurement] = {}
     for name in val.protocols:
@@ -89,8 +92,8 @@ def noise_groups(loader: DataLoader[Any], dataset: str, measurements: Sequence[M
         takes_noise = rule is not None and source is not None and source.take_noise_of(measurement.name)
         if takes_noise and rule is not None:
             logger.info("%s: the noise of protocol %s: %s", dataset, measurement.name, rule.describe())
-        elif protocol is not None:
-            _say_other_noise(loader, dataset, protocol)
+        for other in () if takes_noise else measurement.named or filter(None, [protocol]):
+            _say_other_noise(loader, dataset, other)
         key = rule if takes_noise else None
         groups.setdefault(key, NoiseGroup(measurement.name if takes_noise else None, [])).measurements.append(
             measurement
@@ -120,16 +123,23 @@ def merged(parts: Sequence[Evaluation]) -> Evaluation:
     return whole
 
 
+def _named_protocols(loaded: OptionFile) -> list[Protocol]:
+    """The protocols that the metrics of `val.metrics` name."""
+    val = loaded.options.val
+    names = [metric.arguments.get("protocol") for metric in (val.metrics.values() if val else ())]
+    return [protocol_named(name) for name in dict.fromkeys(names) if isinstance(name, str)]
+
+
 def _say_other_noise(loader: DataLoader[Any], dataset: str, protocol: Protocol) -> None:
     """Warn if the dataset's first image has noise that is not made as the protocol says."""
     if protocol.noise is None:
         return
     sample = loader.dataset[0]
-    steps = getattr(sample.get("degradation"), "steps", None)
+    steps = getattr(sample.get("degradation"), "steps", None) if isinstance(sample, Mapping) else None
     ops = [step["op"].rpartition(":")[2] for step in steps or ()]
     while ops and ops[-1] in ("Quantise", "Clip"):
         ops.pop()
-    fault = protocol.noise.fault_of(sample["lq"]) if ops and ops[-1] == "GaussianNoise" else ""
+    fault = protocol.noise.fault_of(sample["lq"]) if ops and ops[-1] in NOISE_OPS else ""
     if fault:
         logger.warning(
             "%s: protocol %s: the noise of this set %s, but that of the protocol is %s; the numbers are not the "

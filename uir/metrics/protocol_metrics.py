@@ -64,7 +64,7 @@ def _of_score(protocol: Protocol, shared: dict[str, Metric]) -> ProtocolMetrics:
         except ValueError as error:
             missing[entry["metric"]["type"].lower()] = f"protocol {protocol.name}: {error}"
     if missing:
-        missing[SCORE] = f"protocol {protocol.name}: there is no score without its terms {', '.join(missing)}"
+        missing[SCORE] = f"protocol {protocol.name}: there is no score without {' and '.join(missing)}"
         return ProtocolMetrics(protocol, metrics, missing)
     cls = CompositeScoreOfMeans if protocol.score in OF_MEANS else CompositeScore
     terms = terms_of(data, {name: metric for name, metric in metrics.items() if isinstance(metric, Metric)})
@@ -81,7 +81,7 @@ def _measurable(entry: dict[str, Any], shared: dict[str, Metric]) -> Term:
     try:
         trial = torch.rand(2, 1, 3, 192, 192, generator=torch.Generator().manual_seed(0))
         term.metric(trial[0], trial[1])
-    except (ImportError, OSError) as error:
+    except (ValueError, ImportError, OSError) as error:
         raise ValueError(f"term '{term.name}' cannot be measured: {error}") from error
     shared[key] = remembering(term.metric)
     return replace(term, metric=shared[key])
