@@ -228,7 +228,7 @@ class Proxy:
         }  # fmt: skip
         content = {
             **self.common(name, 0), "datasets": sets, "path": dict(path),
-            "val": {"metrics": {"psnr": {"type": "PSNR", "protocol": "sr_y", "crop_border": SCALE}}},
+            "val": {"metrics": {"psnr": {"type": "PSNR", "protocol": "blindsr_y", "crop_border": SCALE}}},
         }  # fmt: skip
         return self.runs.file_of(content)
 

@@ -44,7 +44,7 @@ def test_the_option_files_hold_the_protocols(file: Path) -> None:
     assert loaded.options.scale == int(scale)
     assert loaded.options.val is not None
     for metric in loaded.options.val.metrics.values():
-        assert metric.arguments == {"protocol": "sr_y", "crop_border": int(scale)}
+        assert metric.arguments == {"protocol": "blindsr_y", "crop_border": int(scale)}
 
 
 def test_they_cover_what_was_published() -> None:
@@ -82,7 +82,7 @@ def test_plain_bicubic_on_set5_is_the_anchor(shared: Path, tmp_path: Path, width
     recipe = load_recipe("dasr_widths", 4)
     kept = type(recipe)(recipe.name, {f"width_{width}": recipe.subsets[f"width_{width}"]}, recipe.scale, True)
     degrade_files([shared / "data" / "test" / "Set5"], tmp_path, kept)
-    metric = PSNR(protocol="sr_y", crop_border=4)
+    metric = PSNR(protocol="blindsr_y", crop_border=4)
     values = [
         metric(imresize(image(tmp_path / f"width_{width}" / file.name), 4), image(file))
         for file in list_images(tmp_path / "gt")

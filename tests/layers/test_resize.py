@@ -142,6 +142,6 @@ def test_bicubic_baseline_of_set5_is_the_published_one():
         gt = torch.from_numpy(bgr[..., ::-1].copy()).permute(2, 0, 1).float() / 255
         gt = gt[:, : gt.shape[1] // 4 * 4, : gt.shape[2] // 4 * 4]
         saved = (imresize(gt, 0.25).clamp(0, 1) * 255).round() / 255
-        scores.append(psnr(imresize(saved, 4), gt, protocol="sr_y", crop_border=4).item())
+        scores.append(psnr(imresize(saved, 4), gt, protocol="basicsr_y", crop_border=4).item())
     assert len(scores) == 5
     assert np.mean(scores) == pytest.approx(28.42, abs=0.02)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from uir.registry import REGISTRIES, TABLES, Entry, first_line
+from uir.registry import PROTOCOLS, REGISTRIES, TABLES, Entry, first_line
 
 KINDS = (*TABLES, "encoders", "optimizers", "protocols", "schedulers", "test_sets", "weights")
 
@@ -29,10 +29,8 @@ def entries_of(kind: str) -> list[Entry]:
         classes = optimizer_names() if kind == "optimizers" else scheduler_names()
         return [Entry(name, "uir", cls.__module__, first_line(cls)) for name, cls in sorted(classes.items())]
     if kind == "protocols":
-        from uir.metrics.protocols import PROTOCOLS
-
-        rows = sorted(PROTOCOLS.items())
-        return [Entry(name, "uir", "uir.metrics.protocols", protocol.description) for name, protocol in rows]
+        rows = [(name, protocol) for name, protocol in PROTOCOLS if name == protocol.name]
+        return [Entry(name, "uir", "uir.metrics.published_protocols", each.description) for name, each in rows]
     if kind == "test_sets":
         from uir.degradations.test_sets import TEST_SETS
 

@@ -106,32 +106,46 @@ def train(
 @app.command()
 def test(
     opt: OptionFileArgument,
+    protocol: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--protocol", help="Measure by a published protocol; give it again for further tables."),
+    ] = None,
     force_yml: ForceArgument = None,
     plugin: PluginArgument = None,
     launcher: LauncherArgument = "none",
     root: RootArgument = None,
+    form: Annotated[
+        Optional[Literal["markdown", "csv", "latex"]],  # noqa: UP045
+        typer.Option("--format", help="Print the tables in this form instead."),
+    ] = None,
     as_json: JsonArgument = False,
     local_rank: LocalRankArgument = None,
 ) -> Any:
     """Test a network from an option file.
 
-    The result is one table on the screen, and metrics.json and metrics.md in results/<name>.
+    The result is one table on the screen, or one for each protocol, and metrics.json, .md, .csv and .tex in
+    results/<name>.
 
     \b
-    Example: uir test -opt options/test/nafnet_allinone_demo.yml
+    Example: uir test -opt options/test/nafnet_allinone_demo.yml --protocol dcpt --protocol promptir
     """
-    loaded = _load(opt, False, force_yml, plugin, root, False)
+    protocols = [f"val:protocols=[{', '.join(protocol)}]"] if protocol else []
+    loaded = _load(opt, False, [*(force_yml or []), *protocols], plugin, root, False)
     from dataclasses import asdict
 
     from uir.core.distributed import is_main
     from uir.engine.testing import test as run_test
 
-    screen = redirect_stdout(sys.stderr) if as_json else nullcontext()  # the log then stands beside the JSON
+    quiet = as_json or form is not None
+    screen = redirect_stdout(sys.stderr) if quiet else nullcontext()  # the log is then apart from the output
     with screen, _processes(launcher, loaded, local_rank):
-        evaluations = run_test(loaded, quiet=as_json)
+        evaluations = run_test(loaded, quiet=quiet)
         main_process = is_main()
     if as_json and main_process:
         print(json.dumps([asdict(item) for item in evaluations]))
+    elif form and main_process:
+        ending = {"markdown": "md", "csv": "csv", "latex": "tex"}[form]
+        print((Path(loaded.run_dir) / f"metrics.{ending}").read_text(encoding="utf-8"), end="")
     return evaluations
 
 

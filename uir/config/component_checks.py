@@ -180,9 +180,11 @@ class ComponentChecker:
             self._within(node.item, value, path, supplied)
 
     def _absolute(self, value: Any, path: KeyPath) -> Any:
-        """A file name, or a list of them, made absolute from the root; other values are not changed."""
+        """A file name, or a list or mapping of them, made absolute from the root; other values are not changed."""
         if isinstance(value, list):
             return [self._absolute(item, path) for item in value]
+        if isinstance(value, Mapping):
+            return {key: self._absolute(item, (*path, key)) for key, item in value.items()}
         if not isinstance(value, str):
             return value
         if "\0" in value:

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from uir.core.names import PLAIN_NAME, is_plain_name
 from uir.core.precision import Precision
+from uir.registry import PROTOCOLS, nearest_names
 
 
 def _plain(name: str) -> str:
@@ -26,6 +27,18 @@ PlainName = Annotated[str, AfterValidator(_plain)]
 """Text that names a folder or is a part of a file name."""
 PlainEnding = Annotated[str, AfterValidator(lambda ending: ending and _plain(ending))]
 """The same, or nothing."""
+
+
+def _protocol(name: str) -> str:
+    if name not in PROTOCOLS:
+        near = nearest_names(name, PROTOCOLS.keys())
+        hint = f" (nearest: {', '.join(near)})" if near else ""
+        raise ValueError(f"a protocol of `uir list protocols`{hint}")
+    return name
+
+
+ProtocolName = Annotated[str, AfterValidator(_protocol)]
+"""The name of a published protocol."""
 Iterations = Annotated[int, Field(ge=1, le=10**9)]
 """The length of a training or of a stage."""
 LargestNorm = Annotated[float, Field(gt=0)]
@@ -206,6 +219,11 @@ class ValOptions(Section):
     pbar: bool = Field(True, description="Show a progress bar.")
     metrics: dict[str, MetricOptions] = Field(
         default_factory=dict, description="Metrics, each under the name that logs and tables show."
+    )
+    protocols: list[ProtocolName] = Field(
+        default_factory=list,
+        description="Published protocols by which `uir test` measures, a table for each, instead of val.metrics; "
+        "`uir list protocols` shows them.",
     )
     keep_best: PlainName | None = Field(
         None,

@@ -15,6 +15,7 @@ from uir.data.colors import check_color, colored
 from uir.data.dataset_checks import check_patch, check_phase
 from uir.data.image_sources import open_images
 from uir.degradations.degrader import Degrader
+from uir.degradations.protocol_noise_degradation import with_noise_of
 from uir.registry import DATASET_REGISTRY
 from uir.registry.components import DegradationSpec
 
@@ -92,7 +93,7 @@ class DegradedImageDataset(Dataset[dict[str, Any]]):
         self.name = name
         self.color = check_color(color)
         self.images = open_images("dataroot_gt", dataroot_gt, io_backend)
-        self.degrader = Degrader(degradation, scale)
+        self.degradation_of_file = self.degrader = Degrader(degradation, scale)
         self.target = None if target is None else Degrader(target)
         first = self.sample(0, seed=0)  # so that mistakes common to all images show before training
         if self.on_device:
@@ -154,6 +155,16 @@ class DegradedImageDataset(Dataset[dict[str, Any]]):
         ]
         finished["lq"], finished["gt"] = (torch.stack(side) for side in zip(*cut, strict=True))
         return {**finished, "degradation": records}
+
+    def take_noise_of(self, protocol: str | None) -> bool:
+        """Make white Gaussian noise as a protocol's tests do; None makes it again as the option file says.
+
+        Returns:
+            Whether it does; it cannot where the degradation is another one, or has further steps.
+        """
+        noise = None if protocol is None else with_noise_of(protocol, self.degradation_of_file.degradation)
+        self.degrader = self.degradation_of_file if noise is None else Degrader(noise, self.scale)
+        return noise is not None or protocol is None
 
     def _target_of(self, gt: Tensor, seed: int) -> Tensor:
         return gt if self.target is None else self.target.image(gt, derive_seed(seed, "target"))[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from uir.data.colors import check_color, colored
 from uir.data.dataset_checks import check_patch, check_phase
 from uir.data.image_sources import ImageSource, LmdbImages, open_images
 from uir.data.pairing import pair_names, read_meta_info
+from uir.data.region_masks import RegionMasks
 from uir.degradations.record import DegradationRecord
 from uir.registry import DATASET_REGISTRY
 
@@ -49,6 +51,9 @@ class PairedImageDataset(Dataset[dict[str, Any]]):
         mean, std: per channel; samples are then (image - mean) / std.
         label: the name of the degradation, stored in the record.
         name: the set's name in tables and logs.
+        regions: folders of masks by the name of a region, `{person: masks}`, for scores of a part of the image; white
+            is inside, and a mask has the name of its clean image, in any image format. Not for training. A sample then
+            contains `regions`, [1, H, W] by name.
         legacy: before the crop, `gt_size` - 3 reflected rows are added at the bottom of every training image, as in
             MaskDCPT's code; only with scale 1.
 
@@ -75,6 +80,7 @@ class PairedImageDataset(Dataset[dict[str, Any]]):
         label: str | None = None,
         name: str = "",
         legacy: bool = False,
+        regions: dict[str, Path] | None = None,
     ) -> None:
         self.training = check_phase(phase)
         self.scale = scale
@@ -92,6 +98,11 @@ class PairedImageDataset(Dataset[dict[str, Any]]):
         self.gt_images = open_images("dataroot_gt", dataroot_gt, io_backend)
         self.lq_images = self._open_lq(dataroot_lq, io_backend)
         self.pairs = self._find_pairs(filename_tmpl, meta_info_file)
+        if regions and self.training:
+            raise ValueError(
+                "regions: scores of regions are for validation and test; leave them out of the training set"
+            )
+        self.masks = {key: RegionMasks(key, Path(root), self.gt_images.names) for key, root in (regions or {}).items()}
         self.sample(0, seed=0)  # so that mistakes common to all pairs show before training
 
     def _open_lq(self, root: str, io_backend: Mapping[str, Any] | None) -> ImageSource:
@@ -138,7 +149,9 @@ class PairedImageDataset(Dataset[dict[str, Any]]):
         if self.training:
             flips = draw_flips(seed, self.use_hflip, self.use_rot)
             gt, lq = apply_flips(gt, flips), apply_flips(lq, flips)
+        regions = {key: masks.read(gt_name, gt.shape[0], gt.shape[1]) for key, masks in self.masks.items()}
         return {
+            **({"regions": regions} if regions else {}),
             "lq": self._to_tensor(lq, lq_path),
             "gt": self._to_tensor(gt, gt_path),
             "lq_path": lq_path,

@@ -252,6 +252,11 @@ class ChannelMixing:
                 "other; their sum must be at most 1"
             )
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the channels are always independent."""
+        return self.grey == self.correlated == 0
+
     def draw(self, seed: int, sigma: Values) -> Params:
         """`sigma_255`, `grey` and `channel_covariance`."""
         grey = coin(seed, "grey", self.grey)

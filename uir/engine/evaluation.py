@@ -39,6 +39,8 @@ class Evaluation:
         per_image: each image's file and values.
         nonfinite: the images that were restored to NaN or infinity; they are not measured and not written.
         channel: what the only channel of its images is, such as `grey, full range`; empty for colour.
+        intervals: 95 % intervals of the results over the images, by metric name; only of a test.
+        counts: the number of images that have a value, by metric name; only of a test.
     """
 
     dataset: str
@@ -48,6 +50,11 @@ class Evaluation:
     per_image: list[dict[str, Any]] = field(default_factory=list)
     nonfinite: list[str] = field(default_factory=list)
     channel: str = ""
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.parts: dict[str, list[Any]] = {}  # what the images add to metrics of the set that can be resampled
 
 
 class Stopped(Exception):  # noqa: N818  # no error: somebody asked for it
@@ -188,6 +195,9 @@ def _summarize(found: Evaluation, metrics: Mapping[str, Metric | SetMetric]) -> 
                 found.dataset, row["lq_path"], row["nonfinite"],
             )  # fmt: skip
     parts = [row.pop("parts") for row in found.per_image]
+    for name, metric in metrics.items():
+        if isinstance(metric, SetMetric) and metric.is_resampled:
+            found.parts[name] = [part["restored"][name] for part in parts if name in part["restored"]]
     found.results = _means([row["metrics"] for row in found.per_image]) | _of_set(metrics, parts, "restored")
     found.inputs = _means([row["input"] for row in found.per_image if row["input"]]) | _of_set(metrics, parts, "input")
 
@@ -202,7 +212,7 @@ def _measure(
     restored: Tensor, batch: Mapping[str, Any], metrics: Mapping[str, Metric | SetMetric], measure_input: bool
 ) -> dict[str, Any]:
     """The values of one image's metrics, and its part of the set's metrics; a clip is measured frame by frame."""
-    gt, lq = batch.get("gt"), batch["lq"]
+    gt, lq, regions = batch.get("gt"), batch["lq"], batch.get("regions")
     if restored.ndim == 5:
         restored, lq, gt = restored.flatten(0, 1), lq.flatten(0, 1), None if gt is None else gt.flatten(0, 1)
     images = {"restored": restored}
@@ -215,9 +225,9 @@ def _measure(
             if gt is None and metric.needs_reference:
                 continue
             if isinstance(metric, SetMetric):
-                parts[kind][name] = metric.contribution(image, gt)
+                parts[kind][name] = metric.contribution(image, gt, regions)
             else:
-                values[kind][name] = metric(image, gt)
+                values[kind][name] = metric(image, gt, regions)
     return {"lq_path": batch["lq_path"][0], "metrics": values["restored"], "input": values["input"], "parts": parts}
 
 

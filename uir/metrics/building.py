@@ -17,7 +17,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -32,6 +32,8 @@ from uir.registry.components import Signature, build, signature_of
 
 _LOWER_IS_BETTER = {"calculate_niqe"}  # of basicsr's functions, which do not declare this
 _IMAGE_ARGUMENTS = {"img", "img2", "restored", "gt"}
+Regions = Mapping[str, Tensor]
+"""Masks of the parts of an image, by name: [B, 1, H, W], above 0.5 inside."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Metric:
     name: str
     better: str
     needs_reference: bool
-    _score: Callable[[Tensor, Tensor | None], float]
+    _score: Callable[[Tensor, Tensor | None, Regions | None], float]
     _description: Callable[[str | None], str]
 
     def describe(self, channel: str | None = None) -> str:
@@ -58,21 +60,37 @@ class Metric:
         """
         return self._description(channel)
 
-    def __call__(self, restored: Tensor, gt: Tensor | None = None) -> float:
+    def __call__(self, restored: Tensor, gt: Tensor | None = None, regions: Regions | None = None) -> float:
         """Mean over the images of the batch.
 
         Args:
             restored, gt: float RGB [B, C, H, W] or [C, H, W] in [0, 1]; `gt` is needed only if `needs_reference`.
+            regions: masks by name, for a composite score with terms of regions.
 
         Raises:
             ValueError: the shapes differ, or the reference is missing.
         """
         if not self.needs_reference:
-            return self._score(restored, None)
+            return self._score(restored, None, regions)
         if gt is None:
             raise ValueError(f"metric {self.name} compares with a ground truth, but the dataset has none")
         check_pair(restored, gt)
-        return self._score(restored, gt)
+        return self._score(restored, gt, regions)
+
+
+def remembering(metric: Metric) -> Metric:
+    """The same metric, which is not computed again for the images that it has just measured.
+
+    Several tables and composite scores can then share a metric.
+    """
+    last: list[Any] = []
+
+    def score(restored: Tensor, gt: Tensor | None, regions: Regions | None) -> float:
+        if not last or last[0] is not restored or last[1] is not gt:
+            last[:] = restored, gt, metric._score(restored, gt, regions)
+        return float(last[2])
+
+    return replace(metric, _score=score)
 
 
 @dataclass(frozen=True)
@@ -94,12 +112,20 @@ class SetMetric:
         """The metric and its choices, whatever the images' channels are."""
         return self._metric.describe() if hasattr(self._metric, "describe") else self.name
 
-    def contribution(self, restored: Tensor, gt: Tensor | None = None) -> Any:
+    @property
+    def is_resampled(self) -> bool:
+        """Whether it is cheap enough to be computed for each resample of a bootstrap."""
+        return bool(getattr(self._metric, "is_resampled", False))
+
+    def contribution(self, restored: Tensor, gt: Tensor | None = None, regions: Regions | None = None) -> Any:
         """What an image adds to the metric, as the class's `update` returns it.
 
         Args:
             restored, gt: float RGB [B, C, H, W] in [0, 1]; `gt` only where `needs_reference`.
+            regions: as in `Metric`.
         """
+        if getattr(self._metric, "regions", ()):
+            return self._metric.update(restored, gt, regions)
         if not self.needs_reference:
             return self._metric.update(restored)
         if gt is None:
@@ -137,10 +163,7 @@ def build_metric(spec: Mapping[str, Any], where: str = "") -> Metric | SetMetric
         _check_arguments(target, signature, arguments, place)
     try:
         if inspect.isclass(target):
-            metric = build(METRIC_REGISTRY, {"type": name, **arguments})
-            if hasattr(metric, "update") and hasattr(metric, "compute"):
-                return SetMetric(name, better, getattr(metric, "needs_reference", True), metric)
-            return _from_object(name, better, metric)
+            return metric_of(name, better, build(METRIC_REGISTRY, {"type": name, **arguments}))
         if target in _OWN_FORM:
             return _from_object(name, better, _OWN_FORM[target](**_own_arguments(**arguments)))
     except ValueError as error:
@@ -184,10 +207,19 @@ def _check_arguments(target: Any, signature: Signature, arguments: Mapping[str, 
             raise ValueError(f"{place}: {target.__name__} needs `{key}`{meaning}, which is missing")
 
 
+def metric_of(name: str, better: str, metric: Any) -> Metric | SetMetric:
+    """An object of a metric's class, ready for the evaluation loop."""
+    if hasattr(metric, "update") and hasattr(metric, "compute"):
+        return SetMetric(name, better, getattr(metric, "needs_reference", True), metric)
+    return _from_object(name, better, metric)
+
+
 def _from_object(name: str, better: str, metric: Any) -> Metric:
     needs_reference = getattr(metric, "needs_reference", True)
 
-    def score(restored: Tensor, gt: Tensor | None) -> float:
+    def score(restored: Tensor, gt: Tensor | None, regions: Regions | None) -> float:
+        if getattr(metric, "regions", ()):
+            return _mean(metric(restored, gt, regions))
         return _mean(metric(restored, gt) if needs_reference else metric(restored))
 
     def describe(channel: str | None) -> str:
@@ -206,7 +238,7 @@ def _from_function(
     needs_reference = second in signature.parameters
     takes_tensors = own_form or function.__name__.endswith("_pt")
 
-    def score(restored: Tensor, gt: Tensor | None) -> float:
+    def score(restored: Tensor, gt: Tensor | None, regions: Regions | None) -> float:
         batch = _batched(restored)
         references = _batched(gt) if gt is not None else batch
         if takes_tensors:

@@ -1,7 +1,8 @@
-"""The preparation of two images before they are compared, and the named protocols of published tables.
+"""The preparation of two images before they are compared, and the settings that a protocol fixes.
 
 The same pair of images has many PSNRs: on the luma it is about 5 dB higher than on RGB, and rounding, borders and
 the window of SSIM change the numbers too. A `Protocol` fixes all settings; compare only numbers of the same protocol.
+The published ones are in `uir.metrics.published_protocols`.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from uir.degradations.noise_rules import NoiseRule
 from uir.layers.color import rgb_to_y
-from uir.registry import nearest_names
+from uir.registry import PROTOCOLS, nearest_names
 
-ColorSpace = Literal["rgb", "y"]
+ColorSpace = Literal["rgb", "y", "yiq"]
 Rounding = Literal["uint8", "none"]
 Window = Literal["gaussian", "uniform"]
 
@@ -26,14 +28,18 @@ class Protocol:
 
     Attributes:
         crop_border: pixels left out at each edge; None if the caller must set it.
-        color_space: `rgb`, or `y` for MATLAB's BT.601 luma (studio range, 16-235).
+        color_space: `rgb`, `y` for MATLAB's BT.601 luma (studio range, 16-235), or `yiq` for the luma of YIQ (BT.601,
+            full range, 0-255), which pyiqa uses.
         rounding: `uint8` rounds both images as if they were saved, `none` compares floats.
         clip: clip both images to [0, 1] first.
         round_luma: round the luma to whole grey levels, as MATLAB's `rgb2ycbcr` does for integer images.
         multiple_of: before the border is cut, crop at the centre to the largest multiples of this number.
         window: window of SSIM; `gaussian` is 11×11 with σ 1.5 (Wang et al. 2004), `uniform` is scikit-image's 7×7 box.
-        name: the name in `PROTOCOLS`, empty for single settings.
+        name: the name of a published protocol, empty for single settings.
         description: one line about the use of the protocol.
+        noise: how the protocol makes Gaussian noise where a test set makes its own; None leaves it as the set says.
+        score: the name in `SCORES` of the composite score that is measured with its terms; empty for PSNR and SSIM.
+        source: where the settings come from.
     """
 
     crop_border: int | None = 0
@@ -45,11 +51,16 @@ class Protocol:
     window: Window = "gaussian"
     name: str = ""
     description: str = ""
+    noise: NoiseRule | None = None
+    score: str = ""
+    source: str = ""
 
     def __post_init__(self) -> None:
         for field, allowed in _ALLOWED.items():
             if getattr(self, field) not in allowed:
-                raise ValueError(f"{field}: expected {' or '.join(allowed)}, got {getattr(self, field)!r}")
+                raise ValueError(
+                    f"{field}: expected {', '.join(allowed[:-1])} or {allowed[-1]}, got {getattr(self, field)!r}"
+                )
         for field, least in (("crop_border", 0), ("multiple_of", 1)):
             value = getattr(self, field)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
@@ -64,7 +75,7 @@ class Protocol:
             channel: what the images' only channel is, where they have one: it is compared as it is.
         """
         parts = [
-            channel or self.color_space.upper() + (" rounded" if self.round_luma and self.color_space == "y" else ""),
+            channel or self.color_space.upper() + (" rounded" if self.round_luma and self.color_space != "rgb" else ""),
             f"border {self.crop_border}",
             "uint8" if self.rounding == "uint8" else "unrounded",
         ]
@@ -77,37 +88,21 @@ class Protocol:
         return ", ".join(parts)
 
 
-_ALLOWED = {"color_space": ("rgb", "y"), "rounding": ("uint8", "none"), "window": ("gaussian", "uniform")}
+_ALLOWED = {"color_space": ("rgb", "y", "yiq"), "rounding": ("uint8", "none"), "window": ("gaussian", "uniform")}
 
-PROTOCOLS: dict[str, Protocol] = {
-    protocol.name: protocol
-    for protocol in (
-        Protocol(
-            name="basicsr", crop_border=None,
-            description="BasicSR's calculate_psnr, calculate_ssim: RGB of saved 8-bit images, border as the file says.",
-        ),
-        Protocol(
-            name="sr_y", crop_border=None, color_space="y",
-            description="Super-resolution tables (Set5 and the like): luma of saved 8-bit images, border = scale.",
-        ),
-        Protocol(
-            name="dcpt",
-            description="DCPT: RGB of saved 8-bit images at full size.",
-        ),
-        Protocol(
-            name="maskdcpt", rounding="none",
-            description="MaskDCPT, and DCPT on CDD-11: RGB, clipped, not rounded, full size.",
-        ),
-        Protocol(
-            name="promptir", rounding="none", multiple_of=16, window="uniform",
-            description="PromptIR, AdaIR, MoCE-IR: RGB floats cropped to multiples of 16, scikit-image's default SSIM.",
-        ),
-        Protocol(
-            name="restormer_y", color_space="y", round_luma=True,
-            description="Restormer's MATLAB script: luma of saved 8-bit images, itself rounded, full size.",
-        ),
-    )
-}  # fmt: skip
+
+def protocol_named(name: str) -> Protocol:
+    """The published protocol of this name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in PROTOCOLS:
+        near = nearest_names(name, PROTOCOLS.keys())
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"protocol: there is no protocol {name!r}{hint} (known: {', '.join(PROTOCOLS.keys())})")
+    protocol: Protocol = PROTOCOLS.get(name)
+    return protocol
 
 
 def resolve(
@@ -134,18 +129,15 @@ def resolve(
     settings = {field: value for field, value in settings.items() if value is not None}
     if protocol is None:
         return Protocol(**settings)  # type: ignore[arg-type]
-    if protocol not in PROTOCOLS:
-        near = nearest_names(protocol, PROTOCOLS)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ValueError(f"protocol: there is no protocol {protocol!r}{hint} (known: {', '.join(PROTOCOLS)})")
-    fixed = asdict(PROTOCOLS[protocol])
+    published = protocol_named(protocol)
+    fixed = asdict(published)
     for field, value in settings.items():
         if fixed[field] is not None and fixed[field] != value:
             raise ValueError(
                 f"{field}: {value!r} contradicts protocol '{protocol}', which fixes {fixed[field]!r}; "
                 f"leave out {field} or the protocol"
             )
-    settled = replace(PROTOCOLS[protocol], **settings)  # type: ignore[arg-type]
+    settled = replace(published, **settings)  # type: ignore[arg-type]
     if settled.crop_border is None:
         raise ValueError(
             f"crop_border: protocol '{protocol}' leaves it open; give the pixels to leave out at each edge, 0 for none"
@@ -177,8 +169,8 @@ def prepare(restored: Tensor, gt: Tensor, protocol: Protocol) -> tuple[Tensor, T
             image = image.clamp(0, 1)
         # Rounded before the change to float64, because the saved file gets its grey levels in this order.
         image = in_double((image * 255).round()) if protocol.rounding == "uint8" else in_double(image) * 255
-        if protocol.color_space == "y" and image.shape[1] == 3:
-            image = rgb_to_y(image / 255) * 255
+        if protocol.color_space != "rgb" and image.shape[1] == 3:
+            image = rgb_to_y(image / 255) * 255 if protocol.color_space == "y" else _full_luma(image)
             image = image.round() if protocol.round_luma else image
         images.append(image)
     return images[0], images[1]
@@ -217,6 +209,12 @@ def _crop_to_multiple(image: Tensor, multiple: int) -> Tensor:
     if min(kept_height, kept_width) == 0:
         raise ValueError(f"multiple_of: a {height}×{width} image is smaller than {multiple} pixels")
     return image[..., top : top + kept_height, left : left + kept_width]
+
+
+def _full_luma(image: Tensor) -> Tensor:
+    """The luma of YIQ, [B, 1, H, W] of RGB [B, 3, H, W] in the same units."""
+    red, green, blue = image.split(1, dim=1)
+    return 0.299 * red + 0.587 * green + 0.114 * blue
 
 
 def in_double(image: Tensor) -> Tensor:

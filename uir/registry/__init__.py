@@ -257,6 +257,8 @@ VECTORISERS = Registry("vectoriser", [("uir.degradations", "vectoriser")])
 """From records of degradations to numbers to learn from (see `uir.degradations.record_vectoriser`)."""
 MODULATORS = Registry("modulator", [("uir.layers", "modulator")])
 """Layers by which a degradation code steers a backbone (see `uir.layers.code_modulator`)."""
+PROTOCOLS = Registry("protocol", [("uir.metrics", "protocols")])
+"""Settings of published measurements; not classes, but values (see `uir.metrics.published_protocols`)."""
 
 TABLES: dict[str, Registry] = {
     **REGISTRIES,
