@@ -5,10 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 METRICS: dict[str, dict[str, Any]] = {
+    "DeltaE": {"crop_border": 1},
+    "MSSSIM": {"color_space": "y"},
+    "NIQE": {"luma": "yiq"},
     "PSNR": {"color_space": "y", "crop_border": 2},
+    "PSNRB": {"color_space": "rgb"},
     "SSIM": {"protocol": "maskdcpt"},
+    "calculate_niqe": {"crop_border": 0},
     "calculate_psnr": {"crop_border": 2, "test_y_channel": True},
     "calculate_psnr_pt": {"crop_border": 0},
     "calculate_ssim": {"crop_border": 2},
     "calculate_ssim_pt": {"crop_border": 2},
 }
+
+SIZES: dict[str, tuple[int, int]] = {"MSSSIM": (176, 179), "NIQE": (98, 193), "calculate_niqe": (98, 193)}
+"""The size of the test's images, where a metric needs larger ones than others."""

@@ -191,9 +191,10 @@ def _from_object(name: str, better: str, metric: Any) -> Metric:
         return _mean(metric(restored, gt) if needs_reference else metric(restored))
 
     def describe(channel: str | None) -> str:
-        if isinstance(metric, PSNR | SSIM):
-            return metric.describe(channel)
-        return str(metric.describe()) if hasattr(metric, "describe") else name
+        if not hasattr(metric, "describe"):
+            return name
+        takes_channel = "channel" in inspect.signature(metric.describe).parameters
+        return str(metric.describe(channel) if takes_channel else metric.describe())
 
     return Metric(name, better, needs_reference, score, describe)
 
