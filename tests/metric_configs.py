@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 METRICS: dict[str, dict[str, Any]] = {
+    "Contextual": {"layers": ["conv1_1"]},
+    "DISTS": {},
     "DeltaE": {"crop_border": 1},
+    "FID": {},
+    "LPIPS": {},
     "MSSSIM": {"color_space": "y"},
     "NIQE": {"luma": "yiq"},
     "PSNR": {"color_space": "y", "crop_border": 2},
@@ -18,5 +22,13 @@ METRICS: dict[str, dict[str, Any]] = {
     "calculate_ssim_pt": {"crop_border": 2},
 }
 
-SIZES: dict[str, tuple[int, int]] = {"MSSSIM": (176, 179), "NIQE": (98, 193), "calculate_niqe": (98, 193)}
+SIZES: dict[str, tuple[int, int]] = {
+    "LPIPS": (32, 33),
+    "MSSSIM": (176, 179),
+    "NIQE": (98, 193),
+    "calculate_niqe": (98, 193),
+}
 """The size of the test's images, where a metric needs larger ones than others."""
+
+TRUNKS: dict[str, str] = {"Contextual": "vgg19", "DISTS": "vgg16", "FID": "inception", "LPIPS": "alexnet"}
+"""The network whose weights a metric reads from a file."""

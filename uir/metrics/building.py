@@ -120,7 +120,8 @@ def build_metric(spec: Mapping[str, Any], where: str = "") -> Metric | SetMetric
 
     Raises:
         UnknownNameError: no metric has this name.
-        ValueError: `type` or an argument is missing, unknown or out of range.
+        ValueError: `type` or an argument is missing, unknown or out of range, or a package is not installed.
+        FileNotFoundError: the metric needs a file of weights that is not there.
     """
     arguments = dict(spec)
     name = arguments.pop("type", None)
@@ -143,6 +144,8 @@ def build_metric(spec: Mapping[str, Any], where: str = "") -> Metric | SetMetric
             return _from_object(name, better, metric)
         if target in _OWN_FORM:
             return _from_object(name, better, _OWN_FORM[target](**_own_arguments(**arguments)))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{place}: {error}") from None
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from None
     return _from_function(name, better, target, signature, arguments)
