@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from uir import compat
+from uir.core.images import read_rgb
 
 TORCHVISION = {
     "alexnet": "alexnet", "vgg16": "vgg16", "vgg19": "vgg19", "squeezenet": "squeezenet1_1",
@@ -55,3 +56,10 @@ def trunk(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         return made[name]
 
     return write
+
+
+@pytest.fixture(scope="session")
+def photograph(photographs: list[Path]) -> torch.Tensor:
+    """A photograph of a cup of coffee: RGB [3, 400, 600] in [0, 1]."""
+    levels = read_rgb(next(path for path in photographs if path.stem == "coffee"))
+    return torch.from_numpy(levels).movedim(-1, 0)

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from uir.core.images import read_rgb
 from uir.metrics import build_metric
 from uir.registry import METRIC_REGISTRY
 
@@ -25,12 +24,6 @@ def metric(request, trunk):
         pytest.fail(f"{request.param} has no small configuration; add one to tests/metric_configs.py")
     weights = {"weights": str(trunk(TRUNKS[request.param]))} if request.param in TRUNKS else {}
     return build_metric({"type": request.param, **METRICS[request.param], **weights})
-
-
-@pytest.fixture(scope="module")
-def photograph(photographs):
-    levels = read_rgb(next(path for path in photographs if path.stem == "coffee"))
-    return torch.from_numpy(levels).movedim(-1, 0)
 
 
 @pytest.fixture
