@@ -57,12 +57,13 @@ def test_niqe_measures_a_set_with_or_without_a_ground_truth(loader):
     assert ("psnr" in found.results) == ("psnr" in found.inputs) == ("gt" in loader.dataset.items[0])
 
 
+@pytest.mark.slow
 def test_fid_is_measured_over_the_set_and_has_no_value_of_an_image(photograph, trunk):
     loader = torch.utils.data.DataLoader(Dataset(photograph, has_gt=True), batch_size=1)
     metric = build_metric({"type": "FID", "weights": str(trunk("inception"))})
-    found, again = measured(loader, {"fid": metric}), measured(loader, {"fid": metric})
+    found = measured(loader, {"fid": metric})
     parts = [metric.contribution(item["lq"][None] * 0.9, item["gt"][None]) for item in loader.dataset.items]
-    assert found.results["fid"] == again.results["fid"] == pytest.approx(metric.result(parts))
+    assert found.results["fid"] == pytest.approx(metric.result(parts))
     assert found.inputs["fid"] != found.results["fid"]
     assert all("fid" not in row["metrics"] for row in found.per_image)
     assert "FID (2048" in results_table([found], {"fid": metric}).columns[-1].header
