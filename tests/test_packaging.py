@@ -1,5 +1,6 @@
 """Packaging: one version, every requirement pinned, every folder of code in the package, real demo photographs."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -60,6 +61,17 @@ def test_torch_and_torchvision_are_pinned_alike_in_the_makefile(pins: dict[str, 
 def test_every_folder_of_code_is_a_package() -> None:
     folders = {file.parent for file in (ROOT / "uir").rglob("*.py")}
     assert [str(folder.relative_to(ROOT)) for folder in folders if not (folder / "__init__.py").exists()] == []
+
+
+def test_what_lies_beside_the_code_is_installed_with_it() -> None:
+    match = re.search(r"package_data=(\{.*\})", (ROOT / "setup.py").read_text(encoding="utf-8"))
+    assert match is not None
+    declared = ast.literal_eval(match[1])
+    files = [path for path in (ROOT / "uir").rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc")]
+    assert ROOT / "uir/metrics/niqe_parameters.npz" in files
+    for file in files:
+        patterns = declared[".".join(file.parent.relative_to(ROOT).parts)]
+        assert any(file.match(pattern) for pattern in patterns), file
 
 
 def test_demo_photographs_are_in_colour_named_with_their_licence_and_held_apart() -> None:

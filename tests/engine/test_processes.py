@@ -32,6 +32,19 @@ class PlainSR(nn.Sequential):
     """Without batch statistics, which differ between one batch of four and two of two."""
     def __init__(self):
         super().__init__(nn.Conv2d(3, 6, 3, padding=1), nn.GELU(), nn.Conv2d(6, 12, 3, padding=1), nn.PixelShuffle(2))
+
+from uir.metrics.fid_metric import frechet_distance
+from uir.registry import METRIC_REGISTRY
+import torch
+
+@METRIC_REGISTRY.register()
+class ColourDistance:
+    """FID's distance with the mean colours as features: a metric of the whole set."""
+    better = "lower"
+    def update(self, restored, gt):
+        return [image.double().mean((2, 3)) for image in (restored, gt)]
+    def compute(self, contributions):
+        return frechet_distance(*(torch.cat(rows) for rows in zip(*contributions)))
 '''
 CHANGES: dict[str, Any] = {
     "plugins": ["./plain.py"],
@@ -42,6 +55,7 @@ CHANGES: dict[str, Any] = {
     "train.optim_g": {"type": "Adam", "lr": 2e-4},
     "train.pixel_opt": {"type": "MSELoss"},  # smooth: L1 counts signs, and Adam makes a whole step of a rounded one
     "val.val_freq": 20,
+    "val.metrics": {"psnr": {"type": "calculate_psnr", "crop_border": 2}, "distance": {"type": "ColourDistance"}},
     "val.sheet": {"images": 3},
     "logger.save_checkpoint_freq": 10,
 }
@@ -122,6 +136,14 @@ def test_losses_are_the_mean_over_the_processes(two_runs: tuple[Path, Path]) -> 
 def test_a_sharded_validation_counts_every_image_once(two_runs: tuple[Path, Path]) -> None:
     one, two = ([row["metrics"]["psnr"] for row in rows(folder) if "metrics" in row] for folder in two_runs)
     assert one == pytest.approx(two, abs=1e-3)
+
+
+@pytest.mark.thorough
+def test_a_metric_of_a_set_takes_the_images_of_all_processes(two_runs: tuple[Path, Path]) -> None:
+    one, two = ([row["metrics"]["distance"] for row in rows(folder) if "metrics" in row] for folder in two_runs)
+    assert len(one) == 1
+    assert one[0] > 0
+    assert one == pytest.approx(two, rel=1e-3)
 
 
 @pytest.mark.thorough

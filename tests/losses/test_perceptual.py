@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from uir.compat import load_basicsr, prepare
+from uir.layers.vgg import WEIGHT_FILES, VGGFeatures, find_weights, layer_names
 from uir.losses.perceptual_loss import PerceptualLoss, gram_matrix
-from uir.losses.vgg import WEIGHT_FILES, VGGFeatures, find_weights, layer_names
 
 needs_torchvision = pytest.mark.skipif(find_spec("torchvision") is None, reason="torchvision is not installed")
 
@@ -184,7 +184,7 @@ def test_wrong_arguments_are_named(vgg11_weights, arguments, message):
 def test_a_file_that_is_not_weights_is_named(tmp_path):
     path = tmp_path / "vgg.pth"
     path.write_text("not weights")
-    with pytest.raises(ValueError, match=r"vgg\.pth is not a file of weights"):
+    with pytest.raises(ValueError, match=r"vgg\.pth: cannot be read as weights"):
         VGGFeatures(["conv1_1"], weights=path)
     with pytest.raises(FileNotFoundError, match=r"absent\.pth"):
         VGGFeatures(["conv1_1"], weights=tmp_path / "absent.pth")

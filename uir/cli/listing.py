@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from uir.registry import PROTOCOLS, REGISTRIES, TABLES, Entry, first_line
 
 KINDS = (*TABLES, "encoders", "optimizers", "protocols", "schedulers", "test_sets", "weights")
@@ -19,6 +21,8 @@ def entries_of(kind: str) -> list[Entry]:
     Raises:
         ValueError: there is no such kind.
     """
+    if kind == "metrics":
+        return [_with_direction(entry) for entry in TABLES["metrics"].entries()]
     if kind in TABLES:
         return TABLES[kind].entries()
     if kind == "encoders":
@@ -56,6 +60,16 @@ def list_names(kind: str) -> list[str]:
         ValueError: there is no such kind.
     """
     return [entry.name for entry in entries_of(kind)]
+
+
+def _with_direction(entry: Entry) -> Entry:
+    """A metric whose summary says which scores are good; basicsr's own are not imported for this."""
+    if entry.origin == "basicsr":
+        return entry
+    from uir.metrics.building import better_of
+
+    better = better_of(TABLES["metrics"].get(entry.name))
+    return replace(entry, summary=f"{entry.summary.rstrip('.')} ({better} is better).")
 
 
 def _is_encoder(entry: Entry) -> bool:

@@ -147,7 +147,11 @@ class _Translator:
         """The keys that only MaskDCPT's files have."""
         if "eval_lpips" in self.raw:
             is_wanted = self.raw.pop("eval_lpips")
-            why = "uir has no LPIPS of its own, so it is not measured" if is_wanted else "it is switched off"
+            why = (
+                "LPIPS needs a file of weights; name it in a metric `{type: LPIPS, weights: FILE}`"
+                if is_wanted
+                else "it is switched off"
+            )
             self._drop(("eval_lpips",), why)
         decay = self.raw.pop("layer_decay", None)
         if decay in (None, 0, 1) or not self.train:

@@ -216,8 +216,9 @@ def _measure(
     if restored.ndim == 5:
         restored, lq, gt = restored.flatten(0, 1), lq.flatten(0, 1), None if gt is None else gt.flatten(0, 1)
     images = {"restored": restored}
-    if measure_input and gt is not None and lq.shape[:2] == gt.shape[:2]:
-        images["input"] = lq if lq.shape == gt.shape else _enlarged(lq, gt)
+    wanted = restored if gt is None else gt  # a metric without reference measures the input too
+    if measure_input and lq.shape[:2] == wanted.shape[:2]:
+        images["input"] = lq if lq.shape == wanted.shape else _enlarged(lq, wanted)
     values: dict[str, dict[str, float]] = {"restored": {}, "input": {}}
     parts: dict[str, dict[str, Any]] = {"restored": {}, "input": {}}
     for kind, image in images.items():
@@ -231,9 +232,9 @@ def _measure(
     return {"lq_path": batch["lq_path"][0], "metrics": values["restored"], "input": values["input"], "parts": parts}
 
 
-def _enlarged(lq: Tensor, gt: Tensor) -> Tensor:
-    """Degraded images at the size of the clean ones, bicubically: the usual baseline of super-resolution."""
-    return imresize(lq, size=(gt.shape[-2], gt.shape[-1])).clamp(0, 1)
+def _enlarged(lq: Tensor, wanted: Tensor) -> Tensor:
+    """Degraded images at the size of others, bicubically: the usual baseline of super-resolution."""
+    return imresize(lq, size=(wanted.shape[-2], wanted.shape[-1])).clamp(0, 1)
 
 
 def _of_set(

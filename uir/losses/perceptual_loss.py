@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from uir.layers.vgg import VGGFeatures
 from uir.losses.reduction import in_full_precision, matched
-from uir.losses.vgg import VGGFeatures
 from uir.registry import LOSS_REGISTRY
 
 _CRITERIA = {

@@ -9,7 +9,8 @@ An option file can name four forms of metric. All take float RGB tensors:
 - a function of `(restored, gt, ...)`, or in BasicSR's tensor form, whose name ends in `_pt`: called with two tensors;
 - any other function is in BasicSR's form: called with uint8 BGR arrays [H, W, C] as `img` and `img2`, image by image.
 
-A function without a second image needs no reference.
+A function without a second image needs no reference. `pyiqa:<name>` is a metric of the package pyiqa, where it is
+installed.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from uir.metrics.ssim_metric import SSIM, calculate_ssim
 from uir.registry import METRIC_REGISTRY, nearest_names
 from uir.registry.components import Signature, build, signature_of
 
-_LOWER_IS_BETTER = {"calculate_niqe"}  # of basicsr's functions, which do not declare this
+_LOWER_IS_BETTER = {"calculate_niqe"}  # of the functions in BasicSR's form, which do not declare this
 _IMAGE_ARGUMENTS = {"img", "img2", "restored", "gt"}
 Regions = Mapping[str, Tensor]
 """Masks of the parts of an image, by name: [B, 1, H, W], above 0.5 inside."""
@@ -146,7 +147,8 @@ def build_metric(spec: Mapping[str, Any], where: str = "") -> Metric | SetMetric
 
     Raises:
         UnknownNameError: no metric has this name.
-        ValueError: `type` or an argument is missing, unknown or out of range.
+        ValueError: `type` or an argument is missing, unknown or out of range, or a package is not installed.
+        FileNotFoundError: the metric needs a file of weights that is not there.
     """
     arguments = dict(spec)
     name = arguments.pop("type", None)
@@ -154,8 +156,8 @@ def build_metric(spec: Mapping[str, Any], where: str = "") -> Metric | SetMetric
     if name is None:
         raise ValueError(f"{where or 'metric'}: `type` is missing from {dict(spec)}; it names the metric")
     target = METRIC_REGISTRY.get(name)
-    better = arguments.pop("better", None) or getattr(target, "better", None)
-    better = better or ("lower" if target.__name__ in _LOWER_IS_BETTER else "higher")
+    chosen = arguments.pop("better", None)
+    better = chosen or better_of(target)
     if better not in ("higher", "lower"):
         raise ValueError(f"{place}.better: expected higher or lower, got {better!r}")
     signature = signature_of(target)
@@ -163,12 +165,21 @@ def build_metric(spec: Mapping[str, Any], where: str = "") -> Metric | SetMetric
         _check_arguments(target, signature, arguments, place)
     try:
         if inspect.isclass(target):
-            return metric_of(name, better, build(METRIC_REGISTRY, {"type": name, **arguments}))
+            metric = build(METRIC_REGISTRY, {"type": name, **arguments})
+            return metric_of(name, chosen or getattr(metric, "better", better), metric)
         if target in _OWN_FORM:
             return _from_object(name, better, _OWN_FORM[target](**_own_arguments(**arguments)))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{place}: {error}") from None
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from None
     return _from_function(name, better, target, signature, arguments)
+
+
+def better_of(target: Any) -> str:
+    """Which scores of a class or function are good, `higher` or `lower`: what it declares, else `higher`."""
+    declared = getattr(target, "better", None)
+    return str(declared or ("lower" if target.__name__ in _LOWER_IS_BETTER else "higher"))
 
 
 # BasicSR's names are computed on the tensors, on their device; the result is the same as for the arrays.
@@ -223,9 +234,10 @@ def _from_object(name: str, better: str, metric: Any) -> Metric:
         return _mean(metric(restored, gt) if needs_reference else metric(restored))
 
     def describe(channel: str | None) -> str:
-        if isinstance(metric, PSNR | SSIM):
-            return metric.describe(channel)
-        return str(metric.describe()) if hasattr(metric, "describe") else name
+        if not hasattr(metric, "describe"):
+            return name
+        takes_channel = "channel" in inspect.signature(metric.describe).parameters
+        return str(metric.describe(channel) if takes_channel else metric.describe())
 
     return Metric(name, better, needs_reference, score, describe)
 

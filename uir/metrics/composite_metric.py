@@ -110,7 +110,17 @@ class CompositeScore:
         return math.fsum(term.value(value) for term, value in zip(self.terms, measured, strict=True))
 
     def __call__(self, restored: Tensor, gt: Tensor | None = None, regions: Regions | None = None) -> float:
-        return self.score(self.measures(restored, gt, regions))
+        """The mean score of the images of a batch [B, 3, H, W]; `at_least` is applied to each image."""
+        if (
+            restored.ndim == 3 or len(restored) == 1
+        ):  # as it is: a metric may remember what it has measured of this very image
+            return self.score(self.measures(restored, gt, regions))
+        scores = []
+        for number in range(len(restored)):
+            one = slice(number, number + 1)
+            masks = {name: mask[one] for name, mask in regions.items()} if regions else regions
+            scores.append(self.score(self.measures(restored[one], None if gt is None else gt[one], masks)))
+        return math.fsum(scores) / len(scores)
 
 
 @METRIC_REGISTRY.register()
@@ -191,7 +201,7 @@ def _term(where: str, entry: Any) -> Term:
     if not isinstance(region, str):
         raise ValueError(f"{where}.region: expected the name of a region, got {region!r}")
     floor = entry.get("at_least")
-    name = spec["type"].lower() + (f" of {region}" if region else "")
+    name = spec["type"].rpartition(":")[2].lower() + (f" of {region}" if region else "")  # without pyiqa:
     at_least = None if floor is None else _number(f"{where}.at_least", floor)
     weight = _number(f"{where}.weight", entry["weight"])
     return Term(name, _NOTHING, weight, low, high, invert, region, at_least, dict(spec))

@@ -36,9 +36,9 @@ SCORES: dict[str, Terms] = {
     "ntire2025_perceptual": [
         {"metric": {"type": "LPIPS"}, "weight": 1, "invert": True},
         {"metric": {"type": "DISTS"}, "weight": 1, "invert": True},
-        {"metric": {"type": "CLIPIQA"}, "weight": 1},
-        {"metric": {"type": "MANIQA"}, "weight": 1},
-        {"metric": {"type": "MUSIQ"}, "weight": 1, "range": [0, 100]},
+        {"metric": {"type": "pyiqa:clipiqa"}, "weight": 1},
+        {"metric": {"type": "pyiqa:maniqa"}, "weight": 1},
+        {"metric": {"type": "pyiqa:musiq"}, "weight": 1, "range": [0, 100]},
         {"metric": {"type": "NIQE"}, "weight": 1, "range": [0, 10], "invert": True, "at_least": 0},
     ],
 }

@@ -11,7 +11,7 @@ import difflib
 import importlib
 import logging
 import pkgutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -64,6 +64,7 @@ class Registry:
         self.basicsr_name = basicsr_name
         self._folders = tuple(folders)
         self._objects: dict[Origin, dict[str, Any]] = {"plugin": {}, "uir": {}}
+        self._further_origins: dict[str, Callable[[str], Any]] = {}
         self._imported = False
         self._reported: set[str] = set()
 
@@ -90,17 +91,35 @@ class Registry:
         self._objects[origin][name] = obj
         return obj
 
+    def add_origin(self, prefix: str, make: Callable[[str], Any]) -> None:
+        """Let another package's names be used as `prefix:name`, and only so.
+
+        Args:
+            prefix: what stands before the colon.
+            make: gives the class or function for a name; it is called with every name, before the package is imported.
+        """
+        self._further_origins[prefix] = make
+
+    @property
+    def further_origins(self) -> list[str]:
+        """The prefixes of `add_origin`."""
+        self._own_objects()  # uir's files add them
+        return sorted(self._further_origins)
+
     # --- looking up ---
 
     def get(self, name: str, suffix: str = "basicsr") -> Any:
-        """The object registered as `name`; the name may begin with an origin (`uir:` or `basicsr:`).
+        """The object registered as `name`; the name may begin with an origin (`uir:`, `basicsr:` or an added one).
 
         Raises:
             UnknownNameError: the name is not registered.
         """
         prefix, colon, bare = name.rpartition(":")
         if colon and prefix not in ("uir", "basicsr"):
-            raise UnknownNameError(f"{self.kind} '{name}': an origin is 'uir:' or 'basicsr:', not '{prefix}:'")
+            if prefix in self.further_origins:
+                return self._further_origins[prefix](bare)
+            known = " or ".join(f"'{origin}:'" for origin in ("uir", "basicsr", *self.further_origins))
+            raise UnknownNameError(f"{self.kind} '{name}': an origin is {known}, not '{prefix}:'")
         for origin in (prefix,) if colon else ORIGINS:
             registered = self._lookup(origin, bare, suffix)  # type: ignore[arg-type]
             if registered is not None:

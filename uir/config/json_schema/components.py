@@ -53,7 +53,10 @@ class Components:
                 made = self._class(place, entry.name, forms[0], origin)
                 if made is not None:
                     branches.append(self._branch(place.kind, forms, made))
-        return _choice(names(summaries, forced, f"Name of the {place.noun}."), branches)
+        written = names(summaries, forced, f"Name of the {place.noun}.")
+        for prefix in TABLES[place.table].further_origins:
+            written["anyOf"].append({"type": "string", "pattern": f"^{prefix}:."})
+        return _choice(written, branches)
 
     def _branch(self, kind: str, forms: list[str], made: Json) -> Json:
         self.definitions[f"{kind}.{forms[0]}"] = made

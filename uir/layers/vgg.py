@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import pickle
 from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from uir.layers.trunk_weights import local_weights, read_trunk
 
 # Convolutions per block and widths: configurations A, B, D and E of the paper.
 _CONVOLUTIONS = {
@@ -85,7 +86,7 @@ class VGGFeatures(nn.Module):
         self.register_buffer("std", torch.tensor(_IMAGENET_STD)[:, None, None], persistent=False)
         with torch.device("meta"):  # the file has the weights: random ones would change the global random state
             self.features = _trunk(self.names)
-        self._load(find_weights(vgg_type) if weights is None else Path(weights).expanduser(), vgg_type)
+        self._load(find_weights(vgg_type, weights), vgg_type)
         self.requires_grad_(False).eval()
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
@@ -116,43 +117,17 @@ class VGGFeatures(nn.Module):
         return super().train(False)
 
     def _load(self, path: Path, vgg_type: str) -> None:
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"weights: there is no file {path}; expected torchvision's {WEIGHT_FILES[vgg_type]}"
-            )
-        try:
-            stored = torch.load(path, map_location="cpu", weights_only=True)
-            stored = {key: value.float() if value.is_floating_point() else value for key, value in stored.items()}
-        except (pickle.UnpicklingError, RuntimeError, EOFError, AttributeError) as error:
-            raise ValueError(f"weights: {path} is not a file of weights: {error}") from None
-        expected_prefixes = {f"features.{index}" for index in range(len(self.names))}
-        convolution_weights = {
-            key: value for key, value in stored.items() if key.rpartition(".")[0] in expected_prefixes
-        }
-        try:
-            self.load_state_dict(convolution_weights, strict=True, assign=True)
-        except RuntimeError as error:
-            raise ValueError(
-                f"weights: {path} does not contain {vgg_type} with torchvision's names (`features.N.weight`): {error}"
-            ) from None
+        self.load_state_dict(read_trunk(path, vgg_type, self.state_dict().items()), assign=True)
 
 
-def find_weights(vgg_type: str) -> Path:
-    """The file of torchvision's weights: in torch's cache or in the current folder's `experiments/pretrained_models`.
+def find_weights(vgg_type: str, weights: str | os.PathLike[str] | None = None) -> Path:
+    """The file of torchvision's weights: the one that an option names, or where `local_weights` finds it.
 
     Raises:
-        FileNotFoundError: it is in neither; the message says where to put which file.
+        FileNotFoundError: it is not there; the message says where to put which file.
     """
     name = WEIGHT_FILES[vgg_type]
-    folders = [Path(torch.hub.get_dir()) / "checkpoints", Path("experiments/pretrained_models").absolute()]
-    for folder in folders:
-        if (folder / name).is_file():
-            return folder / name
-    raise FileNotFoundError(
-        f"{vgg_type} needs torchvision's weights, and uir downloads nothing by itself: put "
-        f"https://download.pytorch.org/models/{name} into {folders[0]} or {folders[1]}, "
-        "or name the file with `weights:` in the loss's options"
-    )
+    return local_weights(vgg_type, name, f"https://download.pytorch.org/models/{name}", weights)
 
 
 def _trunk(names: list[str]) -> nn.Sequential:
