@@ -5,7 +5,7 @@ degradation (see classics.py). PSNR and SSIM are by one protocol, with 95 % boot
 the model gains. Every scoring is added to a log with the model's digest, so that it shows how often test sets were
 looked at; choices are made on the training's own split, never here.
 
-    python benchmarks/uir_small_report.py [--model uir-small] [--folder FOLDER] [--sets CBSD68 ...]
+    python benchmarks/experiments/uir_small_report.py [--model uir-small] [--folder FOLDER] [--sets CBSD68 ...]
 
 It writes report.md (tables), report.json (each image) and sheet.jpg into the folder, and adds a line to
 docs/uir_small_scorings.jsonl.
@@ -39,7 +39,7 @@ from uir.engine.intervals import interval, resampled
 from uir.metrics.psnr_metric import psnr
 from uir.metrics.ssim_metric import ssim
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 FOR_LABEL = {
     "noise": ("non-local means", "wavelet"), "rain": ("median", "non-local means"), "haze": ("dark channel", "CLAHE"),
     "low_light": ("CLAHE",), "motion_blur": ("unsharp mask",), "defocus_blur": ("unsharp mask",),

@@ -14,7 +14,7 @@ Arms: `batch` (statistics of all 8, as published for DASR), `groups` (of the sam
 - the probe: how often the five nearest neighbours name the width of the kernel (five classes), with the running
   statistics, as the code is used later.
 
-    nice -n 19 python benchmarks/shuffled_bn.py --photographs DIR [--steps 1000] [--seeds 1 2 3]
+    nice -n 19 python benchmarks/experiments/shuffled_bn.py --photographs DIR [--steps 1000] [--seeds 1 2 3]
 """
 
 from __future__ import annotations
