@@ -1,6 +1,6 @@
 """Applies the rules of docs/dcpt_question.md to the runs of options/ablation/dcpt_question.yml.
 
-    python benchmarks/experiments/dcpt_question.py [--folder experiments/ablation/dcpt_question] [--pretraining 2000] [--picture F]
+    python benchmarks/experiments/dcpt_question.py [--folder FOLDER] [--pretraining 2000] [--picture FILE]
 
 It prints tables and the verdict, and draws the curves. It reads the metrics of all runs that are
 there; an unfinished run is left out of the last iteration's table.
