@@ -202,6 +202,7 @@ def list_names(
                 "test_sets",
                 "observers",
                 "predictors",
+                "strategies",
                 "vectorisers",
                 "modulators",
                 "encoders",

@@ -141,5 +141,3 @@ def _show_controls(controls: tuple[Any, ...], as_json: bool) -> None:
     for row in rows:
         default = f" (default {row['default']})" if row["default"] is not None else ""
         print(f"{row['name']}: {row['takes']}{default}. {row['help']}")
-    if not rows:
-        print("This network has nothing to set.")

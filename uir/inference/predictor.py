@@ -7,7 +7,7 @@ A predictor is a plain class in the table `PREDICTORS`; the card of a checkpoint
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -19,10 +19,12 @@ from torch import Tensor, nn
 
 from uir.core.precision import Precision, autocast
 from uir.core.seeds import torch_generator
-from uir.inference.controls import Control, read_controls
+from uir.inference.controls import Control
+from uir.inference.strategies import Strategy, offered, read_values, wrapped
 from uir.inference.tiling import Read, tiled_rows
 from uir.layers.image_channels import check_channels
 from uir.layers.padding import crop, pad_to_multiple, pad_to_size
+from uir.layers.turns import turned
 
 
 @dataclass
@@ -58,13 +60,9 @@ class Whole:
         batch: Mapping[str, Any],
         controls: Mapping[str, Any],
     ) -> Whole:
-        """Images for a predictor, with checked controls.
-
-        Raises:
-            ValueError: a control does not exist or fit.
-        """
+        """Images for a predictor; `controls` are values of its own controls, as `read_values` gives them."""
         defaults = {control.name: control.default for control in predictor.controls}
-        return cls(read, size, names, device, batch, predictor.read(controls), defaults)
+        return cls(read, size, names, device, batch, controls, defaults)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -97,16 +95,18 @@ class Place:
 
     Attributes:
         rows, columns: position in the degraded images.
-        padded: height and width of the network's input, at least those of the part.
+        padded: height and width of the network's input before it is turned, at least those of the part.
+        turn: how the network's input is flipped and turned after padding (see `uir.layers.turns`).
     """
 
     rows: slice
     columns: slice
     padded: tuple[int, int]
+    turn: int = 0
 
     def of(self, image: Tensor) -> Tensor:
-        """The same part of another image [B, C, H, W] with the size of the whole image, padded in the same way."""
-        return pad_to_size(image[..., self.rows, self.columns], *self.padded)
+        """The same part of another image [B, C, H, W] with the size of the whole one, padded and turned alike."""
+        return turned(pad_to_size(image[..., self.rows, self.columns], *self.padded), self.turn)
 
 
 @dataclass(frozen=True)
@@ -203,9 +203,18 @@ class Predictor:
                 f"{supplied}; use another network, or a method that gives it"
             )
 
-    def read(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The values that a user set, after a check (see `Control.read`)."""
-        return read_controls(self.controls, values, type(self).__name__)
+    @property
+    def offered(self) -> tuple[Control, ...]:
+        """All values that a user can set: its own controls, and those of the strategies."""
+        return offered(self.controls)
+
+    def read(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Strategy]]:
+        """The values that a user set, after a check: those of its own controls, and the strategies that are on.
+
+        Raises:
+            ValueError: a control does not exist or fit.
+        """
+        return read_values(self.controls, values, type(self).__name__, self.scale)
 
     @property
     def multiple(self) -> int:
@@ -238,9 +247,31 @@ class Running:
     overlap: int = 0
     guard: Callable[[], AbstractContextManager[Any]] = torch.no_grad
 
-    def rows(self, predictor: Predictor, whole: Whole, conditions: Mapping[str, Any]) -> Iterator[Tensor]:
-        """The restored images in bands of rows [B, 3, rows, w·scale], on the CPU, float32, not clipped."""
-        run = partial(self._run, predictor, conditions)
+    def rows(
+        self,
+        predictor: Predictor,
+        whole: Whole,
+        strategies: Sequence[Strategy] = (),
+        conditions: dict[str, Any] | None = None,
+    ) -> Iterator[Tensor]:
+        """Restore whole images, in bands of rows [B, 3, rows, w·scale], on the CPU, float32, not clipped.
+
+        Args:
+            predictor: its networks are in evaluation mode, on the device.
+            whole: the images.
+            strategies: those that are on.
+            conditions: receives the predictor's conditions, once the first rows are there.
+        """
+
+        def restore(whole: Whole) -> Iterator[Tensor]:
+            values = self.conditions(predictor, whole)
+            if conditions is not None:
+                conditions.update(values)
+            return self._plain_rows(predictor, whole, partial(self._run, predictor, values, strategies))
+
+        return wrapped(restore, strategies)(whole)
+
+    def _plain_rows(self, predictor: Predictor, whole: Whole, run: Callable[..., Tensor]) -> Iterator[Tensor]:
         height, width = whole.size
         if self.tile is None:
             rows, columns = slice(0, height), slice(0, width)
@@ -257,13 +288,25 @@ class Running:
             return predictor.conditions(whole)
 
     def _run(
-        self, predictor: Predictor, conditions: Mapping[str, Any], pixels: Tensor, rows: slice, columns: slice
+        self,
+        predictor: Predictor,
+        conditions: Mapping[str, Any],
+        strategies: Sequence[Strategy],
+        pixels: Tensor,
+        rows: slice,
+        columns: slice,
     ) -> Tensor:
         lq = pixels.to(self.device, torch.float32)
         padded = pad_to_multiple(lq, predictor.multiple)
         place = Place(rows, columns, (padded.shape[-2], padded.shape[-1]))
+
+        def run(lq: Tensor, place: Place) -> Tensor:
+            return predictor.run(lq, conditions, place)
+
+        for strategy in strategies:
+            run = partial(strategy.run, run)
         with self.guard(), autocast(self.device, self.precision):
-            restored = predictor.run(padded, conditions, place)
+            restored = run(padded, place)
         return crop(restored, lq.shape[-2] * predictor.scale, lq.shape[-1] * predictor.scale).float().cpu()
 
 
@@ -290,7 +333,8 @@ def predict(
     def read(rows: slice, columns: slice) -> Tensor:
         return lq[..., rows, columns]
 
-    whole = Whole.of(predictor, read, size, names, running.device, batch, controls or {})
-    conditions = running.conditions(predictor, whole)
-    restored = torch.cat(list(running.rows(predictor, whole, conditions)), -2)
+    values, strategies = predictor.read(controls or {})
+    whole = Whole.of(predictor, read, size, names, running.device, batch, values)
+    conditions: dict[str, Any] = {}
+    restored = torch.cat(list(running.rows(predictor, whole, strategies, conditions)), -2)
     return Prediction(restored, predictor.extras(conditions))

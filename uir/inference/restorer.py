@@ -129,8 +129,8 @@ class Restorer:
 
     @property
     def controls(self) -> tuple[Control, ...]:
-        """The values that can be set for restoring, by keyword: `restorer(image, steps=4)`."""
-        return self.predictor.controls
+        """The values that can be set for restoring, by keyword: `restorer(image, steps=4, ensemble=8)`."""
+        return self.predictor.offered
 
     def code_of(self, image: np.ndarray | str | Path | Image) -> DegradationCode:
         """The degradation code of a whole image, to restore this or another one by.
@@ -251,9 +251,9 @@ class Restorer:
         predictor = self.predictor
         if code is not None and "code" not in predictor.supplies:
             raise ValueError(f"{type(predictor.network).__name__} takes no degradation code")
-        whole = Whole.of(predictor, read, size, names, self.device, {"code": code}, controls)
-        conditions = self._running.conditions(predictor, whole)
-        for rows in self._running.rows(predictor, whole, conditions):
+        values, strategies = predictor.read(controls)
+        whole = Whole.of(predictor, read, size, names, self.device, {"code": code}, values)
+        for rows in self._running.rows(predictor, whole, strategies):
             if not rows.isfinite().all():
                 advice = "" if self._running.precision == "fp32" else "; restore in fp32 (--precision fp32)"
                 raise NonFiniteImageError(
