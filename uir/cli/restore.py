@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Optional
 
 import typer
 
-from uir.cli.arguments import JsonArgument, PluginArgument
+from uir.cli.arguments import JsonArgument, ModelArgument, PluginArgument
 
 
 def restore(
@@ -20,10 +20,7 @@ def restore(
         Optional[Path],  # noqa: UP045
         typer.Option("-o", "--output", help="Folder to write to, or a file for one photograph."),
     ] = None,
-    model: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--model", help="The trained network, a .pth or .safetensors file (checkpoint)."),
-    ] = None,
+    model: ModelArgument = None,
     opt: Annotated[
         Path | None,
         typer.Option("-opt", "--opt", help="Option file, for a checkpoint that does not name its network."),
@@ -89,7 +86,9 @@ def restore(
         if output is None:
             raise typer.BadParameter("name the folder to write to: -o FOLDER")
         plan = plan_files(inputs, output, sweep, overwrite)  # before anything is loaded
-    model = _checkpoint(model)
+    from uir.inference.model_files import model_file
+
+    file = model_file(model)
     from uir.inference.image_files import restore_planned
     from uir.inference.restorer import Restorer
     from uir.registry.plugins import load_plugin
@@ -97,7 +96,7 @@ def restore(
     for spec in plugin or []:
         load_plugin(spec, named_in="--plugin")
     restorer = Restorer.from_pretrained(
-        model, opt=opt, param_key=param_key, device=device, precision=precision, encoder=encoder, tile=tile,
+        file, opt=opt, param_key=param_key, device=device, precision=precision, encoder=encoder, tile=tile,
         overlap=overlap,
     )  # fmt: skip
     if plan is None:
@@ -107,18 +106,8 @@ def restore(
     outcome = restore_planned(restorer, plan, controls, max_pixels)
     print(json.dumps(outcome.as_dict()) if as_json else outcome.summary(plan.output))
     if outcome.failed:
-        raise typer.Exit(2)
+        raise typer.Exit(1)
     return outcome
-
-
-def _checkpoint(model: Path | None) -> Path:
-    """The file of the trained network."""
-    example = "experiments/my_run/models/net_g_latest.pth, which `uir train` writes at its end"
-    if model is None:
-        raise typer.BadParameter(f"name the trained network: --model FILE, such as {example}")
-    if model.is_dir():
-        raise typer.BadParameter(f"--model: {model} is a folder; name a file, such as {example}")
-    return model
 
 
 def _settings(settings: list[str]) -> dict[str, str]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from uir.core.environment import NO_MEMORY, problem_of_machine
 from uir.core.images import check_writable, read_pages, write_pages
 from uir.core.progress import progress_bar
+from uir.inference.diagnosis import Diagnosis, diagnosed_text
 from uir.inference.image_plan import Plan, counted, plan_files, with_ending
 from uir.inference.restorer import Restorer
 
@@ -25,11 +28,13 @@ class Outcome:
         restored: the files written for each image.
         failed: why an image could not be read, restored or written.
         left_out: why a file in a folder was not tried.
+        diagnoses: the degradation of each restored image, if a classifier came with the network.
     """
 
     restored: dict[str, list[Path]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
+    diagnoses: dict[str, Diagnosis] = field(default_factory=dict)
 
     @property
     def written(self) -> list[Path]:
@@ -39,10 +44,16 @@ class Outcome:
     def as_dict(self) -> dict[str, list[dict[str, Any]]]:
         """The same for JSON."""
         return {
-            "restored": [{"file": name, "written": list(map(str, files))} for name, files in self.restored.items()],
+            "restored": [
+                {"file": name, "written": list(map(str, files)), **self._diagnosed(name)}
+                for name, files in self.restored.items()
+            ],
             "failed": [{"file": name, "why": why} for name, why in self.failed.items()],
             "left_out": [{"file": name, "why": why} for name, why in self.left_out.items()],
         }
+
+    def _diagnosed(self, name: str) -> dict[str, Any]:
+        return {"diagnosis": self.diagnoses[name].as_dict()} if name in self.diagnoses else {}
 
     def summary(self, output: Path) -> str:
         """The same as text, with a line for each file that was not restored."""
@@ -50,6 +61,8 @@ class Outcome:
         lines = ["no image was restored"]
         if self.restored:
             lines = [f"{counted(len(self.restored), 'image')} restored{files}, written to {output}"]
+        if self.diagnoses:
+            lines.append(f"degradation: {diagnosed_text(self.diagnoses)}")
         for group, noun, verb in ((self.failed, "image", "failed"), (self.left_out, "file", "left out")):
             if group:
                 lines.append(f"{counted(len(group), noun)} {verb}:")
@@ -102,8 +115,11 @@ def restore_planned(
         task = progress.add_task("Restoring", total=len(plan.jobs), note="")
         for source, target in plan.jobs:
             try:
-                for file in _restore(restorer, source, target, variants, max_pixels):
+                pages = list(read_pages(source, max_pixels))
+                for file in _restore(restorer, source, target, pages, variants):
                     outcome.restored.setdefault(source, []).append(file)
+                if restorer.diagnoser is not None:
+                    outcome.diagnoses[source] = restorer.diagnoser(pages[0])
             except (ValueError, OSError, MemoryError, RuntimeError) as error:  # torch's own errors are RuntimeErrors
                 outcome.failed[source] = _reason(error, source)
             progress.advance(task)
@@ -111,10 +127,13 @@ def restore_planned(
 
 
 def _restore(
-    restorer: Restorer, source: str, target: str, variants: Mapping[str, Mapping[str, Any]], max_pixels: int | None
+    restorer: Restorer,
+    source: str,
+    target: str,
+    pages: Sequence[np.ndarray],
+    variants: Mapping[str, Mapping[str, Any]],
 ) -> Iterable[Path]:
     """Restore one file; each written file is given as soon as it is there."""
-    pages = list(read_pages(source, max_pixels))
     for page in pages:
         channels = page.shape[2]
         check_writable(Path(target), channels, min(16, 8 * page.dtype.itemsize), len(pages))

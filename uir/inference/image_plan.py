@@ -54,21 +54,8 @@ def plan_files(inputs: Sequence[Path], output: Path, sweep: str | None = None, o
     """
     variants = swept(sweep) if sweep else {"": {}}
     _check_output(output)
-    jobs: dict[str, str] = {}
-    left_out: dict[str, str] = {}
-    for given in inputs:
-        if given.is_dir():
-            names, others = list_folder(given)
-            jobs |= {os.path.join(given, name): os.path.join(output, _target(name)) for name in names}
-            left_out |= {os.path.join(given, name): reason for name, reason in others.items()}
-        elif os.path.lexists(given):
-            jobs[str(given)] = os.path.join(output, _target(given.name))
-        else:
-            raise ValueError(f"{given}: there is no such file or folder")
-    if not jobs:
-        others_text = f" ({counted(len(left_out), 'file')} left out)" if left_out else ""
-        known = ", ".join(sorted(IMAGE_EXTENSIONS))
-        raise ValueError(f"no image in {', '.join(map(str, inputs))}{others_text}; known kinds: {known}")
+    names, left_out = find_images(inputs)
+    jobs = {source: os.path.join(output, _target(name)) for source, name in names.items()}
     if output.suffix.lower() in IMAGE_EXTENSIONS and not output.is_dir():
         if len(jobs) > 1:
             raise ValueError(f"{output}: one file cannot hold {len(jobs)} images; give a folder")
@@ -76,6 +63,36 @@ def plan_files(inputs: Sequence[Path], output: Path, sweep: str | None = None, o
     jobs = _told_apart(jobs)
     _check_targets(jobs, list(variants), overwrite)
     return Plan(list(jobs.items()), left_out, variants, output)
+
+
+def find_images(inputs: Sequence[Path]) -> tuple[dict[str, str], dict[str, str]]:
+    """The images that a user names.
+
+    Args:
+        inputs: images, and folders that are searched through.
+
+    Returns:
+        The name of each image below its folder, with `/`; and why other files in the folders are left out.
+
+    Raises:
+        ValueError: an input does not exist, or there is no image.
+    """
+    images: dict[str, str] = {}
+    left_out: dict[str, str] = {}
+    for given in inputs:
+        if given.is_dir():
+            names, others = list_folder(given)
+            images |= {os.path.join(given, name): name for name in names}
+            left_out |= {os.path.join(given, name): reason for name, reason in others.items()}
+        elif os.path.lexists(given):
+            images[str(given)] = given.name
+        else:
+            raise ValueError(f"{given}: there is no such file or folder")
+    if not images:
+        others_text = f" ({counted(len(left_out), 'file')} left out)" if left_out else ""
+        known = ", ".join(sorted(IMAGE_EXTENSIONS))
+        raise ValueError(f"no image in {', '.join(map(str, inputs))}{others_text}; known kinds: {known}")
+    return images, left_out
 
 
 def swept(sweep: str) -> dict[str, dict[str, str]]:

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from uir.config.options import find_root, read_translated
-from uir.core.checkpoint import CheckpointError, StateDict, fit_state, read_weights
+from uir.core.checkpoint import CheckpointError, StateDict, fit_state, read_weights, roles_in
 from uir.inference.code_predictor import takes_code
 from uir.inference.predictor import Predictor
 from uir.layers.code_widths import sized_by_encoder
@@ -38,9 +38,10 @@ def read_predictor(
 
     The card of the backbone's file names the predictor. Without a card, a network that takes a degradation code
     restores with one, and any other network restores alone. The weights of another network come from the first of
-    these: the file that `beside` names; a file in the backbone's folder with `net_<role>_` in its name instead of
-    `net_g_`; the option file's `path.pretrain_network_<role>`; for an encoder, the backbone's own file, if it contains
-    both networks, as published checkpoints do.
+    these: the file that `beside` names; the backbone's file, if it is a released model of several networks; a file in
+    the backbone's folder with `net_<role>_` in its name instead of `net_g_`; the option file's
+    `path.pretrain_network_<role>`; for an encoder, the backbone's own file, if it contains both networks, as published
+    checkpoints do.
 
     Args:
         path: weights of the backbone.
@@ -103,9 +104,9 @@ def _load_other(
     named: Path | None,
     state: StateDict,
 ) -> nn.Module:
-    file = named or _beside(path, role) or _named_in(raw, opt, role)
+    file = named or other_file(path, role) or _named_in(raw, opt, role)
     if file is not None:
-        weights, card = read_weights(file, param_key)
+        weights, card = read_weights(file, param_key, role=role)
     elif role == "e" and raw is not None and any(key.startswith("E.") for key in state):
         file, weights, card = path, state, {}
     else:
@@ -121,7 +122,10 @@ def _load_other(
     return built
 
 
-def _beside(path: Path, role: str) -> Path | None:
+def other_file(path: Path, role: str) -> Path | None:
+    """The file of another network that belongs to a backbone's file: the same one, or one beside it; None without."""
+    if role in roles_in(path):
+        return path
     file = path.with_name(path.name.replace("net_g_", f"net_{role}_"))
     return file if file != path and file.is_file() else None
 
