@@ -40,6 +40,8 @@ EXTRAS = {
     "timm": ["timm>=1.0", "torchvision>=0.21"],
     "lmdb": ["lmdb>=1.4"],
     "tb": ["tensorboard>=2.16"],
+    # asks for torchvision: install the torch and torchvision of constraints.txt first
+    "spandrel": ["spandrel>=0.4.2", "torchvision>=0.21"],
     "hub": ["huggingface_hub>=0.26"],
     "metrics": ["torchmetrics>=1.4", "lpips>=0.1.4"],
     "analysis": ["scikit-learn>=1.4", "matplotlib>=3.8"],

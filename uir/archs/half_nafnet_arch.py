@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -63,6 +64,14 @@ class HalfNAFNet(NAFNet):
             self.ups[level] = _Enlarge(channels)
         for parameter in self.ending.parameters():  # the four pixels of a channel are adjacent output channels
             parameter.data = parameter.data[:: STEP**2].repeat_interleave(STEP**2, dim=0)
+
+    @staticmethod
+    def arch_of(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+        """The network of weights; None if they are another's."""
+        if "ups.0.reduce.weight" not in state:
+            return None
+        sizes = NAFNet.arch_of({key: value for key, value in state.items() if key != "ups.0.reduce.weight"})
+        return sizes and {**sizes, "type": "HalfNAFNet", "img_channel": sizes["img_channel"] // STEP**2}
 
     @property
     def pad_multiple(self) -> int:

@@ -18,6 +18,7 @@ from uir import __version__
 from uir.cli.ablate import ablate
 from uir.cli.analyze import analyze_app
 from uir.cli.arguments import SETTINGS, ForceArgument, JsonArgument, PluginArgument
+from uir.cli.card import card
 from uir.cli.convert import convert
 from uir.cli.diagnose import diagnose
 from uir.cli.faults import fault_of
@@ -52,6 +53,7 @@ def _options(
 
 app.add_typer(prepare_app)
 app.command()(ablate)
+app.command()(card)
 app.command()(convert)
 app.command()(diagnose)
 app.command()(restore)

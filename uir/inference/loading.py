@@ -12,6 +12,7 @@ from uir.config.options import find_root, read_translated
 from uir.core.checkpoint import CheckpointError, StateDict, fit_state, read_weights, roles_in
 from uir.inference.code_predictor import takes_code
 from uir.inference.predictor import Predictor
+from uir.inference.recognition import recognised
 from uir.layers.code_widths import sized_by_encoder
 from uir.registry import ARCH_REGISTRY, PREDICTORS, UnknownNameError
 from uir.registry.components import build
@@ -36,7 +37,8 @@ def read_predictor(
 ) -> Predictor:
     """Load a backbone and the other networks that it needs for restoring, such as the encoder of its code.
 
-    The card of the backbone's file names the predictor. Without a card, a network that takes a degradation code
+    The card of the backbone's file names the network and the predictor. The network of a file without a card is
+    recognised by its weights, if they show it (`recognised`). Without a card, a network that takes a degradation code
     restores with one, and any other network restores alone. The weights of another network come from the first of
     these: the file that `beside` names; the backbone's file, if it is a released model of several networks; a file in
     the backbone's folder with `net_<role>_` in its name instead of `net_g_`; the option file's
@@ -57,8 +59,11 @@ def read_predictor(
     raw = read_translated(opt) if opt is not None else None
     files = {role: file for role, file in (beside or {}).items() if file is not None}
     state, card = read_weights(path, param_key, must_have=True)
+    if raw is None and "arch" not in card:
+        card = {**card, "arch": recognised(state, path)}
     network = _build("g", raw, card, path, opt)
-    fit_state(network, state, str(path), card=card)
+    if not getattr(network, "loads_itself", False):
+        fit_state(network, state, str(path), card=card)
     described = _described(card, network)
     try:
         cls = PREDICTORS.get(described["type"])
@@ -74,7 +79,7 @@ def read_predictor(
             networks[role] = _load_other(role, network, path, raw, opt, param_key, files.get(role), state)
     context = {
         "networks": networks,
-        "scale": int((raw if raw is not None else card).get("scale", 1)),
+        "scale": int((raw if raw is not None else card).get("scale", getattr(network, "scale", 1))),
         "labels": tuple(card.get("labels", ())),
     }
     settings = {key: value for key, value in described.items() if key != "type"}
