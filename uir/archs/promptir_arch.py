@@ -33,12 +33,13 @@ class PromptGenBlock(nn.Module):
     def __init__(self, prompt_dim: int, prompt_len: int, prompt_size: int, lin_dim: int) -> None:
         super().__init__()
         self.prompt_param = nn.Parameter(torch.rand(1, prompt_len, prompt_dim, prompt_size, prompt_size))
+        self.pool = nn.AdaptiveAvgPool2d(1)
         self.linear_layer = nn.Linear(lin_dim, prompt_len)
         self.conv3x3 = nn.Conv2d(prompt_dim, prompt_dim, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, lin_dim, H, W] to the prompt [B, prompt_dim, H, W]."""
-        shares = self.linear_layer(x.mean((2, 3))).softmax(1)
+        shares = self.linear_layer(self.pool(x).flatten(1)).softmax(1)
         prompt = (shares[:, :, None, None, None] * self.prompt_param).sum(1)
         prompt = F.interpolate(prompt, x.shape[-2:], mode="bilinear", align_corners=False)
         mapped: Tensor = self.conv3x3(prompt.contiguous(memory_format=torch.channels_last))

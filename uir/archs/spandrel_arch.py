@@ -73,7 +73,7 @@ def described_by_spandrel(file: Path) -> Any:
         raise CheckpointError(f"{file}: {needs}") from None
     try:
         described = spandrel.ModelLoader().load_from_state_dict(state)
-    except spandrel.UnsupportedModelError:
+    except Exception:  # of some weights it takes a network for another one, and then fails to load them
         raise CheckpointError(f"{file}: spandrel knows no network with these weights") from None
     channels = described.input_channels, described.output_channels
     if not isinstance(described, spandrel.ImageModelDescriptor) or channels not in ((1, 1), (3, 3)):

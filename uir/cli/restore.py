@@ -37,8 +37,8 @@ def restore(
     ] = "fp32",
     device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, mps; default the best available.")] = None,
     tile: Annotated[
-        int | None, typer.Option("--tile", help="Side of tiles in pixels, for images that do not fit into memory.")
-    ] = None,
+        str, typer.Option("--tile", help="Side of tiles in pixels; auto: as large as the memory allows; whole: none.")
+    ] = "auto",
     overlap: Annotated[
         int | None,
         typer.Option("--overlap", help="Pixels that neighbouring tiles share; default 64, or half the tile."),
@@ -96,7 +96,7 @@ def restore(
     for spec in plugin or []:
         load_plugin(spec, named_in="--plugin")
     restorer = Restorer.from_pretrained(
-        file, opt=opt, param_key=param_key, device=device, precision=precision, encoder=encoder, tile=tile,
+        file, opt=opt, param_key=param_key, device=device, precision=precision, encoder=encoder, tile=_tile(tile),
         overlap=overlap,
     )  # fmt: skip
     if plan is None:
@@ -108,6 +108,15 @@ def restore(
     if outcome.failed:
         raise typer.Exit(1)
     return outcome
+
+
+def _tile(text: str) -> int | Literal["auto"] | None:
+    """The value of --tile."""
+    if text in ("auto", "whole"):
+        return "auto" if text == "auto" else None
+    if not text.isdecimal():
+        raise typer.BadParameter(f"--tile: expected a number of pixels, auto or whole, got '{text}'")
+    return int(text)
 
 
 def _settings(settings: list[str]) -> dict[str, str]:

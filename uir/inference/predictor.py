@@ -7,24 +7,24 @@ A predictor is a plain class in the table `PREDICTORS`; the card of a checkpoint
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from uir.core.precision import Precision, autocast
 from uir.core.seeds import torch_generator
 from uir.inference.controls import Control
-from uir.inference.strategies import Strategy, offered, read_values, wrapped
-from uir.inference.tiling import Read, tiled_rows
+from uir.inference.place import Place
+from uir.inference.running import Running
+from uir.inference.strategies import Strategy, offered, read_values
+from uir.inference.tiling import Read
 from uir.layers.image_channels import check_channels
-from uir.layers.padding import crop, pad_to_multiple, pad_to_size
-from uir.layers.turns import turned
+
+__all__ = ["Place", "Prediction", "Predictor", "Running", "Whole", "conditions_of", "predict"]
 
 
 @dataclass
@@ -87,26 +87,6 @@ class Whole:
         seed = self.value("seed")
         fields = [torch.randn(shape, generator=torch_generator(seed, name, purpose)) for name in self.names]
         return torch.stack(fields).to(self.device)
-
-
-@dataclass(frozen=True)
-class Place:
-    """The part of the whole images that is being restored.
-
-    Attributes:
-        rows, columns: position in the degraded images.
-        padded: height and width of the network's input before it is turned, at least those of the part.
-        turn: how the network's input is flipped and turned after padding (see `uir.layers.turns`).
-    """
-
-    rows: slice
-    columns: slice
-    padded: tuple[int, int]
-    turn: int = 0
-
-    def of(self, image: Tensor) -> Tensor:
-        """The same part of another image [B, C, H, W] with the size of the whole one, padded and turned alike."""
-        return turned(pad_to_size(image[..., self.rows, self.columns], *self.padded), self.turn)
 
 
 @dataclass(frozen=True)
@@ -227,87 +207,6 @@ def conditions_of(network: nn.Module) -> tuple[list[str], list[str]]:
     parameters = list(inspect.signature(network.forward).parameters.values())[1:]
     named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     return [p.name for p in named], [p.name for p in named if p.default is p.empty]
-
-
-@dataclass(frozen=True)
-class Running:
-    """The settings for running predictors.
-
-    Attributes:
-        device: the device to compute on.
-        precision: fp32, or the type to autocast to.
-        tile: side of the tiles in pixels; None restores whole images.
-        overlap: smallest number of pixels that neighbouring tiles share.
-        guard: gives the context in which no gradients are stored.
-    """
-
-    device: torch.device
-    precision: Precision = "fp32"
-    tile: int | None = None
-    overlap: int = 0
-    guard: Callable[[], AbstractContextManager[Any]] = torch.no_grad
-
-    def rows(
-        self,
-        predictor: Predictor,
-        whole: Whole,
-        strategies: Sequence[Strategy] = (),
-        conditions: dict[str, Any] | None = None,
-    ) -> Iterator[Tensor]:
-        """Restore whole images, in bands of rows [B, 3, rows, w·scale], on the CPU, float32, not clipped.
-
-        Args:
-            predictor: its networks are in evaluation mode, on the device.
-            whole: the images.
-            strategies: those that are on.
-            conditions: receives the predictor's conditions, once the first rows are there.
-        """
-
-        def restore(whole: Whole) -> Iterator[Tensor]:
-            values = self.conditions(predictor, whole)
-            if conditions is not None:
-                conditions.update(values)
-            return self._plain_rows(predictor, whole, partial(self._run, predictor, values, strategies))
-
-        return wrapped(restore, strategies)(whole)
-
-    def _plain_rows(self, predictor: Predictor, whole: Whole, run: Callable[..., Tensor]) -> Iterator[Tensor]:
-        height, width = whole.size
-        if self.tile is None:
-            rows, columns = slice(0, height), slice(0, width)
-            yield run(whole.read(rows, columns), rows, columns)
-            return
-        yield from tiled_rows(
-            whole.read, run, whole.size, tile=self.tile, overlap=self.overlap,
-            multiple=int(getattr(predictor.network, "pad_multiple", 1)), scale=predictor.scale,
-        )  # fmt: skip
-
-    def conditions(self, predictor: Predictor, whole: Whole) -> dict[str, Any]:
-        """A predictor's conditions for whole images."""
-        with self.guard(), autocast(self.device, self.precision):
-            return predictor.conditions(whole)
-
-    def _run(
-        self,
-        predictor: Predictor,
-        conditions: Mapping[str, Any],
-        strategies: Sequence[Strategy],
-        pixels: Tensor,
-        rows: slice,
-        columns: slice,
-    ) -> Tensor:
-        lq = pixels.to(self.device, torch.float32)
-        padded = pad_to_multiple(lq, predictor.multiple)
-        place = Place(rows, columns, (padded.shape[-2], padded.shape[-1]))
-
-        def run(lq: Tensor, place: Place) -> Tensor:
-            return predictor.run(lq, conditions, place)
-
-        for strategy in strategies:
-            run = partial(strategy.run, run)
-        with self.guard(), autocast(self.device, self.precision):
-            restored = run(padded, place)
-        return crop(restored, lq.shape[-2] * predictor.scale, lq.shape[-1] * predictor.scale).float().cpu()
 
 
 def predict(

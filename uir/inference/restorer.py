@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import torch
@@ -49,7 +49,9 @@ class Restorer:
         precision: fp32, or the type to autocast to.
         encoder: gives the degradation code that the network takes.
         tile: side of the tiles in pixels, a multiple of the network's `pad_multiple`. With tiles, the device's memory
-            is enough for an image of any size. None restores the image whole.
+            is enough for an image of any size. None restores the image whole; "auto" does so if it fits into less than
+            half of the free memory, and else takes the largest tiles that do. What does not fit after all is divided
+            and repeated, whatever the tile.
         overlap: smallest number of pixels that neighbouring tiles share; default 64, or half the tile. If it is at
             least four times the distance that the network looks, the result is that of the whole image.
 
@@ -64,7 +66,7 @@ class Restorer:
         device: torch.device | str = "cpu",
         precision: Precision = "fp32",
         encoder: nn.Module | None = None,
-        tile: int | None = None,
+        tile: int | Literal["auto"] | None = None,
         overlap: int | None = None,
     ) -> None:
         if not isinstance(network, nn.Module | Predictor):
@@ -84,9 +86,11 @@ class Restorer:
         self.multiple: int = getattr(predictor.network, "pad_multiple", 1)
         if tile is None and overlap is not None:
             raise ValueError("overlap: it needs tiles; give a tile too")
-        if tile is not None:
+        if isinstance(tile, int):
             overlap = min(OVERLAP, tile // 2) if overlap is None else overlap
             check_tiling(tile, overlap, self.multiple)
+        elif tile not in ("auto", None):
+            raise ValueError(f"tile: expected a number of pixels, 'auto' or None, got {tile!r}")
         self.tile, self.overlap = tile, overlap or 0
         self._running = Running(self.device, precision, tile, self.overlap, torch.inference_mode)
 
@@ -100,7 +104,7 @@ class Restorer:
         device: str | torch.device | None = None,
         precision: Precision = "fp32",
         encoder: str | Path | None = None,
-        tile: int | None = None,
+        tile: int | Literal["auto"] | None = "auto",
         overlap: int | None = None,
     ) -> Restorer:
         """Load a trained network.
@@ -114,7 +118,7 @@ class Restorer:
             precision: fp32, or the type to autocast to.
             encoder: weights of the encoder, for a network that takes a degradation code; default the file in the same
                 folder with `net_e_` in its name instead of `net_g_`, see `load_predictor`.
-            tile, overlap: as in the constructor.
+            tile, overlap: as in the constructor; default "auto".
 
         Raises:
             CheckpointError: the file does not fit the network, nothing describes its network, or a network that it
