@@ -42,6 +42,7 @@ EXTRAS = {
     "tb": ["tensorboard>=2.16"],
     # asks for torchvision: install the torch and torchvision of constraints.txt first
     "spandrel": ["spandrel>=0.4.2", "torchvision>=0.21"],
+    "heif": ["pillow-heif>=0.20"],
     "hub": ["huggingface_hub>=0.26"],
     "metrics": ["torchmetrics>=1.4", "lpips>=0.1.4"],
     "analysis": ["scikit-learn>=1.4", "matplotlib>=3.8"],
@@ -58,6 +59,7 @@ EXTRAS = {
         "scikit-image>=0.22",
         "jsonschema>=4.18",
         "hypothesis>=6.100",
+        "pillow-heif>=0.20",
         "spandrel>=0.4.2",  # asks for torchvision: install the torch and torchvision of constraints.txt first
     ],
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
@@ -14,11 +15,11 @@ from uir.cli.arguments import JsonArgument, ModelArgument, PluginArgument
 def restore(
     inputs: Annotated[
         Optional[list[Path]],  # noqa: UP045
-        typer.Argument(help="Photographs, or folders of them."),
+        typer.Argument(help="Photographs, folders or patterns of them; - reads one from standard input."),
     ] = None,
     output: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("-o", "--output", help="Folder to write to, or a file for one photograph."),
+        typer.Option("-o", "--output", help="Folder to write to, or a file for one photograph; - is standard output."),
     ] = None,
     model: ModelArgument = None,
     opt: Annotated[
@@ -63,6 +64,7 @@ def restore(
         bool, typer.Option("--controls", help="Show what can be set, and restore nothing.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Leave out photographs whose results are there.")] = False,
     max_pixels: Annotated[
         int | None,
         typer.Option(
@@ -77,37 +79,56 @@ def restore(
     \b
     Example: uir restore datasets/demo/test -o restored --model experiments/nafnet_allinone_demo/models/net_g_latest.pth
     """
-    from uir.inference.image_plan import plan_files
-
-    plan = None
     if not show_controls:
         if not inputs:
             raise typer.BadParameter("name the photographs to restore, or a folder of them")
         if output is None:
             raise typer.BadParameter("name the folder to write to: -o FOLDER")
-        plan = plan_files(inputs, output, sweep, overwrite)  # before anything is loaded
-    from uir.inference.model_files import model_file
-
-    file = model_file(model)
-    from uir.inference.image_files import restore_planned
-    from uir.inference.restorer import Restorer
-    from uir.registry.plugins import load_plugin
-
-    for spec in plugin or []:
-        load_plugin(spec, named_in="--plugin")
-    restorer = Restorer.from_pretrained(
-        file, opt=opt, param_key=param_key, device=device, precision=precision, encoder=encoder, tile=_tile(tile),
-        overlap=overlap,
-    )  # fmt: skip
-    if plan is None:
-        _show_controls(restorer.controls, as_json)
-        return None
+    is_stream = _is_stream(inputs or [], output)
     controls = {**_settings(settings or []), **({"code_from": str(code_from)} if code_from is not None else {})}
-    outcome = restore_planned(restorer, plan, controls, max_pixels)
-    print(json.dumps(outcome.as_dict()) if as_json else outcome.summary(plan.output))
+    from uir.core.distributed import gathered, is_main, processes
+    from uir.inference.image_plan import plan_files
+
+    with processes("none", "cpu" if device == "cpu" else None):
+        plan = None
+        if not show_controls and not is_stream and output is not None:  # before anything is loaded
+            plan = plan_files(inputs or [], output, sweep, overwrite, resume) if is_main() else None
+            plan = gathered(plan)[0]  # one plan for all processes: the files that they write must not change it
+        from uir.inference.image_files import restore_bytes, restore_planned
+        from uir.inference.model_files import model_file
+        from uir.inference.restorer import Restorer
+        from uir.registry.plugins import load_plugin
+
+        file = model_file(model)
+        for spec in plugin or []:
+            load_plugin(spec, named_in="--plugin")
+        restorer = Restorer.from_pretrained(
+            file, opt=opt, param_key=param_key, device=device, precision=precision, encoder=encoder, tile=_tile(tile),
+            overlap=overlap,
+        )  # fmt: skip
+        if show_controls:
+            _show_controls(restorer.controls, as_json)
+            return None
+        if plan is None:
+            sys.stdout.buffer.write(restore_bytes(restorer, sys.stdin.buffer.read(), controls, max_pixels))
+            return None
+        outcome = restore_planned(restorer, plan, controls, max_pixels)
+        main_process = is_main()
+    if main_process:
+        print(json.dumps(outcome.as_dict()) if as_json else outcome.summary(plan.output))
     if outcome.failed:
         raise typer.Exit(1)
     return outcome
+
+
+def _is_stream(inputs: list[Path], output: Path | None) -> bool:
+    """Whether one photograph is read from standard input and written to standard output."""
+    reads, writes = [str(item) for item in inputs].count("-"), str(output) == "-"
+    if reads == 0 and not writes:
+        return False
+    if reads != 1 or len(inputs) != 1 or not writes:
+        raise typer.BadParameter("- stands for standard input and output, both at once: uir restore - -o - < in > out")
+    return True
 
 
 def _tile(text: str) -> int | Literal["auto"] | None:
