@@ -47,7 +47,7 @@ EXTRAS = {
     "metrics": ["torchmetrics>=1.4", "lpips>=0.1.4"],
     "analysis": ["scikit-learn>=1.4", "matplotlib>=3.8"],
     "app": ["gradio>=5.0"],
-    "export": ["onnx>=1.16", "onnxruntime>=1.18"],
+    "export": ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.3"],
     # `make mutate`
     "mutation": ["cosmic-ray>=8.4", "pytest-cov>=6.0"],
     "dev": [
@@ -60,6 +60,9 @@ EXTRAS = {
         "jsonschema>=4.18",
         "hypothesis>=6.100",
         "pillow-heif>=0.20",
+        "onnx>=1.16",
+        "onnxruntime>=1.18",
+        "onnxscript>=0.3",
         "spandrel>=0.4.2",  # asks for torchvision: install the torch and torchvision of constraints.txt first
     ],
 }

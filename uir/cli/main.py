@@ -21,6 +21,7 @@ from uir.cli.arguments import SETTINGS, ForceArgument, JsonArgument, PluginArgum
 from uir.cli.card import card
 from uir.cli.convert import convert
 from uir.cli.diagnose import diagnose
+from uir.cli.export import export
 from uir.cli.faults import fault_of
 from uir.cli.prepare import prepare_app
 from uir.cli.restore import restore
@@ -56,6 +57,7 @@ app.command()(ablate)
 app.command()(card)
 app.command()(convert)
 app.command()(diagnose)
+app.command()(export)
 app.command()(restore)
 app.add_typer(analyze_app)
 

@@ -46,7 +46,7 @@ def read_predictor(
     checkpoints do.
 
     Args:
-        path: weights of the backbone.
+        path: weights of the backbone, or a whole model in ONNX form.
         opt: an option file whose `network_<role>` describe the networks; default the files' cards.
         param_key: the key of the weights; default the moving average if a file has one.
         beside: files of the other networks' weights, by role.
@@ -56,6 +56,8 @@ def read_predictor(
             found, or given and not needed.
         UnknownNameError: the network or predictor that the card names is unknown; its plugin must be imported first.
     """
+    if path.suffix == ".onnx":
+        return _of_onnx(path)
     raw = read_translated(opt) if opt is not None else None
     files = {role: file for role, file in (beside or {}).items() if file is not None}
     state, card = read_weights(path, param_key, must_have=True)
@@ -88,6 +90,15 @@ def read_predictor(
     except TypeError as error:
         raise CheckpointError(f"{path}: `predictor` on its card does not fit {cls.__name__} ({error})") from None
     return predictor
+
+
+def _of_onnx(path: Path) -> Predictor:
+    """A model in ONNX form; its weights and its network are in the file."""
+    from uir.inference.network_predictor import NetworkPredictor
+    from uir.inference.onnx_network import OnnxNetwork
+
+    network = OnnxNetwork(path)
+    return NetworkPredictor({"g": network}, network.scale, tuple(network.card.get("labels", ())))
 
 
 def _described(card: Mapping[str, Any], network: nn.Module) -> dict[str, Any]:

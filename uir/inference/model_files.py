@@ -12,7 +12,7 @@ from uir.core.checkpoint import CheckpointError
 HUB = "hf:"
 _SHA256 = "#sha256="
 _EXAMPLE = "experiments/my_run/models/net_g_latest.pth, which `uir train` writes at its end"
-_ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt", ".onnx", ".pt2")
+_ENDINGS = (".safetensors", ".pth", ".pt", ".ckpt", ".onnx")
 
 
 def model_file(model: str | Path | None = None) -> Path:

@@ -83,6 +83,8 @@ class Restorer:
         for part in predictor.networks.values():
             part.to(self.device).eval()
         self.scale = predictor.scale
+        only_size = getattr(predictor.network, "only_size", None)
+        tile = tile if only_size is None else only_size  # an exported network may take a single size
         self.multiple: int = getattr(predictor.network, "pad_multiple", 1)
         if tile is None and overlap is not None:
             raise ValueError("overlap: it needs tiles; give a tile too")
