@@ -20,7 +20,7 @@ from uir.core.image_metadata import Metadata, with_metadata
 from uir.core.tiff import tiff_pages, turned
 
 IMAGE_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
-READ_EXTENSIONS = IMAGE_EXTENSIONS | {".avif", ".heic", ".heif", ".jfif"}
+READ_EXTENSIONS = IMAGE_EXTENSIONS | {".avif", ".heic", ".heif"}
 """Of files that are read; fewer kinds are written."""
 SIXTEEN_BIT_EXTENSIONS = frozenset({".png", ".tif", ".tiff"})
 ALPHA_EXTENSIONS = frozenset({".png", ".tif", ".tiff", ".webp"})
