@@ -33,7 +33,9 @@ def export(
     plugin: PluginArgument = None,
     as_json: JsonArgument = False,
 ) -> Any:
-    """Write a trained network for other programs, and compare the result with it.
+    """Write a trained network for other programs, and check the result.
+
+    ONNX and torch programs are compared with the network, and not written if they differ.
 
     \b
     Example: uir export -o published/net.onnx --model experiments/nafnet_allinone_demo/models/net_g_latest.pth

@@ -1,8 +1,8 @@
 """One global statistic for all tiles of an image.
 
-A network that pools over its whole input, such as NAFNet's channel attention, would pool over each tile alone, and
-neighbouring tiles would disagree. Here the pooled values come from one run on squares from all over the image, and all
-tiles use them. A network whose pooling is local (`NAFNetLocal`) needs none.
+A network that pools over its whole input, as NAFNet's channel attention does, or attends between channels, as Restormer
+does, would do so over each tile alone, and neighbouring tiles would disagree. Here these values come from one run on
+squares from all over the image, and all tiles use them. A network whose pooling is local (`NAFNetLocal`) needs none.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from uir.inference.tiling import Read
+from uir.layers.global_statistic import GlobalStatistic
 
 PARTS = 4  # squares along each axis of the mosaic
 
@@ -23,7 +24,7 @@ class PooledStatistics:
     """Records what a network's global poolings give, and gives it again.
 
     Args:
-        network: its poolings are the modules `AdaptiveAvgPool2d(1)`.
+        network: its poolings are the modules `AdaptiveAvgPool2d(1)` and `GlobalStatistic`.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -66,6 +67,8 @@ class PooledStatistics:
 
 
 def _is_global(module: nn.Module) -> bool:
+    if isinstance(module, GlobalStatistic):
+        return True
     return isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size in (1, (1, 1))
 
 
