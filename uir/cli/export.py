@@ -33,7 +33,7 @@ def export(
     plugin: PluginArgument = None,
     as_json: JsonArgument = False,
 ) -> Any:
-    """Write a trained network for other programs, and check the result.
+    """Write a trained network for other programs (ONNX, torch).
 
     ONNX and torch programs are compared with the network, and not written if they differ.
 
