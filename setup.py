@@ -40,10 +40,14 @@ EXTRAS = {
     "timm": ["timm>=1.0", "torchvision>=0.21"],
     "lmdb": ["lmdb>=1.4"],
     "tb": ["tensorboard>=2.16"],
+    # asks for torchvision: install the torch and torchvision of constraints.txt first
+    "spandrel": ["spandrel>=0.4.2", "torchvision>=0.21"],
+    "heif": ["pillow-heif>=0.20"],
+    "hub": ["huggingface_hub>=0.26"],
     "metrics": ["torchmetrics>=1.8", "lpips>=0.1.4", "torchvision>=0.21", "scikit-image>=0.22"],
     "analysis": ["scikit-learn>=1.4", "matplotlib>=3.8"],
     "app": ["gradio>=5.0"],
-    "export": ["onnx>=1.16", "onnxruntime>=1.18"],
+    "export": ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.3"],
     # `make mutate`
     "mutation": ["cosmic-ray>=8.4", "pytest-cov>=6.0"],
     "dev": [
@@ -55,6 +59,10 @@ EXTRAS = {
         "scikit-image>=0.22",
         "jsonschema>=4.18",
         "hypothesis>=6.100",
+        "pillow-heif>=0.20",
+        "onnx>=1.16",
+        "onnxruntime>=1.18",
+        "onnxscript>=0.3",
         "spandrel>=0.4.2",  # asks for torchvision: install the torch and torchvision of constraints.txt first
     ],
 }

@@ -1,6 +1,14 @@
 """A small configuration of every network in ARCH_REGISTRY; one without an entry fails tests/archs/test_kinds.py."""
 
+import atexit
+import shutil
+import tempfile
+from pathlib import Path
 from typing import Any
+
+import torch
+
+from uir.archs.nafnet_arch import NAFNet
 
 NAFNET = {"width": 4, "middle_blk_num": 1, "enc_blk_nums": [1, 2], "dec_blk_nums": [2, 1]}
 
@@ -23,6 +31,16 @@ def points(name: str) -> list[dict[str, Any]]:
         {"name": f"stage{index}", "channels": channels, "stride": stride}
         for index, (channels, stride) in enumerate(FEATURES[name])
     ]
+
+
+def file_of_spandrel() -> str:
+    """A file of weights that spandrel knows; it is removed when Python ends."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        torch.save(NAFNet(**NAFNET).state_dict(), Path(folder) / "nafnet.pth")
+    return str(Path(folder) / "nafnet.pth")
 
 
 ARCH_CONFIGS: dict[str, dict[str, Any]] = {
@@ -55,6 +73,7 @@ ARCH_CONFIGS: dict[str, dict[str, Any]] = {
     "PromptIR_NoImg_DC": {"feature_dims": [4, 6, 6], "num_res_blocks": 1, "num_classes": 3},
     "Restormer": RESTORMER,
     "RestormerDCPT": RESTORMER,
+    "SpandrelNet": {"file": file_of_spandrel()},
     "SwinIR": {
         "embed_dim": 8,
         "depths": [2, 2],

@@ -80,14 +80,14 @@ def test_a_file_that_cannot_be_read_writes_nothing(
 
 
 def test_keys_without_an_equivalent_are_listed(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    old.write_text(old.read_text() + "ensemble: true\n")
+    old.write_text(old.read_text() + "tile: true\n")
     new = old.with_name("new.yml")
     assert call("convert", old, "-o", new) == 0
     said = capsys.readouterr()
     assert said.out.endswith(" keys replaced, 1 without an equivalent\n")
     line = len(old.read_text().splitlines())
-    assert f"without an equivalent: {old}:{line}: ensemble: uir restores an image once" in said.err
-    assert "# was: ensemble: true (uir restores an image once" in new.read_text()
+    assert f"without an equivalent: {old}:{line}: tile: uir tests whole images" in said.err
+    assert "# was: tile: true (uir tests whole images" in new.read_text()
 
 
 @pytest.mark.parametrize(("name", "said"), [("x.toml", "TOML files (neosr)"), ("x.json", "JSON files (KAIR)")])

@@ -162,6 +162,12 @@ def test_padding_is_the_network_s() -> None:
     assert not translated(changed(restormer(), network_g=swin)).refused
 
 
+def test_the_ensemble_of_eight_is_a_control() -> None:
+    translation = translated(changed(restormer(), ensemble=True))
+    assert translation.raw["val"]["controls"] == {"ensemble": 8}
+    assert "ensemble" not in translation.raw
+
+
 def dotted(paths: Any) -> list[str]:
     return [".".join(path) for path in paths]
 
@@ -175,7 +181,7 @@ REFUSED = [
     ("val__crop_size_h", 64, "val.crop_size_h: uir tests whole images"),
     ("val__use_chop", True, "val.use_chop: uir tests whole images"),
     ("tile", {"tile_size": 512, "tile_pad": 32}, "tile: uir tests whole images"),
-    ("ensemble", True, "ensemble: uir restores an image once"),
+    ("ensemble", 4, "ensemble: the mean over eight flips and turns is `ensemble: 8` in `val.controls`"),
     ("train__accum_iter", 2, "train.accum_iter: accumulation is `train.accumulate`"),
     ("path__ignore_resume_networks", "network_g", "path.ignore_resume_networks: uir resumes all networks"),
     ("train__losses", [{"type": "l1loss"}], "train.losses: each loss is a key of its own here"),

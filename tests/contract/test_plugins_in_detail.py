@@ -110,7 +110,7 @@ def test_the_controls_are_shown(diffusion: Path, tmp_path: Path, capsys: pytest.
     run(["restore", str(tmp_path), "-o", str(tmp_path), "--model", str(diffusion), "--controls", "--json"])
     shown = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert shown["steps"]["default"] == 3
-    assert set(shown) == {"steps", "seed"}
+    assert {"steps", "seed", "ensemble"} <= set(shown)
 
 
 def test_the_prompt_of_the_user_counts(tmp_path: Path) -> None:

@@ -204,7 +204,7 @@ def test_an_animation_is_refused(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["GIF", "JPEG2000"])
 def test_a_kind_that_is_not_read_is_named(kind: str) -> None:
     with pytest.raises(
-        UnreadableImageError, match=r"is a (GIF|JPEG 2000) file; PNG, JPEG, BMP, TIFF and WebP are read"
+        UnreadableImageError, match=r"is a (GIF|JPEG 2000) file; PNG, JPEG, BMP, TIFF, WebP, AVIF and HEIC are read"
     ):
         decode_image(file_of(picture("RGB"), kind), "image")
 

@@ -287,5 +287,5 @@ def test_alpha_is_resized_bilinearly() -> None:
 def test_a_folder_without_an_image_says_how_many_others_it_has(tmp_path: Path, files: list[str], said: str) -> None:
     for name in files:
         (tmp_path / name).write_text("text")
-    with pytest.raises(ValueError, match=re.escape(f"no image in {tmp_path}{said}; known kinds: .bmp")):
+    with pytest.raises(ValueError, match=re.escape(f"no image in {tmp_path}{said}; known kinds: .avif, .bmp")):
         plan_files([tmp_path], tmp_path / "out")

@@ -48,7 +48,7 @@ def load_network(
     init = init or ("random" if model is None else "trained")
     if init == "trained" and model is None:
         raise ValueError("--init trained needs a checkpoint: --model FILE")
-    state, card = read_weights(model, param_key, must_have=True) if model is not None else ({}, {})
+    state, card = read_weights(model, param_key, True, role) if model is not None else ({}, {})
     arch = _described(opt, model, card, role)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -110,6 +111,16 @@ class HalfNAFNet(NAFNet):
     def adds_input(self) -> bool:
         """Whether the output is the image plus what the network computes."""
         return self.tone is None
+
+    @staticmethod
+    def arch_of(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+        """The network of weights; None if they are another's."""
+        if "ups.0.reduce.weight" not in state:
+            return None
+        kept = {key: value for key, value in state.items() if key != "ups.0.reduce.weight" and key[:5] != "tone."}
+        sizes = NAFNet.arch_of(kept)
+        tone = {"tone": state["tone.last.weight"].shape[1]} if "tone.last.weight" in state else {}
+        return sizes and {**sizes, "type": "HalfNAFNet", "img_channel": sizes["img_channel"] // STEP**2, **tone}
 
     @property
     def pad_multiple(self) -> int:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from uir.core.state_keys import count_of
 from uir.layers.features import FeaturePoint
 from uir.layers.local_pool import LocalAvgPool2d, spread_edges
 from uir.layers.norm import LayerNorm2d
@@ -257,6 +259,29 @@ class NAFNet(_UNet):
     ) -> None:
         super().__init__(NAFBlock, img_channel, width, middle_blk_num, enc_blk_nums, dec_blk_nums, window_size)
 
+    @staticmethod
+    def arch_of(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+        """The network of published weights; None if they are another's (see `uir.inference.recognition`)."""
+        sizes = _sizes_of(state)
+        if sizes is None or "ups.0.reduce.weight" in state or not any(key.endswith(".sca.1.weight") for key in state):
+            return None
+        return {"type": "NAFNet", **sizes}
+
+
+def _sizes_of(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+    """The arguments that NAFNet and its baseline share; None if the weights are those of another network."""
+    state = _UNet.convert_state_dict(dict(state))
+    if not {"intro.weight", "ending.weight", "downs.0.weight"} <= set(state):
+        return None
+    levels = count_of(state, "downs")
+    return {
+        "img_channel": state["intro.weight"].shape[1],
+        "width": state["intro.weight"].shape[0],
+        "middle_blk_num": count_of(state, "middle_blks"),
+        "enc_blk_nums": [count_of(state, f"encoders.{level}") for level in range(levels)],
+        "dec_blk_nums": [count_of(state, f"decoders.{level}") for level in range(levels)],
+    }
+
 
 @ARCH_REGISTRY.register()
 class NAFNetLocal(NAFNet):
@@ -335,3 +360,13 @@ class Baseline(_UNet):
             BaselineBlock, img_channel, width, middle_blk_num, enc_blk_nums, dec_blk_nums, window_size,
             dw_expand=dw_expand, ffn_expand=ffn_expand,
         )  # fmt: skip
+
+    @staticmethod
+    def arch_of(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+        """The network of published weights; None if they are another's."""
+        sizes = _sizes_of(state)
+        block = next((key.removesuffix("se.1.weight") for key in state if key.endswith(".se.1.weight")), None)
+        if sizes is None or block is None:
+            return None
+        expand = {name: state[f"{block}{conv}.weight"].shape[:2] for name, conv in (("dw", "conv1"), ("ffn", "conv4"))}
+        return {"type": "Baseline", **sizes, **{f"{name}_expand": out // of for name, (out, of) in expand.items()}}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 
 from uir.layers.features import FeaturePoint
 from uir.layers.pointwise import PointwiseConv2d
-from uir.layers.restormer_unet import RestormerUNet
+from uir.layers.restormer_unet import RestormerUNet, sizes_of
 from uir.layers.transposed_attention import TransformerBlock
 from uir.registry import ARCH_REGISTRY
 
@@ -32,12 +33,13 @@ class PromptGenBlock(nn.Module):
     def __init__(self, prompt_dim: int, prompt_len: int, prompt_size: int, lin_dim: int) -> None:
         super().__init__()
         self.prompt_param = nn.Parameter(torch.rand(1, prompt_len, prompt_dim, prompt_size, prompt_size))
+        self.pool = nn.AdaptiveAvgPool2d(1)
         self.linear_layer = nn.Linear(lin_dim, prompt_len)
         self.conv3x3 = nn.Conv2d(prompt_dim, prompt_dim, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, lin_dim, H, W] to the prompt [B, prompt_dim, H, W]."""
-        shares = self.linear_layer(x.mean((2, 3))).softmax(1)
+        shares = self.linear_layer(self.pool(x).flatten(1)).softmax(1)
         prompt = (shares[:, :, None, None, None] * self.prompt_param).sum(1)
         prompt = F.interpolate(prompt, x.shape[-2:], mode="bilinear", align_corners=False)
         mapped: Tensor = self.conv3x3(prompt.contiguous(memory_format=torch.channels_last))
@@ -153,3 +155,19 @@ class PromptIR(RestormerUNet):
         if any(key.startswith(_LIGHTNING) for key in state):
             state = {key[len(_LIGHTNING) :]: value for key, value in state.items() if key.startswith(_LIGHTNING)}
         return {key: value for key, value in state.items() if not key.startswith(_UNUSED)}
+
+    @staticmethod
+    def arch_of(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+        """The network of published weights; None if they are another's (see `uir.inference.recognition`)."""
+        state = PromptIR.convert_state_dict(dict(state))
+        sizes = sizes_of(state)
+        if sizes is None or "prompt1.prompt_param" not in state:
+            return None
+        prompts = [state[f"prompt{level}.prompt_param"].shape for level in (1, 2, 3)]
+        return {
+            "type": "PromptIR",
+            **sizes,
+            "prompt_dims": [shape[2] for shape in prompts],
+            "prompt_len": prompts[0][1],
+            "prompt_sizes": [shape[3] for shape in prompts],
+        }

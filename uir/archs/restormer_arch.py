@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor
 
-from uir.layers.restormer_unet import RestormerUNet
+from uir.layers.restormer_unet import RestormerUNet, sizes_of
 from uir.registry import ARCH_REGISTRY
 
 # DCPT wraps the blocks of a level in one more module.
@@ -71,6 +72,14 @@ class Restormer(RestormerUNet):
             )
         super().check_state_dict(state)
 
+    @staticmethod
+    def arch_of(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+        """The network of published weights; None if they are another's (see `uir.inference.recognition`)."""
+        sizes = sizes_of(state)
+        if sizes is None or any(key.startswith("prompt1.") for key in state):
+            return None
+        return {"type": "Restormer", **sizes, "dual_pixel_task": "skip_conv.weight" in state}
+
 
 @ARCH_REGISTRY.register()
 class RestormerDCPT(RestormerUNet):
@@ -113,3 +122,11 @@ class RestormerDCPT(RestormerUNet):
     def convert_state_dict(state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Replace DCPT's keys, which have `latent.body.0.` for `latent.0.`, by the authors'; others are unchanged."""
         return {_BODY.sub(r"\1.", key): value for key, value in state.items()}
+
+    @staticmethod
+    def arch_of(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+        """The network of weights under DCPT's keys; None if they are another's."""
+        if not any(_BODY.match(key) for key in state):
+            return None
+        sizes = sizes_of(RestormerDCPT.convert_state_dict(dict(state)))
+        return sizes and {"type": "RestormerDCPT", **sizes, "dual_pixel_task": "skip_conv.weight" in state}

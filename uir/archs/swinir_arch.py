@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from uir.core.state_keys import count_of
 from uir.layers.features import FeaturePoint
 from uir.layers.padding import crop, pad_to_multiple
 from uir.layers.swin import BasicLayer, SwinTransformerBlock
@@ -21,6 +23,7 @@ _RGB_MEAN = (0.4488, 0.4371, 0.4040)  # of DIV2K
 _TABLE = ".attn.relative_position_bias_table"
 _MASK = ".attn_mask"
 _DERIVED = (_MASK, ".relative_position_index")  # published buffers that follow from the sizes
+_SHUFFLE = re.compile(r"upsample\.\d+\.weight$")
 _DCPT = re.compile(r"(encode_layers\.|decode_layers)\d+\.")
 
 
@@ -427,3 +430,55 @@ class SwinIR(nn.Module):
                 "of the shifted windows, and the network has them: it would compute something else; build it with "
                 "attn_mask: false"
             )
+
+    @staticmethod
+    def arch_of(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+        """The network of published weights; None if they are another's (see `uir.inference.recognition`).
+
+        The published networks with windows of 7 pixels restore JPEG images and have `img_range: 255`.
+
+        Raises:
+            ValueError: they are DCPT's, which have no tables that would show the windows and the heads.
+        """
+        if not any(".residual_group.blocks.0.attn.qkv.weight" in key for key in state):
+            return None
+        if not any(key.endswith(_TABLE) for key in state):
+            raise ValueError(
+                "SwinIR: these weights have no tables of relative positions, which would show window_size and "
+                "num_heads (DCPT's code has 8 and 6), nor whether the windows are masked (attn_mask; DCPT's are not)"
+            )
+        layers = count_of(state, "layers")
+        first = "layers.0.residual_group.blocks.0"
+        tables = [state[f"layers.{i}.residual_group.blocks.0{_TABLE}"].shape for i in range(layers)]
+        embed_dim, in_chans = state["conv_first.weight"].shape[:2]
+        window = (math.isqrt(tables[0][0]) + 1) // 2
+        upsampler, upscale = _upsampler_of(state, in_chans)
+        return {
+            "type": "SwinIR",
+            "in_chans": in_chans,
+            "embed_dim": embed_dim,
+            "depths": [count_of(state, f"layers.{i}.residual_group.blocks") for i in range(layers)],
+            "num_heads": [table[1] for table in tables],
+            "window_size": window,
+            "mlp_ratio": state[f"{first}.mlp.fc1.weight"].shape[0] / embed_dim,
+            "qkv_bias": f"{first}.attn.qkv.bias" in state,
+            "ape": "absolute_pos_embed" in state,
+            "patch_norm": "patch_embed.norm.weight" in state,
+            "upscale": upscale,
+            "img_range": 255.0 if window == 7 and not upsampler else 1.0,
+            "upsampler": upsampler,
+            "resi_connection": "1conv" if "conv_after_body.weight" in state else "3conv",
+            **({"num_feat": state[before].shape[0]} if (before := "conv_before_upsample.0.weight") in state else {}),
+        }
+
+
+def _upsampler_of(state: Mapping[str, Tensor], channels: int) -> tuple[str, int]:
+    """The upsampler of published weights, and its factor."""
+    if "conv_hr.weight" in state or "conv_up1.weight" in state:
+        return "nearest+conv", 2 ** sum(f"conv_up{stage}.weight" in state for stage in (1, 2, 3))
+    if "conv_before_upsample.0.weight" in state:
+        shuffles = [value.shape[0] // value.shape[1] for key, value in state.items() if _SHUFFLE.match(key)]
+        return "pixelshuffle", math.isqrt(math.prod(shuffles))
+    if "upsample.0.weight" in state:
+        return "pixelshuffledirect", math.isqrt(state["upsample.0.weight"].shape[0] // channels)
+    return "", 1

@@ -19,4 +19,8 @@ ForceArgument = Annotated[
     Optional[list[str]],  # noqa: UP045
     typer.Option("--force_yml", help="Override options: train:ema_decay=0.999 name=x"),
 ]
+ModelArgument = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--model", help="The trained network: a file (checkpoint), a folder, a name; default uir-small."),
+]
 JsonArgument = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -18,7 +18,10 @@ from uir import __version__
 from uir.cli.ablate import ablate
 from uir.cli.analyze import analyze_app
 from uir.cli.arguments import SETTINGS, ForceArgument, JsonArgument, PluginArgument
+from uir.cli.card import card
 from uir.cli.convert import convert
+from uir.cli.diagnose import diagnose
+from uir.cli.export import export
 from uir.cli.faults import fault_of
 from uir.cli.prepare import prepare_app
 from uir.cli.restore import restore
@@ -51,7 +54,10 @@ def _options(
 
 app.add_typer(prepare_app)
 app.command()(ablate)
+app.command()(card)
 app.command()(convert)
+app.command()(diagnose)
+app.command()(export)
 app.command()(restore)
 app.add_typer(analyze_app)
 
@@ -216,6 +222,7 @@ def list_names(
                 "test_sets",
                 "observers",
                 "predictors",
+                "strategies",
                 "vectorisers",
                 "modulators",
                 "encoders",

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
 import typer
 
-from uir.cli.arguments import JsonArgument, PluginArgument
+from uir.cli.arguments import JsonArgument, ModelArgument, PluginArgument
 
 
 def restore(
     inputs: Annotated[
         Optional[list[Path]],  # noqa: UP045
-        typer.Argument(help="Photographs, or folders of them."),
+        typer.Argument(help="Photographs, folders or patterns of them; - reads one from standard input."),
     ] = None,
     output: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option("-o", "--output", help="Folder to write to, or a file for one photograph."),
+        typer.Option("-o", "--output", help="Folder to write to, or a file for one photograph; - is standard output."),
     ] = None,
-    model: Annotated[
-        Optional[Path],  # noqa: UP045
-        typer.Option("--model", help="The trained network, a .pth or .safetensors file (checkpoint)."),
-    ] = None,
+    model: ModelArgument = None,
     opt: Annotated[
         Path | None,
         typer.Option("-opt", "--opt", help="Option file, for a checkpoint that does not name its network."),
@@ -40,8 +38,8 @@ def restore(
     ] = "fp32",
     device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, mps; default the best available.")] = None,
     tile: Annotated[
-        int | None, typer.Option("--tile", help="Side of tiles in pixels, for images that do not fit into memory.")
-    ] = None,
+        str, typer.Option("--tile", help="Side of tiles in pixels; auto: as large as the memory allows; whole: none.")
+    ] = "auto",
     overlap: Annotated[
         int | None,
         typer.Option("--overlap", help="Pixels that neighbouring tiles share; default 64, or half the tile."),
@@ -66,6 +64,7 @@ def restore(
         bool, typer.Option("--controls", help="Show what can be set, and restore nothing.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Leave out photographs whose results are there.")] = False,
     max_pixels: Annotated[
         int | None,
         typer.Option(
@@ -80,45 +79,65 @@ def restore(
     \b
     Example: uir restore datasets/demo/test -o restored --model experiments/nafnet_allinone_demo/models/net_g_latest.pth
     """
-    from uir.inference.image_plan import plan_files
-
-    plan = None
     if not show_controls:
         if not inputs:
             raise typer.BadParameter("name the photographs to restore, or a folder of them")
         if output is None:
             raise typer.BadParameter("name the folder to write to: -o FOLDER")
-        plan = plan_files(inputs, output, sweep, overwrite)  # before anything is loaded
-    model = _checkpoint(model)
-    from uir.inference.image_files import restore_planned
-    from uir.inference.restorer import Restorer
-    from uir.registry.plugins import load_plugin
-
-    for spec in plugin or []:
-        load_plugin(spec, named_in="--plugin")
-    restorer = Restorer.from_pretrained(
-        model, opt=opt, param_key=param_key, device=device, precision=precision, encoder=encoder, tile=tile,
-        overlap=overlap,
-    )  # fmt: skip
-    if plan is None:
-        _show_controls(restorer.controls, as_json)
-        return None
+    is_stream = _is_stream(inputs or [], output)
     controls = {**_settings(settings or []), **({"code_from": str(code_from)} if code_from is not None else {})}
-    outcome = restore_planned(restorer, plan, controls, max_pixels)
-    print(json.dumps(outcome.as_dict()) if as_json else outcome.summary(plan.output))
+    from uir.core.distributed import gathered, is_main, processes
+    from uir.inference.image_plan import plan_files
+
+    with processes("none", "cpu" if device == "cpu" else None):
+        plan = None
+        if not show_controls and not is_stream and output is not None:  # before anything is loaded
+            plan = plan_files(inputs or [], output, sweep, overwrite, resume) if is_main() else None
+            plan = gathered(plan)[0]  # one plan for all processes: the files that they write must not change it
+        from uir.inference.image_files import restore_bytes, restore_planned
+        from uir.inference.model_files import model_file
+        from uir.inference.restorer import Restorer
+        from uir.registry.plugins import load_plugin
+
+        file = model_file(model)
+        for spec in plugin or []:
+            load_plugin(spec, named_in="--plugin")
+        restorer = Restorer.from_pretrained(
+            file, opt=opt, param_key=param_key, device=device, precision=precision, encoder=encoder, tile=_tile(tile),
+            overlap=overlap,
+        )  # fmt: skip
+        if show_controls:
+            _show_controls(restorer.controls, as_json)
+            return None
+        if plan is None:
+            sys.stdout.buffer.write(restore_bytes(restorer, sys.stdin.buffer.read(), controls, max_pixels))
+            return None
+        outcome = restore_planned(restorer, plan, controls, max_pixels)
+        main_process = is_main()
+    if main_process:
+        print(json.dumps(outcome.as_dict()) if as_json else outcome.summary(plan.output))
     if outcome.failed:
-        raise typer.Exit(2)
+        raise typer.Exit(1)
     return outcome
 
 
-def _checkpoint(model: Path | None) -> Path:
-    """The file of the trained network."""
-    example = "experiments/my_run/models/net_g_latest.pth, which `uir train` writes at its end"
-    if model is None:
-        raise typer.BadParameter(f"name the trained network: --model FILE, such as {example}")
-    if model.is_dir():
-        raise typer.BadParameter(f"--model: {model} is a folder; name a file, such as {example}")
-    return model
+def _is_stream(inputs: list[Path], output: Path | None) -> bool:
+    """Whether one photograph is read from standard input and written to standard output."""
+    reads, writes = [str(item) for item in inputs].count("-"), str(output) == "-"
+    if reads == 0 and not writes:
+        return False
+    if reads != 1 or len(inputs) != 1 or not writes:
+        raise typer.BadParameter("- stands for standard input and output, both at once: uir restore - -o - < in > out")
+    return True
+
+
+def _tile(text: str) -> int | Literal["auto"] | None:
+    """The value of --tile."""
+    if text in ("auto", "whole"):
+        return "auto" if text == "auto" else None
+    if not text.isdecimal():
+        raise typer.BadParameter(f"--tile: expected a number of pixels, auto or whole, got '{text}'")
+    return int(text)
 
 
 def _settings(settings: list[str]) -> dict[str, str]:
@@ -141,5 +160,3 @@ def _show_controls(controls: tuple[Any, ...], as_json: bool) -> None:
     for row in rows:
         default = f" (default {row['default']})" if row["default"] is not None else ""
         print(f"{row['name']}: {row['takes']}{default}. {row['help']}")
-    if not rows:
-        print("This network has nothing to set.")

@@ -324,6 +324,17 @@ def _use_image(editor: _Editor, path: KeyPath, value: Any) -> None:
         editor.notes.append(f"{name} measures the network's own floats, neither clipped nor rounded")
 
 
+def _ensemble(editor: _Editor, path: KeyPath, value: Any) -> None:
+    """True stands for the mean over eight flips and turns; it is a control of every predictor."""
+    val = editor.at(("val",))
+    if not value:
+        editor.drop(path, "images are restored once")
+    elif value is True and val and "controls" not in val:
+        editor.move(path, ("val", "controls"), {"ensemble": 8})
+    else:
+        editor.refuse(path, "the mean over eight flips and turns is `ensemble: 8` in `val.controls`")
+
+
 _TILES = "uir tests whole images; `uir restore --tile` restores large ones in tiles"
 _OF_METRICS = _dead("each metric of val.metrics has its own")
 _ACCUMULATE = _neutral(
@@ -345,9 +356,7 @@ _TABLE: dict[KeyPath, dict[str, Act]] = {
         "suffix": _dead("val.suffix is read"),
         "save_img": _dead("val.save_img is read"),
         "tile": _neutral(False, why="whole images are tested", sentence=_TILES),
-        "ensemble": _neutral(
-            False, why="images are restored once", sentence="uir restores an image once, not eight rotated copies"
-        ),
+        "ensemble": _ensemble,
         "use_amp": _no_amp,
         "accum_iter": _ACCUMULATE,
     },

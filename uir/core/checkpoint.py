@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from uir import __version__
 from uir.core.digests import digest, digest_of
+from uir.core.releases import write_safetensors
 from uir.core.weight_files import CheckpointError, read_plain, write_tensors
 
 __all__ = [
-    "CheckpointError", "StateDict", "digest", "fit_state", "load_weights", "read_file", "read_weights",
-    "write_checkpoint",
+    "CheckpointError", "StateDict", "digest", "fit_state", "full_card", "load_weights", "read_file", "read_weights",
+    "roles_in", "write_checkpoint", "write_release",
 ]  # fmt: skip
 
 logger = logging.getLogger("uir")
@@ -32,7 +33,7 @@ NOT_WEIGHTS = ("total_ops", "total_params", "n_averaged")
 LARGEST_SCALE = 64
 CARD_KINDS: dict[str, tuple[type | tuple[type, ...], str]] = {
     "arch": (Mapping, "a mapping"), "predictor": (Mapping, "a mapping"), "label_parts": (Mapping, "a mapping"),
-    "scale": (int, "an integer"), "labels": ((list, tuple), "a list"),
+    "scale": (int, "an integer"), "labels": ((list, tuple), "a list"), "temperature": ((int, float), "a number"),
     "role": (str, "a text"), "method": (str, "a text"),
 }  # fmt: skip
 
@@ -57,19 +58,50 @@ def write_checkpoint(path: Path, params: Mapping[str, StateDict], card: Mapping[
             The card that is written also has digests of each state dict and of itself.
     """
     on_cpu = {key: {name: tensor.detach().cpu() for name, tensor in state.items()} for key, state in params.items()}
-    digests = {key: digest(state) for key, state in on_cpu.items()}
-    full_card = {**card, "uir_version": __version__, "sha256": digests}
-    full_card["sha256"] = {**digests, "card": digest_of(full_card)}
-    write_tensors(path, {**on_cpu, "card": full_card})
+    write_tensors(path, {**on_cpu, "card": full_card(on_cpu, card)})
 
 
-def read_file(path: Path) -> dict[str, Any]:
+def write_release(path: Path, networks: Mapping[str, tuple[StateDict, Mapping[str, Any]]]) -> None:
+    """Write a released model: the weights and the card of each role in one `.safetensors` file.
+
+    A card that was read from a file keeps what it says; its digests are those of the new file.
+
+    Raises:
+        ValueError: there is no network, or a card holds more than plain data.
+    """
+    cards = {role: full_card({"params": state}, card) for role, (state, card) in networks.items()}
+    write_safetensors(path, {role: (state, cards[role]) for role, (state, _) in networks.items()})
+
+
+def full_card(params: Mapping[str, StateDict], card: Mapping[str, Any]) -> dict[str, Any]:
+    """A card with uir's version and the digests of the state dicts and of itself."""
+    digests = {key: digest(state) for key, state in params.items()}
+    full = {**card, "uir_version": __version__, "sha256": digests}
+    full["sha256"] = {**digests, "card": digest_of(full)}
+    return full
+
+
+def roles_in(path: Path) -> tuple[str, ...]:
+    """The roles of the networks in a released model; empty for a file of one network that names none."""
+    return tuple(read_plain(path).get("networks", ())) if path.suffix == ".safetensors" else ()
+
+
+def read_file(path: Path, role: str = "g") -> dict[str, Any]:
     """The content of a `.pth` or `.safetensors` file; only plain data is unpickled.
+
+    Args:
+        path: the file.
+        role: which network of a released model.
 
     Raises:
         CheckpointError: the file is missing or damaged, contains more than plain data, or is not what its card says.
     """
     content = read_plain(path)
+    if path.suffix == ".safetensors" and isinstance(content.get("networks"), Mapping):
+        networks = content["networks"]
+        if role not in networks:
+            raise CheckpointError(f"{path}: has no network_{role}; its networks are {', '.join(networks)}")
+        content = networks[role]
     card = content.get("card")
     if isinstance(card, Mapping):
         _check_digests(path, content, card)
@@ -106,11 +138,15 @@ def _check_card(path: Path, card: Mapping[str, Any]) -> None:
         raise CheckpointError(
             f"{path}: `scale` on its card is to be at least 1 and at most {LARGEST_SCALE}, it is {card['scale']}"
         )
+    if not card.get("temperature", 1.0) > 0:
+        raise CheckpointError(f"{path}: `temperature` on its card is to be above 0, it is {card['temperature']}")
     if not all(isinstance(label, str) for label in card.get("labels", ())):
         raise CheckpointError(f"{path}: `labels` on its card are to be texts, they are {card['labels']!r}"[:300])
 
 
-def read_weights(path: Path, param_key: str | None = None, must_have: bool = False) -> tuple[StateDict, dict[str, Any]]:
+def read_weights(
+    path: Path, param_key: str | None = None, must_have: bool = False, role: str = "g"
+) -> tuple[StateDict, dict[str, Any]]:
     """The weights in a file, and its card (empty if it has none).
 
     Args:
@@ -118,13 +154,16 @@ def read_weights(path: Path, param_key: str | None = None, must_have: bool = Fal
         param_key: the entry to use. If the file lacks it, and by default, the first of `params_ema`, `params`,
             `state_dict`, ... that exists is used, else the file itself.
         must_have: a file that lacks `param_key` is an error.
+        role: which network of a released model.
     """
-    return _read_group(path, param_key, must_have)[:2]
+    return _read_group(path, param_key, must_have, role)[:2]
 
 
-def _read_group(path: Path, param_key: str | None, must_have: bool = False) -> tuple[StateDict, dict[str, Any], str]:
+def _read_group(
+    path: Path, param_key: str | None, must_have: bool = False, role: str = "g"
+) -> tuple[StateDict, dict[str, Any], str]:
     """As `read_weights`, and the name of the entry that was used."""
-    content = read_file(path)
+    content = read_file(path, role)
     keys = [key for key in PARAM_KEYS if isinstance(content.get(key), dict)]
     if param_key is not None and not isinstance(content.get(param_key), dict):
         if must_have:

@@ -7,6 +7,7 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from PIL import BmpImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
@@ -31,7 +32,7 @@ class Head:
     """What a file says of itself.
 
     Attributes:
-        kind: PNG, JPEG, BMP, WEBP or TIFF.
+        kind: PNG, JPEG, BMP, WEBP, AVIF, HEIC or TIFF.
         orientation: of EXIF, 1 to 8; 1 is upright.
     """
 
@@ -46,6 +47,7 @@ _READERS = {
     "BMP": BmpImagePlugin.BmpImageFile,
     "WEBP": WebPImagePlugin.WebPImageFile,
 }
+_BRANDS = {b"avif": "AVIF", b"avis": "AVIF"} | dict.fromkeys((b"heic", b"heix", b"heim", b"heis"), "HEIC")
 _OTHERS = {
     b"GIF8": "GIF",
     b"\x00\x00\x00\x0cjP  ": "JPEG 2000",
@@ -66,7 +68,37 @@ def kind_of(data: bytes) -> str | None:
         return "TIFF"
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
+    if data[4:8] == b"ftyp":
+        brands = data[8:12], *(data[i : i + 4] for i in range(16, min(int.from_bytes(data[:4], "big"), 64), 4))
+        return next((kind for brand in brands if (kind := _BRANDS.get(brand)) is not None), None)
     return "BMP" if data.startswith(b"BM") else None
+
+
+def reader_of(kind: str, name: str) -> Any:
+    """Pillow's class for a kind of file.
+
+    Raises:
+        UnreadableImageError: what reads the kind is not installed.
+    """
+    if kind == "TIFF":
+        from PIL import TiffImagePlugin
+
+        return TiffImagePlugin.TiffImageFile
+    if kind == "AVIF":
+        from PIL import features
+
+        if not features.check("avif"):
+            raise UnreadableImageError(name, "is an AVIF file, which this Pillow cannot read; Pillow 11.3 or later can")
+        from PIL import AvifImagePlugin
+
+        return AvifImagePlugin.AvifImageFile
+    if kind == "HEIC":
+        try:
+            import pillow_heif
+        except ImportError:
+            raise UnreadableImageError(name, "is a HEIC file; pip install 'uir[heif]' lets uir read it") from None
+        return pillow_heif.HeifImageFile
+    return _READERS[kind]
 
 
 def read_head(data: bytes, name: str, max_pixels: int | None = None) -> Head:
@@ -88,10 +120,11 @@ def read_head(data: bytes, name: str, max_pixels: int | None = None) -> Head:
     if kind is None:
         other = next((label for start, label in _OTHERS.items() if data.startswith(start)), None)
         what = f"is a {other} file" if other else "cannot be decoded as an image; the file is damaged or is no image"
-        raise UnreadableImageError(name, f"{what}; PNG, JPEG, BMP, TIFF and WebP are read")
+        raise UnreadableImageError(name, f"{what}; PNG, JPEG, BMP, TIFF, WebP, AVIF and HEIC are read")
+    reader = reader_of(kind, name)
     try:
-        image = _READERS[kind](io.BytesIO(data))
-        frames = getattr(image, "n_frames", 1) if kind in ("PNG", "WEBP") else 1  # a JPEG's others are previews
+        image = reader(io.BytesIO(data))
+        frames = getattr(image, "n_frames", 1) if kind in ("PNG", "WEBP", "AVIF") else 1  # a JPEG's are previews
         # Pillow decodes a PNG to look for EXIF behind its pixels; OpenCV turns JPEGs itself
         has_exif = kind == "WEBP" or (kind == "PNG" and b"eXIf" in data)
     except (SyntaxError, OSError, ValueError, EOFError, IndexError, KeyError, TypeError) as error:

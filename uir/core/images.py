@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -10,13 +11,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from PIL import ImageOps
 from torch import Tensor
 
 from uir.core.files import home_expanded, replacing
-from uir.core.image_heads import UnreadableImageError, check_size, kind_of, read_head, shape_of_head
+from uir.core.image_heads import UnreadableImageError, check_size, kind_of, read_head, reader_of, shape_of_head
+from uir.core.image_metadata import Metadata, with_metadata
 from uir.core.tiff import tiff_pages, turned
 
 IMAGE_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+READ_EXTENSIONS = IMAGE_EXTENSIONS | {".avif", ".heic", ".heif"}
+"""Of files that are read; fewer kinds are written."""
 SIXTEEN_BIT_EXTENSIONS = frozenset({".png", ".tif", ".tiff"})
 ALPHA_EXTENSIONS = frozenset({".png", ".tif", ".tiff", ".webp"})
 PAGES_EXTENSIONS = frozenset({".tif", ".tiff"})
@@ -49,10 +54,14 @@ def read_pages(path: str | Path, max_pixels: int | None = None) -> Iterator[np.n
         FileNotFoundError: there is no such file.
         UnreadableImageError: as for `read_image`, except that a TIFF can have several pages.
     """
-    data = read_content(path)
+    return decode_pages(read_content(path), str(path), max_pixels)
+
+
+def decode_pages(data: bytes, name: str, max_pixels: int | None = None) -> Iterator[np.ndarray]:
+    """The same for the bytes of a file; `name` is for messages."""
     if kind_of(data) == "TIFF":
-        return (decode() for decode in tiff_pages(data, str(path), max_pixels))
-    return iter([decode_image(data, str(path), max_pixels)])
+        return (decode() for decode in tiff_pages(data, name, max_pixels))
+    return iter([decode_image(data, name, max_pixels)])
 
 
 def read_content(path: str | Path) -> bytes:
@@ -93,6 +102,8 @@ def decode_image(data: bytes | np.ndarray, name: str, max_pixels: int | None = N
         if len(pages) > 1:
             raise UnreadableImageError(name, f"is a TIFF of {len(pages)} pages; expected one image")
         return pages[0]()
+    if head.kind in ("AVIF", "HEIC"):
+        return _decode_with_pillow(content, head.kind, name)
     # OpenCV turns an image upright in every mode except IMREAD_UNCHANGED, the only one that keeps an alpha channel
     flags = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH if head.kind == "JPEG" else cv2.IMREAD_UNCHANGED
     try:
@@ -104,6 +115,17 @@ def decode_image(data: bytes | np.ndarray, name: str, max_pixels: int | None = N
     if image.ndim == 2:
         image = image[:, :, None]
     return turned(_swap_red_and_blue(image), head.orientation)
+
+
+def _decode_with_pillow(content: bytes, kind: str, name: str) -> np.ndarray:
+    try:
+        image = ImageOps.exif_transpose(reader_of(kind, name)(io.BytesIO(content)))
+        if image.mode not in ("L", "RGB", "RGBA"):
+            image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+        pixels = np.asarray(image)
+    except Exception as error:  # whatever a damaged file makes a library raise
+        raise UnreadableImageError(name, f"cannot be decoded as an image ({error})") from error
+    return np.ascontiguousarray(pixels.reshape(*pixels.shape[:2], -1))
 
 
 def shape_of(data: bytes, name: str) -> tuple[int, int, int]:
@@ -216,7 +238,7 @@ def list_folder(root: Path) -> tuple[list[str], dict[str, str]]:
             extension = os.path.splitext(name)[1].lower()
             if name.startswith("."):
                 left_out[prefix + name] = "hidden"
-            elif extension in IMAGE_EXTENSIONS:
+            elif extension in READ_EXTENSIONS:
                 names.append(prefix + name)
             else:
                 kind = f"files of kind {extension} are" if extension else "files without an extension are"
@@ -246,8 +268,18 @@ def write_image(path: str | Path, image: Tensor | np.ndarray, bits: int = 8) -> 
     write_pages(path, [image], bits)
 
 
-def write_pages(path: str | Path, pages: Sequence[Tensor | np.ndarray], bits: int = 8) -> None:
+def write_pages(
+    path: str | Path, pages: Sequence[Tensor | np.ndarray], bits: int = 8, metadata: Metadata | None = None
+) -> list[str]:
     """Write images as the pages of a TIFF, or one image as a file of any kind; otherwise as `write_image`.
+
+    Args:
+        path, bits: as for `write_image`.
+        pages: the images.
+        metadata: what else to write into the file.
+
+    Returns:
+        What of the metadata the kind of file does not hold.
 
     Raises:
         ValueError: as for `write_image`, or there are several pages and the file is no TIFF.
@@ -257,6 +289,24 @@ def write_pages(path: str | Path, pages: Sequence[Tensor | np.ndarray], bits: in
     pixels = [_to_pixels(path, _to_hwc(path, page), bits) for page in pages]
     for page in pixels:
         check_writable(path, page.shape[2], 8 * page.dtype.itemsize, len(pixels))
+    encoded, left_out = encode_pages(path, pixels), list[str]()
+    if metadata:
+        encoded, left_out = with_metadata(path.suffix.lower(), encoded, pixels, metadata.fitting(pixels[0].shape[2]))
+    with replacing(path, flush=False) as temporary:
+        temporary.write_bytes(encoded)
+    return left_out
+
+
+def encode_pages(path: Path, pixels: Sequence[np.ndarray]) -> bytes:
+    """The bytes of an image file.
+
+    Args:
+        path: its name, for its kind and for messages.
+        pixels: its pages, [H, W, C] of uint8 or uint16, RGB.
+
+    Raises:
+        ValueError: OpenCV cannot encode them.
+    """
     swapped = [_swap_red_and_blue(page) for page in pixels]
     extension = path.suffix.lower()
     is_encoded, encoded = (
@@ -264,8 +314,7 @@ def write_pages(path: str | Path, pages: Sequence[Tensor | np.ndarray], bits: in
     )
     if not is_encoded:
         raise ValueError(f"{path}: OpenCV could not encode an image of shape {pixels[0].shape}")
-    with replacing(path, flush=False) as temporary:
-        temporary.write_bytes(encoded.tobytes())
+    return encoded.tobytes()
 
 
 def check_writable(path: Path, channels: int = 3, bits: int = 8, pages: int = 1) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from uir.core.files import replacing
+from uir.core.releases import read_safetensors
 
 
 class CheckpointError(ValueError):
@@ -47,9 +48,7 @@ def read_plain(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from None
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return dict(load_file(path))
+            return read_safetensors(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of another pickle protocol, which asks to report it to torch
             content = torch.load(path, map_location="cpu", weights_only=True)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from uir.core.images import IMAGE_EXTENSIONS, PAGES_EXTENSIONS, list_folder
+from uir.core.images import IMAGE_EXTENSIONS, PAGES_EXTENSIONS, READ_EXTENSIONS, list_folder
 
 logger = logging.getLogger("uir")
 # names that mean an image or a document, not a folder
@@ -31,15 +32,19 @@ class Plan:
         left_out: what lies in the folders and is not restored, with the reason.
         variants: the values of a sweep, by the ending of the files' names; `{"": {}}` without one.
         output: the folder or file that the user named.
+        done: images that an earlier run has restored.
     """
 
     jobs: list[tuple[str, str]]
     left_out: dict[str, str]
     variants: dict[str, dict[str, str]]
     output: Path
+    done: list[str] = field(default_factory=list)
 
 
-def plan_files(inputs: Sequence[Path], output: Path, sweep: str | None = None, overwrite: bool = False) -> Plan:
+def plan_files(
+    inputs: Sequence[Path], output: Path, sweep: str | None = None, overwrite: bool = False, resume: bool = False
+) -> Plan:
     """Find the images and decide where the results go.
 
     Args:
@@ -47,6 +52,7 @@ def plan_files(inputs: Sequence[Path], output: Path, sweep: str | None = None, o
         output: a folder, or the file to write where there is one image.
         sweep: as for `restore_files`.
         overwrite: replace files that exist.
+        resume: leave out the images whose results are all there; a result is written completely or not at all.
 
     Raises:
         ValueError: an input does not exist, there is no image, the output is of a kind that is not written, an input or
@@ -54,28 +60,67 @@ def plan_files(inputs: Sequence[Path], output: Path, sweep: str | None = None, o
     """
     variants = swept(sweep) if sweep else {"": {}}
     _check_output(output)
-    jobs: dict[str, str] = {}
-    left_out: dict[str, str] = {}
-    for given in inputs:
-        if given.is_dir():
-            names, others = list_folder(given)
-            jobs |= {os.path.join(given, name): os.path.join(output, _target(name)) for name in names}
-            left_out |= {os.path.join(given, name): reason for name, reason in others.items()}
-        elif os.path.lexists(given):
-            jobs[str(given)] = os.path.join(output, _target(given.name))
-        else:
-            raise ValueError(f"{given}: there is no such file or folder")
-    if not jobs:
-        others_text = f" ({counted(len(left_out), 'file')} left out)" if left_out else ""
-        known = ", ".join(sorted(IMAGE_EXTENSIONS))
-        raise ValueError(f"no image in {', '.join(map(str, inputs))}{others_text}; known kinds: {known}")
+    names, left_out = find_images(inputs)
+    jobs = {source: os.path.join(output, _target(name)) for source, name in names.items()}
     if output.suffix.lower() in IMAGE_EXTENSIONS and not output.is_dir():
         if len(jobs) > 1:
             raise ValueError(f"{output}: one file cannot hold {len(jobs)} images; give a folder")
         jobs = dict.fromkeys(jobs, str(output))
     jobs = _told_apart(jobs)
-    _check_targets(jobs, list(variants), overwrite)
-    return Plan(list(jobs.items()), left_out, variants, output)
+    _check_targets(jobs, list(variants), overwrite or resume)
+    done = [source for source, target in jobs.items() if resume and _is_done(target, list(variants))]
+    for source in done:
+        del jobs[source]
+    return Plan(list(jobs.items()), left_out, variants, output, done)
+
+
+def _is_done(target: str, endings: Sequence[str]) -> bool:
+    return all(os.path.isfile(with_ending(target, ending)) for ending in endings)
+
+
+def find_images(inputs: Sequence[Path]) -> tuple[dict[str, str], dict[str, str]]:
+    """The images that a user names.
+
+    Args:
+        inputs: images, folders that are searched through, and patterns such as `photos/*.jpg` (`**` for folders below).
+
+    Returns:
+        The name of each image below its folder, with `/`; and why other files in the folders are left out.
+
+    Raises:
+        ValueError: an input does not exist, or there is no image.
+    """
+    images: dict[str, str] = {}
+    left_out: dict[str, str] = {}
+    for given in inputs:
+        if given.is_dir():
+            names, others = list_folder(given)
+            images |= {os.path.join(given, name): name for name in names}
+            left_out |= {os.path.join(given, name): reason for name, reason in others.items()}
+        elif os.path.lexists(given):
+            images[str(given)] = given.name
+        elif _is_pattern(str(given)):
+            matches = sorted(glob.glob(str(given), recursive=True))
+            named = {match: os.path.basename(match) for match in matches if os.path.isfile(match)}
+            images |= {match: name for match, name in named.items() if _extension(name) in READ_EXTENSIONS}
+            left_out |= {match: "no image" for match in named if match not in images}
+            if not named:
+                raise ValueError(f"{given}: no file has such a name")
+        else:
+            raise ValueError(f"{given}: there is no such file or folder")
+    if not images:
+        others_text = f" ({counted(len(left_out), 'file')} left out)" if left_out else ""
+        known = ", ".join(sorted(READ_EXTENSIONS))
+        raise ValueError(f"no image in {', '.join(map(str, inputs))}{others_text}; known kinds: {known}")
+    return images, left_out
+
+
+def _is_pattern(text: str) -> bool:
+    return any(letter in text for letter in "*?[")
+
+
+def _extension(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
 
 
 def swept(sweep: str) -> dict[str, dict[str, str]]:

@@ -9,9 +9,10 @@ from typing import Any
 from torch import nn
 
 from uir.config.options import find_root, read_translated
-from uir.core.checkpoint import CheckpointError, StateDict, fit_state, read_weights
+from uir.core.checkpoint import CheckpointError, StateDict, fit_state, read_weights, roles_in
 from uir.inference.code_predictor import takes_code
 from uir.inference.predictor import Predictor
+from uir.inference.recognition import recognised
 from uir.layers.code_widths import sized_by_encoder
 from uir.registry import ARCH_REGISTRY, PREDICTORS, UnknownNameError
 from uir.registry.components import build
@@ -36,14 +37,16 @@ def read_predictor(
 ) -> Predictor:
     """Load a backbone and the other networks that it needs for restoring, such as the encoder of its code.
 
-    The card of the backbone's file names the predictor. Without a card, a network that takes a degradation code
+    The card of the backbone's file names the network and the predictor. The network of a file without a card is
+    recognised by its weights, if they show it (`recognised`). Without a card, a network that takes a degradation code
     restores with one, and any other network restores alone. The weights of another network come from the first of
-    these: the file that `beside` names; a file in the backbone's folder with `net_<role>_` in its name instead of
-    `net_g_`; the option file's `path.pretrain_network_<role>`; for an encoder, the backbone's own file, if it contains
-    both networks, as published checkpoints do.
+    these: the file that `beside` names; the backbone's file, if it is a released model of several networks; a file in
+    the backbone's folder with `net_<role>_` in its name instead of `net_g_`; the option file's
+    `path.pretrain_network_<role>`; for an encoder, the backbone's own file, if it contains both networks, as published
+    checkpoints do.
 
     Args:
-        path: weights of the backbone.
+        path: weights of the backbone, or a whole model in ONNX form.
         opt: an option file whose `network_<role>` describe the networks; default the files' cards.
         param_key: the key of the weights; default the moving average if a file has one.
         beside: files of the other networks' weights, by role.
@@ -53,11 +56,16 @@ def read_predictor(
             found, or given and not needed.
         UnknownNameError: the network or predictor that the card names is unknown; its plugin must be imported first.
     """
+    if path.suffix == ".onnx":
+        return _of_onnx(path)
     raw = read_translated(opt) if opt is not None else None
     files = {role: file for role, file in (beside or {}).items() if file is not None}
     state, card = read_weights(path, param_key, must_have=True)
+    if raw is None and "arch" not in card:
+        card = {**card, "arch": recognised(state, path)}
     network = _build("g", raw, card, path, opt)
-    fit_state(network, state, str(path), card=card)
+    if not getattr(network, "loads_itself", False):
+        fit_state(network, state, str(path), card=card)
     described = _described(card, network)
     try:
         cls = PREDICTORS.get(described["type"])
@@ -73,7 +81,7 @@ def read_predictor(
             networks[role] = _load_other(role, network, path, raw, opt, param_key, files.get(role), state)
     context = {
         "networks": networks,
-        "scale": int((raw if raw is not None else card).get("scale", 1)),
+        "scale": int((raw if raw is not None else card).get("scale", getattr(network, "scale", 1))),
         "labels": tuple(card.get("labels", ())),
     }
     settings = {key: value for key, value in described.items() if key != "type"}
@@ -82,6 +90,15 @@ def read_predictor(
     except TypeError as error:
         raise CheckpointError(f"{path}: `predictor` on its card does not fit {cls.__name__} ({error})") from None
     return predictor
+
+
+def _of_onnx(path: Path) -> Predictor:
+    """A model in ONNX form; its weights and its network are in the file."""
+    from uir.inference.network_predictor import NetworkPredictor
+    from uir.inference.onnx_network import OnnxNetwork
+
+    network = OnnxNetwork(path)
+    return NetworkPredictor({"g": network}, network.scale, tuple(network.card.get("labels", ())))
 
 
 def _described(card: Mapping[str, Any], network: nn.Module) -> dict[str, Any]:
@@ -103,9 +120,9 @@ def _load_other(
     named: Path | None,
     state: StateDict,
 ) -> nn.Module:
-    file = named or _beside(path, role) or _named_in(raw, opt, role)
+    file = named or other_file(path, role) or _named_in(raw, opt, role)
     if file is not None:
-        weights, card = read_weights(file, param_key)
+        weights, card = read_weights(file, param_key, role=role)
     elif role == "e" and raw is not None and any(key.startswith("E.") for key in state):
         file, weights, card = path, state, {}
     else:
@@ -121,7 +138,10 @@ def _load_other(
     return built
 
 
-def _beside(path: Path, role: str) -> Path | None:
+def other_file(path: Path, role: str) -> Path | None:
+    """The file of another network that belongs to a backbone's file: the same one, or one beside it; None without."""
+    if role in roles_in(path):
+        return path
     file = path.with_name(path.name.replace("net_g_", f"net_{role}_"))
     return file if file != path and file.is_file() else None
 

@@ -7,22 +7,24 @@ A predictor is a plain class in the table `PREDICTORS`; the card of a checkpoint
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from uir.core.precision import Precision, autocast
 from uir.core.seeds import torch_generator
-from uir.inference.controls import Control, read_controls
-from uir.inference.tiling import Read, tiled_rows
+from uir.inference.controls import Control
+from uir.inference.place import Place
+from uir.inference.running import Running
+from uir.inference.strategies import Strategy, offered, read_values
+from uir.inference.tiling import Read
 from uir.layers.image_channels import check_channels
-from uir.layers.padding import crop, pad_to_multiple, pad_to_size
+
+__all__ = ["Place", "Prediction", "Predictor", "Running", "Whole", "conditions_of", "predict"]
 
 
 @dataclass
@@ -58,13 +60,9 @@ class Whole:
         batch: Mapping[str, Any],
         controls: Mapping[str, Any],
     ) -> Whole:
-        """Images for a predictor, with checked controls.
-
-        Raises:
-            ValueError: a control does not exist or fit.
-        """
+        """Images for a predictor; `controls` are values of its own controls, as `read_values` gives them."""
         defaults = {control.name: control.default for control in predictor.controls}
-        return cls(read, size, names, device, batch, predictor.read(controls), defaults)
+        return cls(read, size, names, device, batch, controls, defaults)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -89,24 +87,6 @@ class Whole:
         seed = self.value("seed")
         fields = [torch.randn(shape, generator=torch_generator(seed, name, purpose)) for name in self.names]
         return torch.stack(fields).to(self.device)
-
-
-@dataclass(frozen=True)
-class Place:
-    """The part of the whole images that is being restored.
-
-    Attributes:
-        rows, columns: position in the degraded images.
-        padded: height and width of the network's input, at least those of the part.
-    """
-
-    rows: slice
-    columns: slice
-    padded: tuple[int, int]
-
-    def of(self, image: Tensor) -> Tensor:
-        """The same part of another image [B, C, H, W] with the size of the whole image, padded in the same way."""
-        return pad_to_size(image[..., self.rows, self.columns], *self.padded)
 
 
 @dataclass(frozen=True)
@@ -203,9 +183,18 @@ class Predictor:
                 f"{supplied}; use another network, or a method that gives it"
             )
 
-    def read(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The values that a user set, after a check (see `Control.read`)."""
-        return read_controls(self.controls, values, type(self).__name__)
+    @property
+    def offered(self) -> tuple[Control, ...]:
+        """All values that a user can set: its own controls, and those of the strategies."""
+        return offered(self.controls)
+
+    def read(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[Strategy]]:
+        """The values that a user set, after a check: those of its own controls, and the strategies that are on.
+
+        Raises:
+            ValueError: a control does not exist or fit.
+        """
+        return read_values(self.controls, values, type(self).__name__, self.scale)
 
     @property
     def multiple(self) -> int:
@@ -218,53 +207,6 @@ def conditions_of(network: nn.Module) -> tuple[list[str], list[str]]:
     parameters = list(inspect.signature(network.forward).parameters.values())[1:]
     named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     return [p.name for p in named], [p.name for p in named if p.default is p.empty]
-
-
-@dataclass(frozen=True)
-class Running:
-    """The settings for running predictors.
-
-    Attributes:
-        device: the device to compute on.
-        precision: fp32, or the type to autocast to.
-        tile: side of the tiles in pixels; None restores whole images.
-        overlap: smallest number of pixels that neighbouring tiles share.
-        guard: gives the context in which no gradients are stored.
-    """
-
-    device: torch.device
-    precision: Precision = "fp32"
-    tile: int | None = None
-    overlap: int = 0
-    guard: Callable[[], AbstractContextManager[Any]] = torch.no_grad
-
-    def rows(self, predictor: Predictor, whole: Whole, conditions: Mapping[str, Any]) -> Iterator[Tensor]:
-        """The restored images in bands of rows [B, 3, rows, w·scale], on the CPU, float32, not clipped."""
-        run = partial(self._run, predictor, conditions)
-        height, width = whole.size
-        if self.tile is None:
-            rows, columns = slice(0, height), slice(0, width)
-            yield run(whole.read(rows, columns), rows, columns)
-            return
-        yield from tiled_rows(
-            whole.read, run, whole.size, tile=self.tile, overlap=self.overlap,
-            multiple=int(getattr(predictor.network, "pad_multiple", 1)), scale=predictor.scale,
-        )  # fmt: skip
-
-    def conditions(self, predictor: Predictor, whole: Whole) -> dict[str, Any]:
-        """A predictor's conditions for whole images."""
-        with self.guard(), autocast(self.device, self.precision):
-            return predictor.conditions(whole)
-
-    def _run(
-        self, predictor: Predictor, conditions: Mapping[str, Any], pixels: Tensor, rows: slice, columns: slice
-    ) -> Tensor:
-        lq = pixels.to(self.device, torch.float32)
-        padded = pad_to_multiple(lq, predictor.multiple)
-        place = Place(rows, columns, (padded.shape[-2], padded.shape[-1]))
-        with self.guard(), autocast(self.device, self.precision):
-            restored = predictor.run(padded, conditions, place)
-        return crop(restored, lq.shape[-2] * predictor.scale, lq.shape[-1] * predictor.scale).float().cpu()
 
 
 def predict(
@@ -290,7 +232,8 @@ def predict(
     def read(rows: slice, columns: slice) -> Tensor:
         return lq[..., rows, columns]
 
-    whole = Whole.of(predictor, read, size, names, running.device, batch, controls or {})
-    conditions = running.conditions(predictor, whole)
-    restored = torch.cat(list(running.rows(predictor, whole, conditions)), -2)
+    values, strategies = predictor.read(controls or {})
+    whole = Whole.of(predictor, read, size, names, running.device, batch, values)
+    conditions: dict[str, Any] = {}
+    restored = torch.cat(list(running.rows(predictor, whole, strategies, conditions)), -2)
     return Prediction(restored, predictor.extras(conditions))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 import torch
@@ -15,9 +16,12 @@ from uir.core.images import to_float
 from uir.core.precision import Precision, autocast
 from uir.inference.code_predictor import CodePredictor, global_code, takes_code
 from uir.inference.controls import Control
+from uir.inference.diagnosis import Diagnoser, Diagnosis, load_diagnoser
 from uir.inference.image_kinds import as_array, as_pillow
 from uir.inference.loading import load_predictor
+from uir.inference.model_files import model_file
 from uir.inference.network_predictor import NetworkPredictor
+from uir.inference.pixels import as_type, pixel_reader
 from uir.inference.predictor import Predictor, Running, Whole
 from uir.inference.tiling import OVERLAP, Read, check_tiling
 from uir.layers.degradation_code import DegradationCode
@@ -45,7 +49,9 @@ class Restorer:
         precision: fp32, or the type to autocast to.
         encoder: gives the degradation code that the network takes.
         tile: side of the tiles in pixels, a multiple of the network's `pad_multiple`. With tiles, the device's memory
-            is enough for an image of any size. None restores the image whole.
+            is enough for an image of any size. None restores the image whole; "auto" does so if it fits into less than
+            half of the free memory, and else takes the largest tiles that do. What does not fit after all is divided
+            and repeated, whatever the tile.
         overlap: smallest number of pixels that neighbouring tiles share; default 64, or half the tile. If it is at
             least four times the distance that the network looks, the result is that of the whole image.
 
@@ -60,7 +66,7 @@ class Restorer:
         device: torch.device | str = "cpu",
         precision: Precision = "fp32",
         encoder: nn.Module | None = None,
-        tile: int | None = None,
+        tile: int | Literal["auto"] | None = None,
         overlap: int | None = None,
     ) -> None:
         if not isinstance(network, nn.Module | Predictor):
@@ -72,50 +78,60 @@ class Restorer:
         predictor = network if isinstance(network, Predictor) else _predictor_of(network, encoder, scale)
         predictor.check()
         self.predictor, self.device = predictor, torch.device(device)
+        self.file: Path | None = None
+        self.param_key: str | None = None
         for part in predictor.networks.values():
             part.to(self.device).eval()
         self.scale = predictor.scale
+        only_size = getattr(predictor.network, "only_size", None)
+        tile = tile if only_size is None else only_size  # an exported network may take a single size
         self.multiple: int = getattr(predictor.network, "pad_multiple", 1)
         if tile is None and overlap is not None:
             raise ValueError("overlap: it needs tiles; give a tile too")
-        if tile is not None:
+        if isinstance(tile, int):
             overlap = min(OVERLAP, tile // 2) if overlap is None else overlap
             check_tiling(tile, overlap, self.multiple)
+        elif tile not in ("auto", None):
+            raise ValueError(f"tile: expected a number of pixels, 'auto' or None, got {tile!r}")
         self.tile, self.overlap = tile, overlap or 0
         self._running = Running(self.device, precision, tile, self.overlap, torch.inference_mode)
 
     @classmethod
     def from_pretrained(
         cls,
-        path: str | Path,
+        path: str | Path | None = None,
         *,
         opt: str | Path | None = None,
         param_key: str | None = None,
         device: str | torch.device | None = None,
         precision: Precision = "fp32",
         encoder: str | Path | None = None,
-        tile: int | None = None,
+        tile: int | Literal["auto"] | None = "auto",
         overlap: int | None = None,
     ) -> Restorer:
-        """Load a checkpoint.
+        """Load a trained network.
 
         Args:
-            path: a file of uir (its card names the network), or of BasicSR together with `opt`.
+            path: a file of uir (its card names the network), or of BasicSR together with `opt`; a folder, a name or an
+                id of Hugging Face, see `model_file`. None is uir-small, which comes with uir.
             opt: the option file whose `network_g` (and `network_e`) describes the network.
             param_key: the key of the weights; default the moving average if the file has one.
             device: default the best device of this computer.
             precision: fp32, or the type to autocast to.
             encoder: weights of the encoder, for a network that takes a degradation code; default the file in the same
                 folder with `net_e_` in its name instead of `net_g_`, see `load_predictor`.
-            tile, overlap: as in the constructor.
+            tile, overlap: as in the constructor; default "auto".
 
         Raises:
             CheckpointError: the file does not fit the network, nothing describes its network, or a network that it
                 needs is not found.
             ValueError: tile or overlap do not fit.
         """
-        predictor = load_predictor(Path(path), _path(opt), param_key, {"e": _path(encoder)})
-        return cls(predictor, device=device_named(device), precision=precision, tile=tile, overlap=overlap)
+        file = model_file(path)
+        predictor = load_predictor(file, _path(opt), param_key, {"e": _path(encoder)})
+        restorer = cls(predictor, device=device_named(device), precision=precision, tile=tile, overlap=overlap)
+        restorer.file, restorer.param_key = file, param_key
+        return restorer
 
     @property
     def network(self) -> nn.Module:
@@ -129,8 +145,36 @@ class Restorer:
 
     @property
     def controls(self) -> tuple[Control, ...]:
-        """The values that can be set for restoring, by keyword: `restorer(image, steps=4)`."""
-        return self.predictor.controls
+        """The values that can be set for restoring, by keyword: `restorer(image, steps=4, ensemble=8)`."""
+        return self.predictor.offered
+
+    @cached_property
+    def diagnoser(self) -> Diagnoser | None:
+        """What names the degradation of an image; None if no classifier was trained with the network.
+
+        Raises:
+            CheckpointError: the classifier's file is damaged, or does not fit the network.
+        """
+        if self.file is None:
+            return None
+        return load_diagnoser(self.file, self.network, self.device, param_key=self.param_key)
+
+    def diagnose(self, image: np.ndarray | str | Path | Image) -> Diagnosis:
+        """Which degradation an image has, and how sure that is.
+
+        Args:
+            image: as for restoring.
+
+        Raises:
+            ValueError: no classifier was trained with the network, or the image has another shape or type.
+        """
+        if self.diagnoser is None:
+            what = self.file or type(self.network).__name__
+            raise ValueError(
+                f"{what}: comes with no classifier of degradations; methods such as DCTModel and DCPTModel train one "
+                "(net_dc_* beside net_g_*)"
+            )
+        return self.diagnoser(image)
 
     def code_of(self, image: np.ndarray | str | Path | Image) -> DegradationCode:
         """The degradation code of a whole image, to restore this or another one by.
@@ -147,7 +191,7 @@ class Restorer:
         with torch.inference_mode(), autocast(self.device, self._running.precision):
             return global_code(
                 self.encoder,
-                _reader(image, image_channels(self.encoder)),
+                pixel_reader(image, image_channels(self.encoder)),
                 (image.shape[0], image.shape[1]),
                 self.device,
             )
@@ -215,7 +259,7 @@ class Restorer:
         self, image: np.ndarray, code: DegradationCode | None, name: str, controls: Mapping[str, Any]
     ) -> np.ndarray:
         takes = image_channels(self.network)
-        read = _reader(image, takes)
+        read = pixel_reader(image, takes)
         height, width = image.shape[:2]
         channels = image.shape[2] if image.ndim == 3 else 1
         restored = np.empty((height * self.scale, width * self.scale, channels), image.dtype)
@@ -225,14 +269,14 @@ class Restorer:
             colour = rows[:, 0] if takes == 1 else rows[0]
             colour = colour.mean(0, keepdim=True) if channels == 1 else colour
             part = restored[top : top + rows.shape[-2]]
-            part[..., : min(channels, 3)] = _as_type(colour.permute(1, 2, 0).numpy(), image.dtype)
+            part[..., : min(channels, 3)] = as_type(colour.permute(1, 2, 0).numpy(), image.dtype)
             top += rows.shape[-2]
         if channels == 4:
             alpha = torch.from_numpy(to_float(image[..., 3:])).permute(2, 0, 1)[None]
             if self.scale != 1:
                 size = restored.shape[:2]
                 alpha = nn.functional.interpolate(alpha, size=size, mode="bilinear", align_corners=False)
-            restored[..., 3] = _as_type(alpha[0, 0].clamp(0, 1).numpy(), image.dtype)
+            restored[..., 3] = as_type(alpha[0, 0].clamp(0, 1).numpy(), image.dtype)
         return restored[:, :, 0] if image.ndim == 2 else restored
 
     def _rows(
@@ -251,9 +295,9 @@ class Restorer:
         predictor = self.predictor
         if code is not None and "code" not in predictor.supplies:
             raise ValueError(f"{type(predictor.network).__name__} takes no degradation code")
-        whole = Whole.of(predictor, read, size, names, self.device, {"code": code}, controls)
-        conditions = self._running.conditions(predictor, whole)
-        for rows in self._running.rows(predictor, whole, conditions):
+        values, strategies = predictor.read(controls)
+        whole = Whole.of(predictor, read, size, names, self.device, {"code": code}, values)
+        for rows in self._running.rows(predictor, whole, strategies):
             if not rows.isfinite().all():
                 advice = "" if self._running.precision == "fp32" else "; restore in fp32 (--precision fp32)"
                 raise NonFiniteImageError(
@@ -274,27 +318,3 @@ def _predictor_of(network: nn.Module, encoder: nn.Module | None, scale: int) -> 
 
 def _path(path: str | Path | None) -> Path | None:
     return None if path is None else Path(path)
-
-
-def _reader(image: np.ndarray, takes: int | None) -> Read:
-    """Parts of an image file's pixels in [0, 1], as colour [1, 3, h, w].
-
-    For a network that takes one channel, each of the image's is an image of its own, [3 or 1, 1, h, w].
-    """
-    channels = image.shape[2] if image.ndim == 3 else 1
-    if image.ndim not in (2, 3) or channels not in (1, 3, 4):
-        raise ValueError(f"expected an image [H, W] or [H, W, 1|3|4], got shape {image.shape}")
-    pixels = image.reshape(*image.shape[:2], channels)
-
-    def read(rows: slice, columns: slice) -> Tensor:
-        part = torch.from_numpy(to_float(np.ascontiguousarray(pixels[rows, columns, :3]))).permute(2, 0, 1)
-        return part[:, None] if takes == 1 else part[None].expand(-1, 3, -1, -1)
-
-    return read
-
-
-def _as_type(values: np.ndarray, kind: np.dtype) -> np.ndarray:
-    """Floats in [0, 1] as pixels of a type."""
-    if np.issubdtype(kind, np.integer):
-        return (values.astype(np.float64) * np.iinfo(kind).max).round().astype(kind)
-    return values.astype(kind)

@@ -104,17 +104,33 @@ def tiled_rows(
     check_tiling(tile, overlap, multiple)
     height, width = size
     tops, lefts = (tile_starts(length, tile, overlap, multiple) for length in size)
-    down = tile_weights([top * scale for top in tops], tile * scale, height * scale)
-    across = tile_weights([left * scale for left in lefts], tile * scale, width * scale)
+    down = _fractions([top * scale for top in tops], tile * scale, height * scale)
+    across = _fractions([left * scale for left in lefts], tile * scale, width * scale)
     band: Tensor | None = None
     for top, below, share in zip(tops, [*tops[1:], height], down, strict=True):
         rows = slice(top, min(top + tile, height))
-        added = _band(read, run, rows, lefts, across, tile, width, scale) * share[:, None]
+        added = _band(read, run, rows, lefts, across, tile, width, scale)
         if band is not None:
-            added[..., : band.shape[-2], :] += band
+            shared = band.shape[-2]
+            added[..., :shared, :] = band.lerp(added[..., :shared, :], share[:shared, None])
         done = (below - top) * scale
         yield added[..., :done, :]
         band = added[..., done:, :].clone()
+
+
+def _fractions(starts: list[int], tile: int, length: int) -> list[Tensor]:
+    """How far each tile draws the blend of the tiles before it towards itself, in each of its pixels, 0 to 1.
+
+    Blending one tile after another by these gives the shares of `tile_weights`; where all tiles agree, their value
+    does not change by a bit.
+    """
+    total = torch.zeros(length, dtype=torch.float64)
+    fractions = []
+    for start, share in zip(starts, tile_weights(starts, tile, length), strict=True):
+        place = slice(start, start + len(share))
+        total[place] += share
+        fractions.append(torch.where(total[place] > 0, share / total[place], 0.0).float())
+    return fractions
 
 
 def _band(
@@ -132,5 +148,6 @@ def _band(
     restored = [run(read(rows, columns), rows, columns) for columns in parts]
     band = restored[0].new_zeros(*restored[0].shape[:-1], width * scale)
     for left, share, part in zip(lefts, across, restored, strict=True):
-        band[..., left * scale : left * scale + len(share)] += part * share
+        place = slice(left * scale, left * scale + len(share))
+        band[..., place] = band[..., place].lerp(part, share)
     return band

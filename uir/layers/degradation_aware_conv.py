@@ -137,6 +137,7 @@ class DomainQueryAttention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        self.pool = nn.AdaptiveAvgPool2d(1)
         self.query_conv = nn.Linear(channels, channels)
         self.key_conv = nn.Linear(channels, channels)
         self.value_conv = nn.Linear(channels, channels)
@@ -144,7 +145,7 @@ class DomainQueryAttention(nn.Module):
 
     def forward(self, x: Tensor, code: Tensor) -> Tensor:
         """The code [B, channels], adapted to the image features [B, channels, H, W]."""
-        query, key = self.query_conv(x.mean((2, 3))), self.key_conv(code)
+        query, key = self.query_conv(self.pool(x).flatten(1)), self.key_conv(code)
         attention = (query[:, :, None] @ key[:, None, :]).softmax(-1)
         answer = (attention @ self.value_conv(code)[:, :, None]).squeeze(-1)
         return self.gamma * answer + code

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from uir.core.state_keys import count_of, factor_of
 from uir.layers.features import FeaturePoint
 from uir.layers.padding import crop, pad_to_multiple
 from uir.layers.pointwise import PointwiseConv2d
@@ -260,3 +261,33 @@ class RestormerUNet(nn.Module):
                 f"{name}: the input is added to the output, so out_channels must be inp_channels ({inp_channels}), "
                 f"got {out_channels}; two views in one input need dual_pixel_task: true"
             )
+
+
+def sizes_of(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+    """The arguments of the U-Net that weights under the authors' keys belong to; None if they are another network's.
+
+    Raises:
+        ValueError: no factor gives the widths of the feed-forwards.
+    """
+    needed = {"patch_embed.proj.weight", "latent.0.attn.temperature", "refinement.0.attn.temperature", "output.weight"}
+    if not needed <= set(state):
+        return None
+    levels = ["encoder_level1", "encoder_level2", "encoder_level3", "latent"]
+    dim, channels = state["patch_embed.proj.weight"].shape[:2]
+    hidden = {
+        dim * 2**level: state[f"{name}.0.ffn.project_in.weight"].shape[0] // 2 for level, name in enumerate(levels)
+    }
+    factor = factor_of(hidden, 2.66)
+    if factor is None:
+        raise ValueError(f"ffn_expansion_factor: no factor gives the widths of the feed-forwards, {hidden}")
+    return {
+        "inp_channels": channels,
+        "out_channels": state["output.weight"].shape[0],
+        "dim": dim,
+        "num_blocks": [count_of(state, name) for name in levels],
+        "num_refinement_blocks": count_of(state, "refinement"),
+        "heads": [state[f"{name}.0.attn.temperature"].shape[0] for name in levels],
+        "ffn_expansion_factor": factor,
+        "bias": "output.bias" in state,
+        "LayerNorm_type": "WithBias" if "latent.0.norm1.body.bias" in state else "BiasFree",
+    }

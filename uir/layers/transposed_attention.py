@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from uir.layers.global_statistic import GlobalStatistic
 from uir.layers.norm import LayerNorm2d
 from uir.layers.pointwise import PointwiseConv2d, pointwise
 
@@ -123,6 +124,7 @@ class TransposedAttention(nn.Module):
         self.qkv = PointwiseConv2d(channels, 3 * channels, bias)
         self.qkv_dwconv = nn.Conv2d(3 * channels, 3 * channels, 3, padding=1, groups=3 * channels, bias=bias)
         self.project_out = PointwiseConv2d(channels, channels, bias)
+        self.shared = GlobalStatistic()
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend; fastest in channels-last order."""
@@ -130,7 +132,7 @@ class TransposedAttention(nn.Module):
         queries, keys, values = (
             part.permute(0, 2, 3, 1).flatten(1, 2) for part in _branches(x, self.qkv, self.qkv_dwconv, 3)
         )
-        weights = ATTENTIONS[self.activation](self._scores(queries, keys))
+        weights = ATTENTIONS[self.activation](self.shared(self._scores(queries, keys)))
         if x.device.type == "meta":  # for counting multiply-adds, compute as in the paper
             attended = (weights @ self._by_head(values).transpose(2, 3)).flatten(1, 2)
             return self.project_out(attended.unflatten(2, (height, width)))

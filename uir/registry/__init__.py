@@ -272,6 +272,8 @@ OBSERVERS = Registry("observer", [("uir.analysis", "observer")])
 
 PREDICTORS = Registry("predictor", [("uir.inference", "predictor")])
 """How a method restores (see `uir.inference.predictor`)."""
+STRATEGIES = Registry("strategy", [("uir.inference", "strategy")])
+"""Ways to restore that need no weights, for every predictor (see `uir.inference.strategies`)."""
 VECTORISERS = Registry("vectoriser", [("uir.degradations", "vectoriser")])
 """From records of degradations to numbers to learn from (see `uir.degradations.record_vectoriser`)."""
 MODULATORS = Registry("modulator", [("uir.layers", "modulator")])
@@ -283,6 +285,7 @@ TABLES: dict[str, Registry] = {
     **REGISTRIES,
     "observers": OBSERVERS,
     "predictors": PREDICTORS,
+    "strategies": STRATEGIES,
     "vectorisers": VECTORISERS,
     "modulators": MODULATORS,
 }

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+FOLDER = Path(__file__).resolve().parent
+DEFAULT = "uir-small"
+"""The model that restores and diagnoses if none is named."""
+
 
 def shipped_weights() -> dict[str, Path]:
     """The weight files in this folder, by name."""
-    return {file.stem: file for file in sorted(Path(__file__).resolve().parent.glob("*.safetensors"))}
+    return {file.stem: file for file in sorted(FOLDER.glob("*.safetensors"))}

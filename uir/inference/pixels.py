@@ -1,0 +1,41 @@
+"""From the pixels of an image file to parts of tensors, and back to the file's type."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from uir.core.images import to_float
+from uir.inference.tiling import Read
+
+
+def pixel_reader(image: np.ndarray, takes: int | None) -> Read:
+    """Parts of an image file's pixels in [0, 1], as colour [1, 3, h, w].
+
+    For a network that takes one channel, each of the image's is an image of its own, [3 or 1, 1, h, w].
+
+    Args:
+        image: [H, W] or [H, W, 1|3|4].
+        takes: channels that the network takes; None if it does not say.
+
+    Raises:
+        ValueError: the array has another shape.
+    """
+    channels = image.shape[2] if image.ndim == 3 else 1
+    if image.ndim not in (2, 3) or channels not in (1, 3, 4):
+        raise ValueError(f"expected an image [H, W] or [H, W, 1|3|4], got shape {image.shape}")
+    pixels = image.reshape(*image.shape[:2], channels)
+
+    def read(rows: slice, columns: slice) -> Tensor:
+        part = torch.from_numpy(to_float(np.ascontiguousarray(pixels[rows, columns, :3]))).permute(2, 0, 1)
+        return part[:, None] if takes == 1 else part[None].expand(-1, 3, -1, -1)
+
+    return read
+
+
+def as_type(values: np.ndarray, kind: np.dtype) -> np.ndarray:
+    """Floats in [0, 1] as pixels of a type."""
+    if np.issubdtype(kind, np.integer):
+        return (values.astype(np.float64) * np.iinfo(kind).max).round().astype(kind)
+    return values.astype(kind)
