@@ -163,6 +163,7 @@ ARCH_ADAPTERS: dict[tuple[str, str], Any] = {
     (DCPT, "PromptIR"): ArchAdapter("PromptIR", promptir_arguments),
     (DCPT, "PromptIR_DC"): ArchAdapter("PromptIR_DC", call=call_with_features),
     (DCPT, "PromptIR_NoImg_DC"): ArchAdapter("PromptIR_NoImg_DC", call=call_with_features),
+    ("csjliang/DASR", "UNetDiscriminatorSN"): ArchAdapter("UNetDiscriminatorSN"),
     (DCPT, "NAFNetBaseline + PromptIR_NoImg_DC"): PretrainForwardAdapter("NAFNet"),
 }
 
