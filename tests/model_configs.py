@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import adversarial_options
 import blind_sr_options
 import dcpt_options
 
@@ -13,5 +14,9 @@ import dcpt_options
 MODELS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "BlindSRModel": blind_sr_options.changes,
     "SRModel": lambda pairs: {},
+    **{
+        method: lambda pairs, method=method: adversarial_options.changes(method)
+        for method in adversarial_options.METHODS
+    },
     **{method: lambda pairs, method=method: dcpt_options.changes(pairs, method) for method in dcpt_options.METHODS},
 }

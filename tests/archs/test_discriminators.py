@@ -6,7 +6,7 @@ import pytest
 import torch
 from small_networks import build_network, made_inputs, networks_of
 
-from uir.compat import load_basicsr
+from uir.compat import basicsr_names
 from uir.layers.features import FeatureTap
 from uir.layers.haar import haar
 from uir.registry import ARCH_REGISTRY
@@ -72,9 +72,8 @@ def test_a_second_gradient_exists(name):
         ("VGGStyleDiscriminator", {"num_feat": 2, "input_size": 256}, 256),
     ],
 )
+@pytest.mark.skipif(not basicsr_names(), reason="basicsr is not installed")
 def test_equals_basicsrs(name, arguments, side):
-    if load_basicsr() is None:
-        pytest.skip("basicsr is not installed")
     ours = ARCH_REGISTRY.get(f"uir:{name}")(num_in_ch=3, **arguments)
     theirs = ARCH_REGISTRY.get(f"basicsr:{name}")(num_in_ch=3, **arguments)
     theirs.load_state_dict(ours.state_dict(), strict=True)

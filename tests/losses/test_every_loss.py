@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from loss_configs import DECLARED, LOSSES, LossConfig, input_names, made_values
+from loss_configs import DECLARED, LOSSES, OF_DISCRIMINATORS, LossConfig, input_names, made_values
 from torch import Tensor
 
 from uir.layers.degradation_code import DegradationCode
+from uir.models.adversarial_model import SRGANModel
 from uir.models.blind_sr_model import BlindSRModel
 from uir.models.values import offers_of
 from uir.registry import LOSS_REGISTRY
@@ -179,6 +180,7 @@ def test_a_flat_image_has_no_variation(vgg11_weights):
 
 def test_values_are_made_of_names_that_training_methods_offer():
     assert set(DECLARED) <= {*offers_of(BlindSRModel), "gt"}
+    assert set(OF_DISCRIMINATORS) <= set(offers_of(SRGANModel))
 
 
 def test_every_configured_loss_is_registered():

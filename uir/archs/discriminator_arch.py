@@ -23,7 +23,7 @@ class UNetDiscriminatorSN(nn.Module):
         skip_connection: add the encoder's features to the decoder's.
     """
 
-    def __init__(self, num_in_ch: int, num_feat: int = 64, skip_connection: bool = True) -> None:
+    def __init__(self, num_in_ch: int = 3, num_feat: int = 64, skip_connection: bool = True) -> None:
         super().__init__()
         self.skip_connection = skip_connection
         self.num_feat = num_feat
@@ -87,7 +87,7 @@ class VGGStyleDiscriminator(nn.Module):
         ValueError: the size is another one.
     """
 
-    def __init__(self, num_in_ch: int, num_feat: int, input_size: int | None = 128) -> None:
+    def __init__(self, num_in_ch: int = 3, num_feat: int = 64, input_size: int | None = 128) -> None:
         super().__init__()
         if input_size not in (128, 256, None):
             raise ValueError(f"input_size: expected 128, 256 or null (any size), got {input_size}")

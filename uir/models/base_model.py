@@ -107,8 +107,8 @@ class BaseModel(TrainingStep):
         self.bare, self.stepped, self.ema, self.losses = {}, {}, {}, {}
         self.optimizers, self.schedulers, self.optimizer_of, self.clip_of = [], [], {}, {}
         self.parameter_names = {}
-        self.log_dict = {}
-        self.micro_batch, self.nonfinite_in_a_row, self.current_iter = 0, 0, 0
+        self.log_dict, self.noted = {}, {}
+        self.micro_batch, self.nonfinite_in_a_row, self.current_iter, self.stage_iteration = 0, 0, 0, 0
         self._spoilt_roles, self._overflowed_roles, self._nonfinite = set(), set(), {}
         self._vectorisers: dict[str, Any] = {}
         self._predictor: Predictor | None = None
@@ -394,6 +394,7 @@ class BaseModel(TrainingStep):
             "scheduled": self._scheduled,
             "optimizer_types": [type(optimizer).__name__ for optimizer in self.optimizers],
             "nonfinite_in_a_row": self.nonfinite_in_a_row,
+            "losses": {name: loss.kept_state() for name, loss in self._losses_with_state()},
         }
 
     def resume_training(self, state: Mapping[str, Any], models: Path) -> None:
@@ -422,6 +423,13 @@ class BaseModel(TrainingStep):
         self._scheduled = self._resume_rates(state)
         self.scaler.load_state_dict(state.get("scaler", {})) if state.get("scaler") else None
         self.nonfinite_in_a_row = state.get("nonfinite_in_a_row", 0)
+        for name, loss in self._losses_with_state():
+            if name in state.get("losses", {}):
+                loss.load_kept_state(state["losses"][name])
+
+    def _losses_with_state(self) -> list[tuple[str, Any]]:
+        """The losses that go on from what they kept: random draws, counters."""
+        return [(name, loss) for name, loss in self.losses.items() if hasattr(loss, "kept_state")]
 
     def _resume_rates(self, state: Mapping[str, Any]) -> list[list[float]]:
         """Optimizers and schedules from a state; the learning rates without warm-up."""
