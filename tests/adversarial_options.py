@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 METHODS = ("SRGANModel", "ESRGANModel")
+DEGRADING = ("RealESRNetModel", "RealESRGANModel")
 D = {"type": "UNetDiscriminatorSN", "num_in_ch": 3, "num_feat": 4}
 
 
@@ -19,3 +20,13 @@ def changes(method: str, **more: Any) -> dict[str, Any]:
         "val": None,
         **more,
     }
+
+
+def degrading(method: str, **more: Any) -> dict[str, Any]:
+    """The same for the methods that can degrade on the device; here they take pairs."""
+    options = {**changes(method), "high_order_degradation": False, **more}
+    if method == "RealESRNetModel":
+        options = {
+            key: value for key, value in options.items() if not key.endswith(("network_d", "optim_d", "gan_opt"))
+        }
+    return options

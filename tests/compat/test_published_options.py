@@ -370,7 +370,7 @@ def test_a_class_that_hard_codes_cuda_says_so(project: Path) -> None:
     force = [f"{key}={json.dumps(value)}" for key, value in degradation.items()]
     file = project / "options" / "train.yml"
     head = HEAD.format(
-        name="r", model="RealESRNetModel", scale=4, gt="datasets/gt", lq="datasets/lq", meta="meta.txt", size=64
+        name="r", model="basicsr:RealESRNetModel", scale=4, gt="datasets/gt", lq="datasets/lq", meta="meta.txt", size=64
     )
     file.write_text(head + MSRRESNET + TAIL)
     with pytest.raises(ValueError, match="RealESRNetModel hard-codes CUDA and cannot run on this machine"):

@@ -20,6 +20,7 @@ from uir.cli.analyze import analyze_app
 from uir.cli.arguments import SETTINGS, ForceArgument, JsonArgument, PluginArgument
 from uir.cli.convert import convert
 from uir.cli.faults import fault_of
+from uir.cli.interpolate import interpolate
 from uir.cli.prepare import prepare_app
 from uir.cli.restore import restore
 
@@ -52,6 +53,7 @@ def _options(
 app.add_typer(prepare_app)
 app.command()(ablate)
 app.command()(convert)
+app.command()(interpolate)
 app.command()(restore)
 app.add_typer(analyze_app)
 

@@ -200,7 +200,7 @@ def test_observers_are_checked_like_other_components(schema: dict[str, Any]) -> 
 
 SECTIONS = [
     "Options", "PathOptions", "TrainOptions", "ValOptions", "LoggerOptions", "LoaderOptions", "ClipOptions",
-    "WandbOptions", "Options.SRModel", "TrainOptions.SRModel", "PathOptions.any", "Stage",
+    "WandbOptions", "Options.SRModel", "TrainOptions.BlindSRModel", "PathOptions.any", "Stage",
 ]  # fmt: skip
 
 
