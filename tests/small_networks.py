@@ -74,7 +74,18 @@ def build_network(name: str, seed: int = 0, moved: float = 0.0, **changes: Any) 
         network = build("archs", {"type": f"uir:{name}", **ARCH_CONFIGS[name], **changes}).eval()
         for parameter in network.parameters() if moved else ():
             parameter.add_(torch.randn_like(parameter), alpha=moved)
+        settle_spectral_norms(network)
     return network
+
+
+def settle_spectral_norms(network: nn.Module) -> None:
+    """Give spectral normalisation what its iterations would come to for the present weights."""
+    with torch.no_grad():
+        for module in network.modules():
+            if hasattr(module, "weight_u"):
+                left, _, right = torch.linalg.svd(module.weight_orig.flatten(1), full_matrices=False)
+                module.weight_u.copy_(left[:, 0])
+                module.weight_v.copy_(right[0])
 
 
 def draw(seed: int, key: str) -> np.random.RandomState:

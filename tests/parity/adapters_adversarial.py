@@ -13,6 +13,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
+from uir.layers.lip import BottleneckLIP, SimplifiedLIP, lip2d
+from uir.layers.spade import SPADE, SPADEResnetBlock
 from uir.losses.contextual_loss import contextual_distance
 from uir.losses.fdl_loss import FDLLoss
 from uir.losses.gan_loss import GANLoss, relative
@@ -54,6 +56,49 @@ def compare_contextual(meta: Mapping[str, Any], arrays: Arrays) -> dict[str, Com
         value = contextual_distance(features, wanted, float(parts[2]))
         got = torch.autograd.grad(value, features)[0] if parts[1] else value.detach()
         compared[key] = _near(got, expected, meta["tolerance"]["rtol"])
+    return compared
+
+
+class BlockAdapter:
+    """Builds a layer in place of a registered network; `build` reads the published arguments."""
+
+    def __init__(self, build: Callable[[dict[str, Any]], torch.nn.Module]) -> None:
+        self._build = build
+
+    def build(self, meta: Mapping[str, Any]) -> torch.nn.Module:
+        """The layer of a fixture."""
+        noted = meta.get("patched_hardcoded_values") or {}
+        sizes = {key: int(str(value).rpartition("->")[2]) for key, value in noted.items()}
+        return self._build({**meta["constructor"], **sizes})
+
+    def call(self, network: torch.nn.Module, inputs: dict[str, Tensor]) -> Any:
+        """The inputs in their stored order."""
+        return network(*inputs.values())
+
+
+def spade(arguments: dict[str, Any]) -> torch.nn.Module:
+    """SPADE of a text such as `spadeinstance3x3`."""
+    norm = "batch" if "batch" in arguments["config_text"] else "instance"
+    return SPADE(arguments["norm_nc"], arguments["label_nc"], norm, arguments.get("nhidden", 128))
+
+
+def spade_block(arguments: dict[str, Any]) -> torch.nn.Module:
+    """The block of a text such as `spectralspadebatch3x3`."""
+    text = arguments["norm_G"]
+    norm = "batch" if "batch" in text else "instance"
+    sizes = (arguments["fin"], arguments["fout"], arguments["semantic_nc"])
+    return SPADEResnetBlock(*sizes, norm, "spectral" in text, arguments.get("nhidden", 128))
+
+
+def compare_lip(meta: Mapping[str, Any], arrays: Arrays) -> dict[str, Comparison]:
+    """Pooling with given logits, at every kernel, stride and padding."""
+    compared = {}
+    for key, expected in arrays.items():
+        if key.startswith("out"):
+            number = key.removeprefix("out")
+            x, logit = (torch.from_numpy(arrays[name + number]) for name in ("x", "logit"))
+            got = lip2d(x, logit, *arrays["ksp" + number].tolist())
+            compared[key] = (got, expected, meta["tolerance"]["atol"])
     return compared
 
 
@@ -104,7 +149,17 @@ def _near(got: Any, expected: np.ndarray, rtol: float) -> Comparison:
     return got, expected, rtol * float(np.abs(expected).max())
 
 
+NVLABS, LIP = "NVlabs/SPADE", "sebgao/LIP"
+ADVERSARIAL_BLOCKS: dict[tuple[str, str], Any] = {
+    (NVLABS, "SPADE"): BlockAdapter(spade),
+    (NVLABS, "SPADEResnetBlock"): BlockAdapter(spade_block),
+    (LIP, "SimplifiedLIP"): BlockAdapter(lambda arguments: SimplifiedLIP(arguments["channels"])),
+    (LIP, "BottleneckShared + BottleneckLIP"): BlockAdapter(
+        lambda arguments: BottleneckLIP(arguments["channels"], arguments.get("bottleneck width", 128))
+    ),
+}
 ADVERSARIAL_FUNCTIONS: dict[str, Callable[..., dict[str, Comparison]]] = {
+    "blocks/lip2d_functional": compare_lip,
     "losses/contextual": compare_contextual,
     "losses/fdl": compare_fdl,
     "losses/gan_and_relativistic": compare_gan,

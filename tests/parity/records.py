@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from small_networks import SIDES, build_network, draw, kind_of, made_inputs
+from small_networks import SIDES, build_network, draw, kind_of, made_inputs, settle_spectral_norms
 from torch import Tensor, nn
 
 from uir.core.checkpoint import published_state
@@ -64,11 +64,7 @@ def fill(network: nn.Module, seed: int = 0) -> nn.Module:
     with torch.no_grad():
         for key, value in {**trained, **buffers}.items():
             value.copy_(torch.from_numpy(_drawn(key, tuple(value.shape), seed).astype(np.float32)))
-        for module in network.modules():
-            if hasattr(module, "weight_u"):  # spectral norm: what its iterations come to
-                left, _, right = torch.linalg.svd(module.weight_orig.flatten(1), full_matrices=False)
-                module.weight_u.copy_(left[:, 0])
-                module.weight_v.copy_(right[0])
+    settle_spectral_norms(network)
     return network
 
 

@@ -25,8 +25,9 @@ def interpolate(
     \b
     Example: uir interpolate psnr.pth gan.pth --alpha 0.8
 
-    Every weight is (1 - alpha) * A + alpha * B. Between a network trained for accuracy and the same one trained adversarially from there, the share decides how
-    much detail is made up. Averages (params_ema) are interpolated where both files have them.
+    Every weight is (1 - alpha) * A + alpha * B. Between a network trained for accuracy and the same one trained
+    adversarially from there, the share decides how much detail is made up. Averages (params_ema) are interpolated
+    where both files have them.
     """
     if not 0 <= alpha <= 1:
         raise typer.BadParameter(f"expected a share from 0 to 1, got {alpha}", param_hint="--alpha")
