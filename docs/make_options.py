@@ -113,6 +113,10 @@ def _method(method: Method) -> str:
     text += f"\nLosses: {losses}{', and any further `<name>_opt`' if target.open_losses else ''}.\n"
     if target.measures:
         text += f"Measures, beside `val.metrics`: {', '.join(f'`{name}`' for name in target.measures)}.\n"
+    known = section_keys(Options).keys
+    top = {name: key for name, key in section_keys(target.file_options).keys.items() if known.get(name) != key}
+    if top:
+        text += f"\nIts own keys at the top of the file:\n\n{_table(top)}"
     base = section_keys(TrainOptions).keys
     own = {name: key for name, key in section_keys(target.train_options).keys.items() if base.get(name) != key}
     if own:

@@ -14,6 +14,8 @@ NAFNET = {"width": 4, "middle_blk_num": 1, "enc_blk_nums": [1, 2], "dec_blk_nums
 
 RESTORMER = {"dim": 8, "num_blocks": [1, 1, 1, 1], "num_refinement_blocks": 1, "heads": [1, 2, 2, 4]}
 
+PATCH = {"type": "PatchDiscriminator", "num_feat": 4, "n_layers": 2, "norm": "instance"}
+
 WIDTHS = {"widths": [4, 6, 8]}
 
 # What a classifier is fed with: channels and stride of each feature.
@@ -66,11 +68,17 @@ ARCH_CONFIGS: dict[str, dict[str, Any]] = {
     "IMDN": {"nf": 8, "upscale": 2, "reduction": 2},
     "IMDNAdapted": {"nf": 8, "upscale": 2, "reduction": 2, "code_channels": 6},
     "Identity": {},
+    "LIPSPADENet": {"num_feat": 4, "num_down": 2},
+    "MultiScaleDiscriminator": {"num_feat": 4, "n_layers": 2},
     "NAFNet": NAFNET,
     "NAFNetLocal": {**NAFNET, "train_size": [1, 3, 16, 16]},
+    "PairDiscriminator": {"discriminator": PATCH},
+    "PatchDiscriminator": {"num_feat": 4, "n_layers": 2},
+    "Pix2PixUNet": {"num_feat": 4, "num_downs": 3},
     "PromptIR": {**RESTORMER, "prompt_dims": [4, 6, 8], "prompt_len": 3, "prompt_sizes": [12, 8, 4]},
     "PromptIR_DC": {"feature_dims": [4, 6], "num_res_blocks": 1, "num_classes": 3},
     "PromptIR_NoImg_DC": {"feature_dims": [4, 6, 6], "num_res_blocks": 1, "num_classes": 3},
+    "ResidualDiscriminator": {"discriminator": PATCH},
     "Restormer": RESTORMER,
     "RestormerDCPT": RESTORMER,
     "SpandrelNet": {"file": file_of_spandrel()},
@@ -86,4 +94,7 @@ ARCH_CONFIGS: dict[str, dict[str, Any]] = {
     },
     "TapDecoder": {"feature_points": points("TapDecoder"), "width": 6, "reach": 8},
     "TimmEncoder": {"trunk": "resnet18"},
+    "UNetDiscriminatorSN": {"num_in_ch": 3, "num_feat": 4},
+    "VGGStyleDiscriminator": {"num_in_ch": 3, "num_feat": 2, "input_size": None},
+    "WaveletDiscriminator": {"discriminator": {**PATCH, "n_layers": 1}},
 }

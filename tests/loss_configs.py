@@ -26,6 +26,7 @@ class LossConfig:
         weight_argument: the constructor's factor on the result.
         vgg_layers: it needs a file of VGG weights, which holds these layers of vgg11.
         inputs: what it is called with, where its class does not declare that.
+        zoom: factor on the sides of its images, for a loss that needs larger ones.
     """
 
     arguments: dict[str, Any] = field(default_factory=dict)
@@ -33,18 +34,27 @@ class LossConfig:
     weight_argument: str = "loss_weight"
     vgg_layers: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ("restored", "gt")
+    zoom: int = 1
 
+
+RANDOM_VGG = {"vgg_type": "vgg11", "weights": "random"}
 
 LOSSES: dict[str, LossConfig] = {
     "BidirectionalContrastiveLoss": LossConfig(),
     "CharbonnierLoss": LossConfig({"eps": 1e-6}, at_equality=1e-3),
     "CodebookLoss": LossConfig(),
     "ConditionalContrastiveLoss": LossConfig(),
+    "ContextualLoss": LossConfig({"layer_weights": {"conv1_1": 1.0}, **RANDOM_VGG}),
     "CrossEntropyLoss": LossConfig(inputs=("logits", "class_index")),
+    "FDLLoss": LossConfig({"layers": ["conv1_1"], "num_proj": 8, "phase_weight": 0.01, **RANDOM_VGG}, at_equality=0.0),
     "FFTLoss": LossConfig(at_equality=0.0),
+    "FeatureMatchingLoss": LossConfig(),
     "FocalLoss": LossConfig(inputs=("logits", "class_index")),
+    "GANLoss": LossConfig({"gan_type": "vanilla"}),
+    "GradientPenaltyLoss": LossConfig(),
     "InfoNCELoss": LossConfig(),
     "L1Loss": LossConfig(at_equality=0.0),
+    "LPIPSLoss": LossConfig({"weights": "random"}, zoom=2),
     "MSELoss": LossConfig(at_equality=0.0),
     "MarginRankingLoss": LossConfig(),
     "MultiLabelBCELoss": LossConfig(inputs=("logits", "multi_hot")),
@@ -56,8 +66,10 @@ LOSSES: dict[str, LossConfig] = {
         weight_argument="perceptual_weight",
         vgg_layers=("conv1_1",),
     ),
+    "R1Loss": LossConfig(),
+    "SobelEdgeLoss": LossConfig(at_equality=0.0),
     "SupConLoss": LossConfig(),
-    "WeightedTVLoss": LossConfig(inputs=("restored",)),
+    "WeightedTVLoss": LossConfig(),
 }
 
 B, D, K = 4, 5, 3  # images, width of a projection, classes
@@ -83,6 +95,11 @@ def code(generator: torch.Generator) -> DegradationCode:
     )
 
 
+def inner_features(generator: torch.Generator) -> list[Tensor]:
+    """Makes two feature maps of a discriminator."""
+    return [noise(2, 4, 5, 6)(generator), noise(2, 6, 3, 3)(generator)]
+
+
 # What the losses that declare their inputs are called with, by the names in the training methods' table.
 DECLARED: dict[str, Callable[[torch.Generator], Any]] = {
     "restored": image,
@@ -100,6 +117,11 @@ OF_CLASSIFIERS: dict[str, Callable[[torch.Generator], Any]] = {
     "class_index": lambda _: torch.tensor([2, 0, 1, 0]),
     "multi_hot": lambda generator: torch.randint(0, 2, (B, K), generator=generator).float(),
 }
+# What discriminators give.
+OF_DISCRIMINATORS: dict[str, Callable[[torch.Generator], Any]] = {
+    "fake_logits": noise(2, 1, 5, 6),
+    **dict.fromkeys(["fake_features", "real_features"], inner_features),
+}
 
 
 def input_names(name: str) -> tuple[str, ...]:
@@ -114,9 +136,11 @@ def made_values(name: str, seed: int = 1) -> list[Any]:
     Raises:
         ValueError: nothing is known of an input.
     """
-    generator, makers = torch.Generator().manual_seed(seed), DECLARED | OF_CLASSIFIERS
+    generator, makers = torch.Generator().manual_seed(seed), DECLARED | OF_CLASSIFIERS | OF_DISCRIMINATORS
     unknown = [entry for entry in input_names(name) if entry not in makers]
     if unknown:
         known = "" if unknown[0] in offers_of(BlindSRModel) else "; no training method offers it either"
         raise ValueError(f"{name} is called with '{unknown[0]}'; say in tests/loss_configs.py how it is made{known}")
-    return [makers[entry](generator) for entry in input_names(name)]
+    values = [makers[entry](generator) for entry in input_names(name)]
+    zoom = LOSSES[name].zoom
+    return [F.interpolate(value, scale_factor=zoom, mode="bicubic") for value in values] if zoom > 1 else values

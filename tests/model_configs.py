@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import adversarial_options
 import blind_sr_options
 import dcpt_options
 
@@ -13,5 +14,7 @@ import dcpt_options
 MODELS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "BlindSRModel": blind_sr_options.changes,
     "SRModel": lambda pairs: {},
+    **{name: lambda _, name=name: adversarial_options.changes(name) for name in adversarial_options.METHODS},
+    **{name: lambda _, name=name: adversarial_options.degrading(name) for name in adversarial_options.DEGRADING},
     **{method: lambda pairs, method=method: dcpt_options.changes(pairs, method) for method in dcpt_options.METHODS},
 }

@@ -19,7 +19,9 @@ from uir.layers.degradation_code import DegradationCode
 from uir.registry import ARCH_REGISTRY
 from uir.registry.components import build
 
-KINDS = ("backbone", "encoder", "classifier", "decoder")
+KINDS = ("backbone", "encoder", "classifier", "decoder", "discriminator")
+SIDES = {"VGGStyleDiscriminator": (32, 40)}
+"""Height and width of the image for networks that need a larger one than others."""
 
 
 def own_networks() -> list[str]:
@@ -41,13 +43,15 @@ def kind_of(name: str) -> str:
         network = build_network(name)
     except ImportError as error:
         return f"{name} cannot be built here: {error}"
-    inputs = made_inputs(network, name, 16, 24)
+    inputs = made_inputs(network, name, *SIDES.get(name, (16, 24)))
     if isinstance(inputs, str):
         return inputs
     with torch.no_grad():
         result = network(**inputs)
     if isinstance(result, DegradationCode):
         return "encoder"
+    if isinstance(result, list) or (isinstance(result, Tensor) and "features" not in inputs and result.shape[1] == 1):
+        return "discriminator"
     if isinstance(result, Tensor) and result.ndim == 4:
         return "decoder" if "features" in inputs else "backbone"
     if isinstance(result, Tensor) and result.ndim == 2 and "features" in inputs:
@@ -70,7 +74,18 @@ def build_network(name: str, seed: int = 0, moved: float = 0.0, **changes: Any) 
         network = build("archs", {"type": f"uir:{name}", **ARCH_CONFIGS[name], **changes}).eval()
         for parameter in network.parameters() if moved else ():
             parameter.add_(torch.randn_like(parameter), alpha=moved)
+        settle_spectral_norms(network)
     return network
+
+
+def settle_spectral_norms(network: nn.Module) -> None:
+    """Give spectral normalisation what its iterations would come to for the present weights."""
+    with torch.no_grad():
+        for module in network.modules():
+            if hasattr(module, "weight_u"):
+                left, _, right = torch.linalg.svd(module.weight_orig.flatten(1), full_matrices=False)
+                module.weight_u.copy_(left[:, 0])
+                module.weight_v.copy_(right[0])
 
 
 def draw(seed: int, key: str) -> np.random.RandomState:
@@ -107,7 +122,11 @@ def mixed(image: Tensor, channels: int, key: str) -> Tensor:
 
 
 # What a network's forward may take beside the image, by the name of the parameter.
-CONDITIONS: dict[str, Callable[[nn.Module, Tensor, str], Any]] = {"code": made_code, "features": made_features}
+CONDITIONS: dict[str, Callable[[nn.Module, Tensor, str], Any]] = {
+    "code": made_code,
+    "features": made_features,
+    "lq": lambda _network, image, _name: mixed(image, 3, "lq"),  # of a discriminator, whose first input is `image`
+}
 
 
 def made_inputs(network: nn.Module, name: str, height: int, width: int, batch: int = 2) -> dict[str, Any] | str:

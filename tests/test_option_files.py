@@ -100,6 +100,29 @@ def test_every_small_transfer_makes_a_step_of_each_stage(cell: str, tmp_path: Pa
     ]  # fmt: skip
 
 
+ADVERSARIAL = {
+    "esrgan_imdn_x4_proxy": [{"pix"}, {"pix", "percep", "gan"}],
+    "realesrgan_imdn_x4_proxy": [{"pix", "percep", "gan"}],
+    "nogan_nafnet_5d_proxy": [{"pix", "percep"}, set(), {"pix", "percep", "gan"}],
+    "mialgo_nafnet_proxy": [{"pix"}, {"pix", "percep", "gan"}, *[{"pix", "percep", "gan", "edge"}] * 3],
+}
+
+
+@pytest.mark.parametrize("name", ADVERSARIAL)
+def test_every_small_adversarial_training_makes_a_step_of_each_stage(name: str) -> None:
+    force = ["num_gpu=0", "datasets:train:gt_size=32", "train:net_d_init_iters=0"]
+    loaded = load_options(OPTIONS / "train" / f"{name}.yml", force=force)
+    stages = loaded.stages or (Stage("", loaded),)
+    for stage, learned in zip(stages, ADVERSARIAL[name], strict=True):
+        with torch.random.fork_rng():
+            losses = set(describe_stage(stage)["losses"])
+        of_restorer = {loss.removeprefix("l_g_") for loss in losses if loss.startswith("l_g_")}
+        # This first iteration is within a warm-up of the discriminator, or no judgement of it came before.
+        waits = (name, stage.name) in {("nogan_nafnet_5d_proxy", "together"), ("esrgan_imdn_x4_proxy", "adversarial")}
+        assert of_restorer == (set() if waits else learned)
+        assert ("l_d_real" in losses) == ("gan" in learned or not learned)
+
+
 BASELINES = sorted((OPTIONS / "train").glob("baseline_*.yml"))
 
 

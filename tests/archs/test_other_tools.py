@@ -24,9 +24,9 @@ KNOWN_TO: dict[str, tuple[str, ...]] = {
     "NAFNetLocal": ("spandrel",),  # as NAFNet, which gives the same on images of at most 1.5 times train_size
     "SwinIR": ("basicsr", "spandrel"),
 }
-KNOWN_TO_NEITHER = {"CRLSR", 
-    "Baseline", "Bicubic", "CDSR", "ConditionedNet", "DASR", "DGRN", "HalfNAFNet", "IMDN", "IMDNAdapted", "Identity",
-    "PromptIR", "Restormer", "RestormerDCPT", "SpandrelNet",
+KNOWN_TO_NEITHER = {
+    "Baseline", "Bicubic", "CDSR", "CRLSR", "ConditionedNet", "DASR", "DGRN", "HalfNAFNet", "IMDN", "IMDNAdapted",
+    "Identity", "LIPSPADENet", "Pix2PixUNet", "PromptIR", "Restormer", "RestormerDCPT", "SpandrelNet",
 }  # fmt: skip
 # The published SwinIR has 64 channels before its upsampler, whatever num_feat its author is asked for.
 PUBLISHED: dict[str, list[dict[str, Any]]] = {

@@ -306,11 +306,12 @@ def vgg_file(folder: Path) -> None:
     torch.save(state, folder / "vgg19-dcbb9e9d.pth")
 
 
-def test_esrgan_as_published(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """basicsr's own ESRGANModel, unmodified; it looks for VGG's weights below the current folder."""
+@pytest.mark.parametrize("model", ["ESRGANModel", "basicsr:ESRGANModel"])
+def test_esrgan_as_published(project: Path, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The published file under uir's ESRGANModel and under basicsr's own; both find VGG's weights below the folder."""
     vgg_file(project / "experiments" / "pretrained_models")
     monkeypatch.chdir(project)
-    rows = trained(project, "ESRGANModel", ESRGAN)
+    rows = trained(project, model, ESRGAN)
     losses = [row for row in rows if "l_g_pix" in row]
     assert len(losses) == 10
     assert set(losses[0]) >= {"l_g_pix", "l_g_percep", "l_g_gan", "l_d_real", "l_d_fake"}
@@ -369,7 +370,7 @@ def test_a_class_that_hard_codes_cuda_says_so(project: Path) -> None:
     force = [f"{key}={json.dumps(value)}" for key, value in degradation.items()]
     file = project / "options" / "train.yml"
     head = HEAD.format(
-        name="r", model="RealESRNetModel", scale=4, gt="datasets/gt", lq="datasets/lq", meta="meta.txt", size=64
+        name="r", model="basicsr:RealESRNetModel", scale=4, gt="datasets/gt", lq="datasets/lq", meta="meta.txt", size=64
     )
     file.write_text(head + MSRRESNET + TAIL)
     with pytest.raises(ValueError, match="RealESRNetModel hard-codes CUDA and cannot run on this machine"):

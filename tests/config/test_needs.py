@@ -117,7 +117,7 @@ def test_a_folder_that_a_run_makes_is_not_missing(write_options: Write) -> None:
     assert load_options(write_options({"path.experiments_root": "to_be_made"})).absent == ()
 
 
-@pytest.mark.parametrize(("model", "role"), [("SRModel", "g"), ("ESRGANModel", "d")])
+@pytest.mark.parametrize(("model", "role"), [("SRModel", "g"), ("basicsr:ESRGANModel", "d")])
 def test_a_network_that_basicsr_s_own_models_read_is_required(
     write_options: Write, basicsr: Any, model: str, role: str
 ) -> None:

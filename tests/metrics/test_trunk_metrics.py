@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from uir.layers.contextual import contextual_distance
 from uir.metrics import build_metric
-from uir.metrics.contextual_metric import contextual_distance
 from uir.metrics.lpips_metric import _FILES
 
 

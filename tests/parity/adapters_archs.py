@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from adapters_adversarial import ADVERSARIAL_BLOCKS
 from adapters_blind_sr import BLIND_SR_ADAPTERS
 from torch import Tensor, nn
 
@@ -150,6 +151,7 @@ RESTORMER, PROMPTIR = "swz30/Restormer", "va1shn9v/PromptIR"
 # (source_repo, class_name) of a fixture -> adapter
 ARCH_ADAPTERS: dict[tuple[str, str], Any] = {
     **BLIND_SR_ADAPTERS,
+    **ADVERSARIAL_BLOCKS,
     (NAFNET, "NAFNet"): ArchAdapter("NAFNet"),
     (NAFNET, "NAFNetLocal"): ArchAdapter("NAFNetLocal"),
     (NAFNET, "Baseline"): ArchAdapter("Baseline"),
@@ -163,6 +165,7 @@ ARCH_ADAPTERS: dict[tuple[str, str], Any] = {
     (DCPT, "PromptIR"): ArchAdapter("PromptIR", promptir_arguments),
     (DCPT, "PromptIR_DC"): ArchAdapter("PromptIR_DC", call=call_with_features),
     (DCPT, "PromptIR_NoImg_DC"): ArchAdapter("PromptIR_NoImg_DC", call=call_with_features),
+    ("csjliang/DASR", "UNetDiscriminatorSN"): ArchAdapter("UNetDiscriminatorSN"),
     (DCPT, "NAFNetBaseline + PromptIR_NoImg_DC"): PretrainForwardAdapter("NAFNet"),
 }
 

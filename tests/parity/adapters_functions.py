@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from adapters_adversarial import ADVERSARIAL_FUNCTIONS
 from adapters_codec import CODEC_ADAPTERS
 from adapters_dasr import DASR_ADAPTERS
 from adapters_kernels import FUNCTION_ADAPTERS as KERNEL_ADAPTERS
@@ -103,6 +104,7 @@ def function_adapter_of(name: str) -> FunctionAdapter | None:
     return FUNCTION_ADAPTERS[max(prefixes, key=len)] if prefixes else None
 
 
+FUNCTION_ADAPTERS.update(ADVERSARIAL_FUNCTIONS)
 FUNCTION_ADAPTERS.update(CODEC_ADAPTERS)
 FUNCTION_ADAPTERS.update(DASR_ADAPTERS)
 FUNCTION_ADAPTERS.update(KERNEL_ADAPTERS)

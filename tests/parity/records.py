@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from small_networks import build_network, draw, kind_of, made_inputs
+from small_networks import SIDES, build_network, draw, kind_of, made_inputs, settle_spectral_norms
 from torch import Tensor, nn
 
 from uir.core.checkpoint import published_state
@@ -64,6 +64,7 @@ def fill(network: nn.Module, seed: int = 0) -> nn.Module:
     with torch.no_grad():
         for key, value in {**trained, **buffers}.items():
             value.copy_(torch.from_numpy(_drawn(key, tuple(value.shape), seed).astype(np.float32)))
+    settle_spectral_norms(network)
     return network
 
 
@@ -92,7 +93,7 @@ def inputs_of(name: str, network: nn.Module) -> dict[str, Any]:
 
     26 pixels are more than the window that NAFNetLocal takes its means over.
     """
-    size = {"backbone": (10, 26, 1), "encoder": (15, 26, 2)}.get(kind_of(name), (16, 28, 2))
+    size = {"backbone": (10, 26, 1), "encoder": (15, 26, 2)}.get(kind_of(name), (*SIDES.get(name, (16, 28)), 2))
     inputs = made_inputs(network, name, *size)
     if isinstance(inputs, str):
         raise ValueError(inputs)
@@ -113,6 +114,8 @@ def run(network: nn.Module, inputs: Mapping[str, Any], within: Callable[[], Any]
             result = network(**inputs)
     finally:
         torch.set_num_threads(threads)
+    if isinstance(result, list):
+        return {f"output{index}": value for index, value in enumerate(result)}
     if not isinstance(result, DegradationCode):
         return {"output": result}
     values = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}

@@ -23,6 +23,7 @@ from uir.cli.convert import convert
 from uir.cli.diagnose import diagnose
 from uir.cli.export import export
 from uir.cli.faults import fault_of
+from uir.cli.interpolate import interpolate
 from uir.cli.prepare import prepare_app
 from uir.cli.restore import restore
 
@@ -58,6 +59,7 @@ app.command()(card)
 app.command()(convert)
 app.command()(diagnose)
 app.command()(export)
+app.command()(interpolate)
 app.command()(restore)
 app.add_typer(analyze_app)
 

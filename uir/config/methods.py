@@ -141,7 +141,8 @@ def _method(name: str, forms: tuple[str, ...], target: Any, is_train: bool | Non
         return _foreign(name, forms, first_line(target), target, row, is_open, declared or ())
     roles: Mapping[str, Role] = target.network_roles
     required = [role for role, network in roles.items() if network.is_required(is_train)]
-    schema = compose(roles, target.train_options, target.loss_slots, required, own=True)
+    whole = target.file_options
+    schema = compose(roles, target.train_options, target.loss_slots, required, own=True, file_options=whole)
     file = _file(schema, {}, roles, False, bool(getattr(target, "open_losses", False)))
     return Method(name, forms, first_line(target), target, schema, file, roles, {}, is_foreign=False)
 

@@ -93,6 +93,7 @@ def compose(
     losses: Iterable[str] = (),
     required_roles: Iterable[str] = (),
     own: bool = False,
+    file_options: type[Options] = Options,
 ) -> type[Options]:
     """The schema of a file for one training method; equal arguments give the same class.
 
@@ -102,8 +103,9 @@ def compose(
         losses: its loss slots, keys of `train` such as `pixel_opt`.
         required_roles: the roles whose networks a file must have.
         own: whether each role may have its own scheduler and clipping; not for a model written like BasicSR's.
+        file_options: its keys at the top of the file.
     """
-    return _composed(tuple(roles), train_options, tuple(losses), frozenset(required_roles), own)
+    return _composed(tuple(roles), train_options, tuple(losses), frozenset(required_roles), own, file_options)
 
 
 @functools.cache
@@ -113,6 +115,7 @@ def _composed(
     losses: tuple[str, ...],
     required: frozenset[str],
     own: bool,
+    file_options: type[Options],
 ) -> type[Options]:
     fields: dict[str, dict[str, Any]] = {"": {}, "path": {}, "train": {}}
     fields["train"] |= dict.fromkeys(losses, (LossOptions | None, None))
@@ -124,4 +127,4 @@ def _composed(
     train = create_model(train_options.__name__, __base__=train_options, **fields["train"])
     path = create_model("PathOptions", __base__=PathOptions, **fields["path"])
     sections: dict[str, Any] = {"train": (train | None, None), "path": (path, path())}
-    return create_model("Options", __base__=Options, **fields[""], **sections)
+    return create_model("Options", __base__=file_options, **fields[""], **sections)

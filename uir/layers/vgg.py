@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from uir.core.seeds import torch_generator
 from uir.layers.trunk_weights import local_weights, read_trunk
 
 # Convolutions per block and widths: configurations A, B, D and E of the paper.
@@ -25,6 +26,8 @@ WEIGHT_FILES = {
     "vgg19": "vgg19-dcbb9e9d.pth", "vgg19_bn": "vgg19_bn-c79401a0.pth",
 }  # fmt: skip
 
+RANDOM = "random"
+"""In place of a file: fixed random weights."""
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -54,6 +57,7 @@ class VGGFeatures(nn.Module):
         use_input_norm: normalise images in [0, 1] by ImageNet's mean and deviation.
         range_norm: first convert images from [-1, 1] to [0, 1].
         weights: a file of torchvision's weights; default where torchvision or BasicSR stores it (`find_weights`).
+            `random` gives fixed random weights of He's deviation, which is enough for tests and small trials.
 
     Raises:
         ValueError: a layer or the type is unknown, or the file does not contain this VGG.
@@ -86,7 +90,10 @@ class VGGFeatures(nn.Module):
         self.register_buffer("std", torch.tensor(_IMAGENET_STD)[:, None, None], persistent=False)
         with torch.device("meta"):  # the file has the weights: random ones would change the global random state
             self.features = _trunk(self.names)
-        self._load(find_weights(vgg_type, weights), vgg_type)
+        if weights == RANDOM:
+            self._draw()
+        else:
+            self._load(find_weights(vgg_type, weights), vgg_type)
         self.requires_grad_(False).eval()
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
@@ -115,6 +122,17 @@ class VGGFeatures(nn.Module):
     def train(self, mode: bool = True) -> VGGFeatures:
         """Stay in eval mode: the batch norms must not follow the training images."""
         return super().train(False)
+
+    def _draw(self) -> None:
+        """Random weights that depend on the layer's place alone; batch norms change nothing."""
+        self.features = self.features.to_empty(device="cpu")
+        for index, layer in enumerate(self.features):
+            if isinstance(layer, nn.Conv2d):
+                generator = torch_generator(0, "vgg", index)
+                layer.weight.data.normal_(0, (2 / (9 * layer.in_channels)) ** 0.5, generator=generator)
+                layer.bias.data.zero_()  # type: ignore[union-attr]
+            elif isinstance(layer, nn.BatchNorm2d):
+                layer.reset_parameters()
 
     def _load(self, path: Path, vgg_type: str) -> None:
         self.load_state_dict(read_trunk(path, vgg_type, self.state_dict().items()), assign=True)

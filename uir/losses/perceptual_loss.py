@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from uir.layers.vgg import VGGFeatures
 from uir.losses.reduction import in_full_precision, matched
+from uir.losses.trunk import make_trunk
 from uir.registry import LOSS_REGISTRY
+from uir.registry.components import ArchSpec
 
 _CRITERIA = {
     "l1": F.l1_loss,
@@ -21,7 +22,9 @@ _CRITERIA = {
 
 @LOSS_REGISTRY.register()
 class PerceptualLoss(nn.Module):
-    """Distance of two images' VGG features, and of the features' Gram matrices. BasicSR's arguments, plus `weights`.
+    """Distance of two images' features, and of the features' Gram matrices.
+
+    BasicSR's arguments, plus `weights` and `trunk`.
 
     Args:
         layer_weights: weight of each layer, such as `{conv5_4: 1.0}`; `conv` features come before the ReLU.
@@ -32,7 +35,9 @@ class PerceptualLoss(nn.Module):
         style_weight: factor on the style loss; 0 turns it off.
         criterion: `l1`, `l2` (mean squared) or `fro` (Euclidean norm over all elements).
         weights: a local file of torchvision's weights for `vgg_type`; default torch's cache, then
-            `experiments/pretrained_models`.
+            `experiments/pretrained_models`. `random` gives fixed random weights, for tests.
+        trunk: a network of the arch registry in place of VGG, `{type: NAFNet, width: 16, ...}`. `weights` is then its
+            checkpoint, and the layers are module paths; the images are not normalised.
 
     Raises:
         ValueError: an argument is out of range, or the file does not contain this VGG.
@@ -49,6 +54,7 @@ class PerceptualLoss(nn.Module):
         style_weight: float = 0.0,
         criterion: str = "l1",
         weights: str | None = None,
+        trunk: ArchSpec | None = None,
     ) -> None:
         super().__init__()
         if criterion not in _CRITERIA:
@@ -60,7 +66,7 @@ class PerceptualLoss(nn.Module):
         self.perceptual_weight = perceptual_weight
         self.style_weight = style_weight
         self.criterion = criterion
-        self.vgg = VGGFeatures(self.layer_weights, vgg_type, use_input_norm, range_norm, weights)
+        self.vgg = make_trunk(self.layer_weights, vgg_type, use_input_norm, range_norm, weights, trunk)
 
     def forward(self, prediction: Tensor, target: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """The perceptual and the style loss of a pair [B, 3, H, W]; None for a loss that is turned off.

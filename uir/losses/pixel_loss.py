@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -151,6 +152,8 @@ class WeightedTVLoss(nn.Module):
         loss_weight: factor on the result.
         reduction: `mean` or `sum`.
     """
+
+    inputs: ClassVar[tuple[str, ...]] = ("restored",)
 
     def __init__(self, loss_weight: float = 1.0, reduction: str = "mean") -> None:
         super().__init__()

@@ -5,33 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from uir.layers.contextual import contextual_distance
 from uir.layers.vgg import VGGFeatures
 from uir.metrics.comparison import Comparison, as_rgb
 from uir.metrics.protocols import Protocol, Rounding
 from uir.registry import METRIC_REGISTRY
-
-EPSILON = 1e-5
-
-
-def contextual_distance(x: Tensor, y: Tensor, bandwidth: float = 0.5) -> Tensor:
-    """How badly the features of `y` are represented in those of `x`, wherever in the image they are.
-
-    Args:
-        x, y: float features [B, C, h, w]; both are centred by the channel means of `y` over batch and pixels.
-        bandwidth: h of eq. 3; a small one lets only the nearest features count.
-
-    Returns:
-        [B], -log(CX + 1e-5) of eq. 5, at least about 0.
-    """
-    centre = y.mean(dim=(0, 2, 3), keepdim=True)
-    x, y = (F.normalize((features - centre).flatten(2), dim=1) for features in (x, y))
-    distance = (1 - x.mT @ y).clamp_min(0)
-    relative = distance / (distance.amin(dim=2, keepdim=True) + EPSILON)
-    similarity = torch.softmax((1 - relative) / bandwidth, dim=2)
-    return -(similarity.amax(dim=1).mean(dim=1) + EPSILON).log()
 
 
 @METRIC_REGISTRY.register()

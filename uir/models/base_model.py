@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from uir.config.schema import ClipOptions, Component, PathOptions, Precision, TrainOptions
+from uir.config.schema import ClipOptions, Component, Options, PathOptions, Precision, TrainOptions
 from uir.core.checkpoint import fit_state, load_weights, published_state, read_weights, write_checkpoint
 from uir.core.distributed import gathered, is_main
 from uir.degradations.targets import Targets
@@ -49,6 +49,7 @@ class BaseModel(TrainingStep):
         networks: the networks' descriptions by role.
         path: weights to start from.
         train: training options; None for testing.
+        file: the whole file, for a method with keys of its own at the top of it.
         scale: size of the restored image divided by that of the degraded one.
         precision: fp32, or the type to autocast to.
         compile: compile the networks.
@@ -65,6 +66,8 @@ class BaseModel(TrainingStep):
 
     train_options: ClassVar[type[TrainOptions]] = TrainOptions
     """Keys of `train`; a subclass of TrainOptions adds keys."""
+    file_options: ClassVar[type[Options]] = Options
+    """Keys at the top of the file; a subclass of Options adds keys, which the method reads from `self.file`."""
     predictor_type: ClassVar[type[Predictor]] = NetworkPredictor
     """How it restores; a class of the table `PREDICTORS`."""
     measures: ClassVar[tuple[str, ...]] = ()
@@ -73,6 +76,7 @@ class BaseModel(TrainingStep):
     """Further training sets: `unpaired` is `datasets.train_unpaired`, and its batch is `self.batch["unpaired"]`."""
 
     net_g: Any
+    file: Options
     lq: Tensor
     gt: Tensor | None
 
@@ -82,6 +86,7 @@ class BaseModel(TrainingStep):
         networks: Mapping[str, Component],
         path: PathOptions,
         train: TrainOptions | None = None,
+        file: Options | None = None,
         scale: int = 1,
         precision: Precision = "fp32",
         compile: bool = False,
@@ -95,6 +100,8 @@ class BaseModel(TrainingStep):
         self.device = torch.device(device)
         self.is_train = train is not None
         self.path, self.scale, self.precision, self.channels_last = path, scale, precision, channels_last
+        if file is not None:
+            self.file = file
         self.compile, self.find_unused_parameters = compile, find_unused_parameters
         for role, described in self.network_roles.items():
             if described.is_required(self.is_train) and role not in networks:
@@ -107,8 +114,8 @@ class BaseModel(TrainingStep):
         self.bare, self.stepped, self.ema, self.losses = {}, {}, {}, {}
         self.optimizers, self.schedulers, self.optimizer_of, self.clip_of = [], [], {}, {}
         self.parameter_names = {}
-        self.log_dict = {}
-        self.micro_batch, self.nonfinite_in_a_row, self.current_iter = 0, 0, 0
+        self.log_dict, self.noted = {}, {}
+        self.micro_batch, self.nonfinite_in_a_row, self.current_iter, self.stage_iteration = 0, 0, 0, 0
         self._spoilt_roles, self._overflowed_roles, self._nonfinite = set(), set(), {}
         self._vectorisers: dict[str, Any] = {}
         self._predictor: Predictor | None = None
@@ -184,6 +191,10 @@ class BaseModel(TrainingStep):
             return self.values.get(name, lambda: self._vectorised(name.removeprefix("record.")), frozenset())
         return self.values.get(name, lambda: self._of_batch(name), frozenset())
 
+    def value_for(self, slot: str, name: str) -> Any:
+        """The value that the loss in a slot is called with; a method may give some losses another one by this name."""
+        return self.value(name)
+
     def losses_of(self, *slots: str) -> dict[str, Tensor]:
         """The losses in some slots, called with the values that they name, by log name.
 
@@ -197,7 +208,7 @@ class BaseModel(TrainingStep):
             if slot not in self.losses:
                 continue
             loss, name = self.losses[slot], slot.removesuffix("_opt")
-            result = loss(*(self.value(entry) for entry in inputs_of(loss)))
+            result = loss(*(self.value_for(slot, entry) for entry in inputs_of(loss)))
             content, style = result if isinstance(result, tuple) else (result, None)
             if content is not None:
                 by_name[f"l_{_LOG_NAMES.get(name, name)}"] = content
@@ -394,6 +405,7 @@ class BaseModel(TrainingStep):
             "scheduled": self._scheduled,
             "optimizer_types": [type(optimizer).__name__ for optimizer in self.optimizers],
             "nonfinite_in_a_row": self.nonfinite_in_a_row,
+            "losses": {name: loss.kept_state() for name, loss in self._losses_with_state()},
         }
 
     def resume_training(self, state: Mapping[str, Any], models: Path) -> None:
@@ -422,6 +434,13 @@ class BaseModel(TrainingStep):
         self._scheduled = self._resume_rates(state)
         self.scaler.load_state_dict(state.get("scaler", {})) if state.get("scaler") else None
         self.nonfinite_in_a_row = state.get("nonfinite_in_a_row", 0)
+        for name, loss in self._losses_with_state():
+            if name in state.get("losses", {}):
+                loss.load_kept_state(state["losses"][name])
+
+    def _losses_with_state(self) -> list[tuple[str, Any]]:
+        """The losses that go on from what they kept: random draws, counters."""
+        return [(name, loss) for name, loss in self.losses.items() if hasattr(loss, "kept_state")]
 
     def _resume_rates(self, state: Mapping[str, Any]) -> list[list[float]]:
         """Optimizers and schedules from a state; the learning rates without warm-up."""

@@ -37,6 +37,7 @@ def build_model(loaded: OptionFile, device: torch.device, resume_iter: int | Non
         networks={role: component for role, component in networks.items() if component is not None},
         path=options.path,
         train=options.train if loaded.is_train else None,
+        file=options,
         scale=options.scale,
         precision=options.precision,
         compile=options.compile,

@@ -59,10 +59,16 @@ class TrainingStep(NetworkPhases):
     micro_batch: int
     nonfinite_in_a_row: int
     current_iter: int
+    stage_iteration: int
+    noted: dict[str, Tensor]
     _spoilt_roles: set[str]
     _overflowed_roles: set[str]
     _nonfinite: dict[str, float]
     _buffers: KeptBuffers
+
+    def note(self, name: str, value: Tensor) -> None:
+        """Write a number to this iteration's log that is not minimised, such as a mean of logits."""
+        self.noted[name] = value.detach()
 
     @abstractmethod
     def compute_losses(self) -> dict[str, Tensor]:
@@ -72,7 +78,7 @@ class TrainingStep(NetworkPhases):
         """The objectives of a step, one after another; by default the sum of `compute_losses` over all networks.
 
         A method with several networks, such as a restorer and a discriminator, yields one for each. It may use
-        `current_iter` to leave one out in some iterations.
+        `current_iter`, or `stage_iteration`, which starts at 1 in every stage, to leave one out in some iterations.
         """
         yield Objective(self.compute_losses)
 
@@ -86,6 +92,7 @@ class TrainingStep(NetworkPhases):
                 optimizer.zero_grad(set_to_none=True)
         last = self.micro_batch == self.train_opt.accumulate - 1
         log: dict[str, float] = {}
+        self.noted = {}
         stepped: list[str] = []
         for objective in self.objectives():
             roles = self._trained_by(objective)
@@ -103,7 +110,8 @@ class TrainingStep(NetworkPhases):
             if last and objective.step and self._spoilt_roles.isdisjoint(roles):
                 self._step(roles)
         self.values.clear()
-        self.log_dict = mean_over_processes(log, self.device)
+        notes = {name: float(value) for name, value in self.noted.items()}
+        self.log_dict = mean_over_processes(log | notes, self.device)
         self.micro_batch = 0 if last else self.micro_batch + 1
         if last:
             self._finish_step(current_iter)
@@ -242,8 +250,12 @@ class TrainingStep(NetworkPhases):
         self.schedulers.append(cls(optimizer, **copy.deepcopy(spec)))
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
-        """Set the learning rates of an iteration (counted from 1): the schedule's, scaled linearly during warm-up, and
-        by the factor of each layer, if the file has `layer_decay`."""
+        """Set the learning rates of an iteration of the stage (counted from 1).
+
+        They are the schedule's, scaled linearly during warm-up, and by the factor of each layer, if the file has
+        `layer_decay`.
+        """
+        self.stage_iteration = current_iter
         if current_iter > 1:
             self._restore_scheduled()
             for scheduler in self.schedulers:

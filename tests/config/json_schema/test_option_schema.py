@@ -200,7 +200,7 @@ def test_observers_are_checked_like_other_components(schema: dict[str, Any]) -> 
 
 SECTIONS = [
     "Options", "PathOptions", "TrainOptions", "ValOptions", "LoggerOptions", "LoaderOptions", "ClipOptions",
-    "WandbOptions", "Options.SRModel", "TrainOptions.SRModel", "PathOptions.any", "Stage",
+    "WandbOptions", "Options.SRModel", "TrainOptions.BlindSRModel", "PathOptions.any", "Stage",
 ]  # fmt: skip
 
 
@@ -259,8 +259,9 @@ def test_basicsr_datasets_and_models_have_the_keys_of_the_table(schema: dict[str
     assert "dataroot_lq" in complaint(schema, changed(TRAINING, "datasets.train", {**faces, "dataroot_lq": "a"}))
     gan = changed(TRAINING, "model_type", "ESRGANModel")
     del gan["train"]["frequency_opt"]
-    gan["network_d"] = {"type": "VGGStyleDiscriminator", "num_in_ch": 3}
-    gan["train"] |= {"net_d_iters": 1, "optim_d": {"type": "Adam", "lr": 1e-4}, "gan_opt": {"type": "GANLoss"}}
+    gan["network_d"] = {"type": "VGGStyleDiscriminator", "num_in_ch": 3, "num_feat": 8}
+    gan_loss = {"type": "GANLoss", "gan_type": "vanilla"}
+    gan["train"] |= {"net_d_iters": 1, "optim_d": {"type": "Adam", "lr": 1e-4}, "gan_opt": gan_loss}
     assert complaint(schema, gan) == ""
     gan["train"]["net_d_itres"] = 1
     assert "net_d_itres" in complaint(schema, gan)
