@@ -63,6 +63,7 @@ EXTRAS = {
         "onnx>=1.16",
         "onnxruntime>=1.18",
         "onnxscript>=0.3",
+        "PyWavelets>=1.6",  # scikit-image's estimate of noise, which the classics of benchmarks/experiments use
         "spandrel>=0.4.2",  # asks for torchvision: install the torch and torchvision of constraints.txt first
     ],
 }

@@ -30,6 +30,7 @@ from classics import CLASSICS
 from torch import Tensor
 
 import uir
+from uir.analysis.calibration import calibration_error
 from uir.analysis.sheets import write_sheet
 from uir.config.options import load_options
 from uir.core.files import write_text
@@ -161,21 +162,10 @@ def confusion(results: Mapping[str, Scored]) -> str:
     known = [pair for result in results.values() if result.label in names for pair in result.sure]
     hits = statistics.fmean(right for _, right in known)
     said = statistics.fmean(sure for sure, _ in known)
-    error = calibration_error(known)
+    error = calibration_error(*(torch.tensor(column) for column in zip(*known, strict=True)))
     lines += ["", f"Named right: {100 * hits:.1f} % of {len(known)} images; mean probability of what was named: "
               f"{100 * said:.1f} %; expected calibration error (10 bins): {100 * error:.1f} %."]  # fmt: skip
     return "\n".join(lines) + "\n"
-
-
-def calibration_error(known: Sequence[tuple[float, bool]], bins: int = 10) -> float:
-    """Mean difference of probability and frequency over equal bins of the probability (Guo et al., ICML 2017)."""
-    error = 0.0
-    for number in range(bins):
-        members = [pair for pair in known if number == min(int(pair[0] * bins), bins - 1)]
-        if members:
-            gap = abs(statistics.fmean(sure for sure, _ in members) - statistics.fmean(right for _, right in members))
-            error += gap * len(members) / len(known)
-    return error
 
 
 def sheet(results: Mapping[str, Scored], file: Path) -> None:
@@ -204,12 +194,12 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("experiments/uir_small_report"))
     parser.add_argument("--log", type=Path, default=ROOT / "docs/uir_small_scorings.jsonl")
     arguments = parser.parse_args()
-    loaded = load_options(arguments.opt)
+    loaded = load_options(arguments.opt, is_train=False)
     restorer = uir.Restorer.from_pretrained(arguments.model)
-    labels = {section.name or key: section.extra.get("label", "") for key, section in loaded.options.datasets.items()}
+    sections = [section.model_dump() for section in loaded.options.datasets.values()]
+    labels = {section["name"]: section.get("label", "") for section in sections}
     results: dict[str, Scored] = {}
-    for key, loader in evaluation_loaders(loaded).items():
-        name = loaded.options.datasets[key].name or key
+    for name, loader in evaluation_loaders(loaded).items():
         if arguments.sets and not any(name.startswith(wanted) for wanted in arguments.sets):
             continue
         results[name] = score(loader, labels[name], restorer, arguments.protocol, arguments.largest)
