@@ -60,6 +60,7 @@ LOSSES: dict[str, LossConfig] = {
     "MultiLabelBCELoss": LossConfig(inputs=("logits", "multi_hot")),
     "PSNRLoss": LossConfig(at_equality=-80.0),
     "LogL1Loss": LossConfig(),
+    "SplitL1Loss": LossConfig(),
     "PerceptualLoss": LossConfig(
         {"layer_weights": {"conv1_1": 0.5, "pool1": 1.0}, "vgg_type": "vgg11"},
         at_equality=0.0,

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from uir.compat import load_basicsr
-from uir.losses.pixel_loss import CharbonnierLoss, L1Loss, LogL1Loss, MSELoss, PSNRLoss, WeightedTVLoss
+from uir.losses.pixel_loss import CharbonnierLoss, L1Loss, LogL1Loss, MSELoss, PSNRLoss, SplitL1Loss, WeightedTVLoss
 from uir.metrics import psnr
 
 FIXTURES = Path(__file__).resolve().parents[2] / "../shared/fixtures/losses"
@@ -156,3 +156,18 @@ def test_every_image_of_a_batch_has_its_own_logarithm() -> None:
 def test_the_smallest_error_of_a_logarithm_is_above_zero(eps: float) -> None:
     with pytest.raises(ValueError, match=r"LogL1Loss\.eps: expected a number above 0"):
         LogL1Loss(eps=eps)
+
+
+def test_a_constant_error_is_coarse_and_a_pattern_within_a_square_is_fine() -> None:
+    target = torch.zeros(1, 1, 12, 10)  # the squares at the edges are cut
+    pattern = torch.tensor([[0.2, -0.2], [-0.2, 0.2]]).repeat(6, 5)[None, None]
+    loss = SplitL1Loss(loss_weight=2.0, coarse_weight=0.25, cell=4)
+    assert loss(target + 0.3, target).item() == pytest.approx(2 * 0.25 * 0.3, rel=1e-5)
+    assert loss(pattern, target).item() == pytest.approx(2 * 0.2, rel=1e-5)
+    assert loss(pattern + 0.3, target).item() == pytest.approx(2 * (0.2 + 0.25 * 0.3), rel=1e-5)
+
+
+@pytest.mark.parametrize(("arguments", "message"), [({"coarse_weight": -1}, "coarse_weight"), ({"cell": 1}, "cell")])
+def test_a_split_has_a_weight_and_squares(arguments: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=rf"SplitL1Loss\.{message}: expected"):
+        SplitL1Loss(**arguments)

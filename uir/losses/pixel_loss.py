@@ -145,6 +145,46 @@ class LogL1Loss(nn.Module):
 
 
 @LOSS_REGISTRY.register()
+class SplitL1Loss(nn.Module):
+    """Mean absolute error of an image's fine part, plus that of the means of its squares with a weight of their own.
+
+    A loss of ours for networks that learn many degradations at once. A wrong brightness errs to the same side
+    everywhere, so its gradients add up, while those of noise cancel; with L1 a dark image moves the common weights many
+    times as far as a noisy one, and an optimizer like Adam, which divides by the size of the gradients, then learns
+    noise slowly. A small `coarse_weight` restores the balance.
+
+    Args:
+        loss_weight: factor on the result.
+        coarse_weight: weight of the squares' means.
+        cell: side of a square in pixels.
+
+    Raises:
+        ValueError: `coarse_weight` is negative, or `cell` is below 2.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, coarse_weight: float = 0.1, cell: int = 8) -> None:
+        super().__init__()
+        if not coarse_weight >= 0:
+            raise ValueError(f"SplitL1Loss.coarse_weight: expected a number of at least 0, got {coarse_weight}")
+        if cell < 2:
+            raise ValueError(f"SplitL1Loss.cell: expected at least 2, got {cell}")
+        self.loss_weight, self.coarse_weight, self.cell = loss_weight, coarse_weight, cell
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """The loss of a pair [B, C, H, W]; squares at the right and bottom edge may be cut.
+
+        Raises:
+            ValueError: the shapes differ.
+        """
+        prediction, target = matched(prediction, target)
+        error = prediction - target
+        coarse = nn.functional.avg_pool2d(error, self.cell, ceil_mode=True, count_include_pad=False)
+        spread = coarse.repeat_interleave(self.cell, -2).repeat_interleave(self.cell, -1)
+        fine = error - spread[..., : error.shape[-2], : error.shape[-1]]
+        return self.loss_weight * (fine.abs().mean() + self.coarse_weight * coarse.abs().mean())
+
+
+@LOSS_REGISTRY.register()
 class WeightedTVLoss(nn.Module):
     """Total variation of one image: mean absolute difference of neighbours, vertical plus horizontal.
 
