@@ -146,13 +146,8 @@ class _Translator:
     def _mask_keys(self) -> None:
         """The keys that only MaskDCPT's files have."""
         if "eval_lpips" in self.raw:
-            is_wanted = self.raw.pop("eval_lpips")
-            why = (
-                "LPIPS needs a file of weights; name it in a metric `{type: LPIPS, weights: FILE}`"
-                if is_wanted
-                else "it is switched off"
-            )
-            self._drop(("eval_lpips",), why)
+            wanted = "LPIPS needs a file of weights; name it in a metric `{type: LPIPS, weights: FILE}`"
+            self._drop(("eval_lpips",), wanted if self.raw.pop("eval_lpips") else "it is switched off")
         decay = self.raw.pop("layer_decay", None)
         if decay in (None, 0, 1) or not self.train:
             self._drop(("layer_decay",), "all layers have the same learning rate", decay is not None)
