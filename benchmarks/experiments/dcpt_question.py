@@ -1,6 +1,6 @@
 """Applies the rules of docs/dcpt_question.md to the runs of options/ablation/dcpt_question.yml.
 
-    python benchmarks/experiments/dcpt_question.py [--folder FOLDER] [--pretraining 2000] [--picture FILE]
+    python benchmarks/experiments/dcpt_question.py [--folder FOLDER] [--picture FILE]
 
 It prints tables and the verdict, and draws the curves. It reads the metrics of all runs that are
 there; an unfinished run is left out of the last iteration's table.
@@ -113,9 +113,9 @@ def verdict(cells: Mapping[str, Mapping[int, Trained]], last: Mapping[str, int])
     return f"gate passed (top-1 {measured:.3f}); open"
 
 
-def end_of(cell: str, pretraining: int) -> int:
-    """The last iteration of a cell's fine-tuning; T equals P."""
-    return pretraining + round(2.8 * pretraining) if cell == SAME_COMPUTE else pretraining
+def end_of(cell: str, pretraining: int, tuning: int) -> int:
+    """The last iteration of a cell's fine-tuning."""
+    return tuning + round(2.8 * pretraining) if cell == SAME_COMPUTE else tuning
 
 
 def tables(cells: Mapping[str, Mapping[int, Trained]], last: Mapping[str, int]) -> list[Table]:
@@ -168,11 +168,12 @@ def main() -> None:
     """Read, judge, print and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("experiments/ablation/dcpt_question"))
-    parser.add_argument("--pretraining", type=int, default=2000, help="P, which equals T")
+    parser.add_argument("--pretraining", type=int, default=3000, help="P")
+    parser.add_argument("--tuning", type=int, default=2000, help="T")
     parser.add_argument("--picture", type=Path, help="draw the curves into this file")
     arguments = parser.parse_args()
     cells = read(arguments.folder, arguments.pretraining)
-    last = {cell: end_of(cell, arguments.pretraining) for cell in cells}
+    last = {cell: end_of(cell, arguments.pretraining, arguments.tuning) for cell in cells}
     for table in tables(cells, last):
         console.print(table)
     console.print(verdict(cells, last))
