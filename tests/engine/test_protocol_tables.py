@@ -233,6 +233,13 @@ def test_images_without_a_value_are_counted_in_every_form() -> None:
     assert next(csv.DictReader(io.StringIO(as_csv([table]))))["missing"] == "1"
 
 
+def test_a_table_says_where_less_is_better() -> None:
+    metrics = {"psnr": build_metric({"type": "PSNR"}), "niqe": build_metric({"type": "NIQE"})}
+    (table,) = result_tables([], [Measurement(metrics)])
+    assert table.described["niqe"].endswith("; lower is better")
+    assert "better" not in table.described["psnr"]
+
+
 def test_the_interval_of_a_mean_over_sets_draws_within_each_set() -> None:
     generator = np.random.default_rng(1)
     sets = [measured(name, list(generator.normal(centre, 1, 50))) for name, centre in (("a", 20), ("b", 40))]

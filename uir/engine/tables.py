@@ -118,7 +118,10 @@ def _table(
     about = protocol.description if protocol else ""
     if protocol and protocol.noise:
         about += f" Gaussian noise that a set makes itself: {protocol.noise.describe()}."
-    described = {name: metric.describe(channel) for name, metric in measurement.metrics.items()}
+    described = {
+        name: metric.describe(channel) + ("; lower is better" if metric.better == "lower" else "")
+        for name, metric in measurement.metrics.items()
+    }
     table = ResultTable(measurement.name, about, described, dict(measurement.missing), columns)
     for item in evaluations:
         cells = []
