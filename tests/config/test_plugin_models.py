@@ -133,7 +133,7 @@ def test_every_key_of_a_model_of_basicsr_is_read_by_it_or_said_to_be_dead() -> N
     loop[""] |= {"path", "train", "val"}
     refused = {
         "precision", "compile", "channels_last", "grad_clip", "accumulate", "keep_best", "probes", "sheet", "observers",
-        "controls", "measure_input", "max_nonfinite", "vectorisers",
+        "controls", "measure_input", "max_nonfinite", "protocols", "vectorisers",
     }  # fmt: skip
     for name, row in name_source().model_keys.items():
         method = method_of(f"basicsr:{name}", True)

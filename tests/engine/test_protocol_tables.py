@@ -161,6 +161,15 @@ def test_an_unknown_protocol_is_an_error_with_the_nearest_name(pair_folders: Pat
         load_options(file, is_train=False)
 
 
+def test_a_model_that_measures_by_itself_takes_no_protocols(basicsr: Any, pair_folders: Path, tmp_path: Path) -> None:
+    file = file_of(tmp_path, {"test": noisy(pair_folders, NOISE)}, protocols=["dcpt"])
+    file.write_text(file.read_text().replace("model_type: SRModel", "model_type: basicsr:SRModel"))
+    with pytest.raises(ValueError, match="is written like BasicSR's models and measures by itself; protocols need"):
+        ValueError, match="is written like BasicSR's models and measures by itself; protocols need one of"
+    ):
+        run(file)
+
+
 def test_a_term_that_cannot_be_measured_is_named_and_the_others_are_measured(
     pair_folders: Path, tmp_path: Path, registered: Callable[[Any], Any], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -151,6 +151,12 @@ def test_keys_of_a_plugin_that_nobody_checks_are_logged(write_options: Write, ca
     assert "Option my_key is not checked: its plugin does not declare its keys (option_keys)" in caplog.text
 
 
+def test_protocols_of_a_training_are_said_to_do_nothing(write_options: Write, caplog: pytest.LogCaptureFixture) -> None:
+    loaded = load_options(write_options({"val.protocols": ["dcpt"]}))
+    describe_training(Stage("", loaded), training_stream(loaded), {})
+    assert "val.protocols has no effect in a training, which measures val.metrics; uir test reads it" in caplog.text
+
+
 def test_the_share_of_each_task_is_logged(write_options: Write, pair_folders: Path) -> None:
     clean = {"type": "DegradedImageDataset", "dataroot_gt": str(pair_folders / "gt")}
     tasks = {

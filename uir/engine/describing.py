@@ -44,6 +44,8 @@ def describe_training(stage: Stage, stream: BatchStream, validation: Mapping[str
         logger.info("Share of each task: %s", ", ".join(f"{name} {share:.1%}" for name, share in shares().items()))
     for name, loader in validation.items():
         logger.info("Number of val images/folders in %s: %d", name, len(loader.dataset))  # type: ignore[arg-type]
+    if loaded.options.val is not None and loaded.options.val.protocols:
+        logger.warning("val.protocols has no effect in a training, which measures val.metrics; uir test reads it")
     for key in loaded.unchecked:
         logger.info("Option %s is not checked: its plugin does not declare its keys (option_keys)", key)
 
