@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
@@ -42,17 +44,17 @@ def web_page(
     \b
     Example: uir app --model experiments/nafnet_allinone_demo/models/net_g_latest.pth
     """
-    from uir import weights
     from uir.inference.model_files import model_file
 
-    files = {name: model_file(name) for name in model} if model else {weights.DEFAULT: model_file()}
+    files = [model_file(name) for name in model or (None,)]
     from uir.app.serving import serving
     from uir.inference.restorer import Restorer
     from uir.registry.plugins import load_plugin
 
     for spec in plugin or []:
         load_plugin(spec, named_in="--plugin")
-    restorers = {name: Restorer.from_pretrained(file, device=device) for name, file in files.items()}
+    loaded = [Restorer.from_pretrained(file, device=device) for file in files]
+    restorers = dict(zip(page_names(files), loaded, strict=True))
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -62,3 +64,14 @@ def web_page(
     ) as address:  # fmt: skip
         print(f"the page is at {address} (Ctrl-C ends it)", flush=True)
         stop.wait()
+
+
+def page_names(files: Sequence[Path]) -> list[str]:
+    """A name for each model, without the folders of this machine; a training's file gets the name of its run."""
+    names: list[str] = []
+    for file in files:
+        run = file.parent.parent if file.parent.name == "models" else file.parent
+        name = f"{run.name}, {file.stem}" if file.stem.startswith("net_") else file.stem
+        number = sum(other == name or other.startswith(f"{name} (") for other in names)
+        names.append(f"{name} ({number + 1})" if number else name)
+    return names
