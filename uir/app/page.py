@@ -53,7 +53,6 @@ def build_page(restorers: Restorer | Mapping[str, Restorer], *, queue: int = 32,
                 diagnosis = gr.Label(label="Diagnosis", elem_id="diagnosis")
                 tile = gr.Dropdown(_tiles(models), value=_tile_text(models[first]), label="Tile", elem_id="tile",
                                    info="Side of the squares in which a large image is restored.")  # fmt: skip
-                groups, inputs = _settings(models)
             with gr.Column(scale=2, min_width=480):
                 slider = gr.ImageSlider(
                     label="Before | after", format="png", interactive=False, max_height=900, elem_id="slider",
@@ -61,6 +60,7 @@ def build_page(restorers: Restorer | Mapping[str, Restorer], *, queue: int = 32,
                 )  # fmt: skip
                 download = gr.DownloadButton("Download", interactive=False, elem_id="download")
                 text = gr.Markdown(label="Notes", elem_id="text")
+                groups, inputs = _settings(models)
         work = _Work(models, max_pixels)
         looked_at = ([picture, model], [slider, diagnosis, download, text])
         of_model = ([model], [tile, *groups])
@@ -155,7 +155,7 @@ def _settings(models: Mapping[str, Restorer]) -> tuple[list[Any], list[Any]]:
     for number, (name, restorer) in enumerate(models.items()):
         with gr.Group(visible=number == 0) as group:
             if restorer.controls:
-                with gr.Accordion(f"Settings of {name}", open=False):
+                with gr.Accordion(f"Settings of {name}", open=False), gr.Row():
                     inputs += [_input(control) for control in restorer.controls]
         groups.append(group)
     return groups, inputs
@@ -163,7 +163,7 @@ def _settings(models: Mapping[str, Restorer]) -> tuple[list[Any], list[Any]]:
 
 def _input(control: Control) -> Any:
     """The input of a control; without a default it is empty."""
-    shared: dict[str, Any] = {"label": control.name, "elem_id": f"control-{control.name}"}
+    shared: dict[str, Any] = {"label": control.name, "elem_id": f"control-{control.name}", "min_width": 260}
     if control.kind == "image":
         return gr.File(label=f"{control.name}: {control.help}", file_types=KINDS, height=120)
     shared["info"] = control.help
