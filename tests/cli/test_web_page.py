@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from small_release import small_release
 
 from uir.cli import main
+from uir.cli.arguments import share_cores
 from uir.cli.web_page import page_names
 
 
@@ -44,3 +46,12 @@ def test_without_gradio_it_says_what_to_install(tmp_path: Path) -> None:
 )
 def test_the_page_names_models_without_their_folders(files: list[str], names: list[str]) -> None:
     assert page_names([Path(file) for file in files]) == names
+
+
+def test_waiting_threads_sleep_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    share_cores()
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    share_cores()
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"

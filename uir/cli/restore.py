@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Optional
 
 import typer
 
-from uir.cli.arguments import JsonArgument, ModelArgument, PluginArgument
+from uir.cli.arguments import JsonArgument, ModelArgument, PluginArgument, share_cores
 
 
 def restore(
@@ -84,6 +84,7 @@ def restore(
             raise typer.BadParameter("name the photographs to restore, or a folder of them")
         if output is None:
             raise typer.BadParameter("name the folder to write to: -o FOLDER")
+    share_cores()
     is_stream = _is_stream(inputs or [], output)
     controls = {**_settings(settings or []), **({"code_from": str(code_from)} if code_from is not None else {})}
     from uir.core.distributed import gathered, is_main, processes

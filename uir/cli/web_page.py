@@ -10,7 +10,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from uir.cli.arguments import PluginArgument
+from uir.cli.arguments import PluginArgument, share_cores
 
 
 def web_page(
@@ -44,6 +44,7 @@ def web_page(
     \b
     Example: uir app --model experiments/nafnet_allinone_demo/models/net_g_latest.pth
     """
+    share_cores()
     from uir.inference.model_files import model_file
 
     files = [model_file(name) for name in model or (None,)]
