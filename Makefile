@@ -6,7 +6,7 @@ JOBS ?= 2
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --disable-pip-version-check
 STAMP := $(VENV)/.installed
-EXTRAS := dev,analysis,lmdb,metrics,tb,timm
+EXTRAS := dev,analysis,app,lmdb,metrics,tb,timm
 
 # A loader worker and two threads share two cores: a waiting thread must not keep a core busy.
 export OMP_WAIT_POLICY ?= PASSIVE

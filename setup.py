@@ -46,7 +46,7 @@ EXTRAS = {
     "hub": ["huggingface_hub>=0.26"],
     "metrics": ["torchmetrics>=1.8", "lpips>=0.1.4", "torchvision>=0.21", "scikit-image>=0.22"],
     "analysis": ["scikit-learn>=1.4", "matplotlib>=3.8"],
-    "app": ["gradio>=5.0"],
+    "app": ["gradio>=6.0"],
     "export": ["onnx>=1.16", "onnxruntime>=1.18", "onnxscript>=0.3"],
     # `make mutate`
     "mutation": ["cosmic-ray>=8.4", "pytest-cov>=6.0"],
@@ -59,6 +59,8 @@ EXTRAS = {
         "scikit-image>=0.22",
         "jsonschema>=4.18",
         "hypothesis>=6.100",
+        "httpx>=0.28",
+        "playwright>=1.50",  # drives the Chromium of the system
         "pillow-heif>=0.20",
         "onnx>=1.16",
         "onnxruntime>=1.18",

@@ -21,7 +21,7 @@ LAYERS = (
     ("archs", "encoders", "losses", "metrics", "data"),
     ("inference",),
     ("models",),
-    ("engine", "analysis", "ablation"),
+    ("engine", "analysis", "ablation", "app"),
     ("cli",),
 )
 LEVEL = {folder: level for level, folders in enumerate(LAYERS) for folder in folders}

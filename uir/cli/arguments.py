@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any, Optional
 
 import typer
@@ -24,3 +25,12 @@ ModelArgument = Annotated[
     typer.Option("--model", help="The trained network: a file (checkpoint), a folder, a name; default uir-small."),
 ]
 JsonArgument = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def share_cores() -> None:
+    """Let waiting threads sleep, unless the user says otherwise; it must be called before torch is imported.
+
+    Restoring has many short pauses. A thread that waits actively for the next step takes a core from other programs,
+    and on a busy machine from the thread that it waits for.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from uir.cli.arguments import JsonArgument, ModelArgument, PluginArgument
+from uir.cli.arguments import JsonArgument, ModelArgument, PluginArgument, share_cores
 
 
 def diagnose(
@@ -25,6 +25,7 @@ def diagnose(
     \b
     Example: uir diagnose datasets/demo/test --model experiments/my_run/models/net_g_latest.pth
     """
+    share_cores()
     from uir.inference.diagnosed_files import diagnose_files
     from uir.inference.model_files import model_file
     from uir.inference.restorer import Restorer

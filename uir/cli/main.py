@@ -26,6 +26,7 @@ from uir.cli.faults import fault_of
 from uir.cli.interpolate import interpolate
 from uir.cli.prepare import prepare_app
 from uir.cli.restore import restore
+from uir.cli.web_page import web_page
 
 app = typer.Typer(
     name="uir",
@@ -61,6 +62,7 @@ app.command()(diagnose)
 app.command()(export)
 app.command()(interpolate)
 app.command()(restore)
+app.command(name="app")(web_page)
 app.add_typer(analyze_app)
 
 OptionFileArgument = Annotated[Path, typer.Option("-opt", "--opt", help="Option file (YAML).")]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Optional
 
 import typer
 
-from uir.cli.arguments import JsonArgument, ModelArgument, PluginArgument
+from uir.cli.arguments import JsonArgument, ModelArgument, PluginArgument, share_cores
 
 
 def restore(
@@ -84,6 +84,7 @@ def restore(
             raise typer.BadParameter("name the photographs to restore, or a folder of them")
         if output is None:
             raise typer.BadParameter("name the folder to write to: -o FOLDER")
+    share_cores()
     is_stream = _is_stream(inputs or [], output)
     controls = {**_settings(settings or []), **({"code_from": str(code_from)} if code_from is not None else {})}
     from uir.core.distributed import gathered, is_main, processes
@@ -97,14 +98,15 @@ def restore(
         from uir.inference.image_files import restore_bytes, restore_planned
         from uir.inference.model_files import model_file
         from uir.inference.restorer import Restorer
+        from uir.inference.tiling import tile_named
         from uir.registry.plugins import load_plugin
 
         file = model_file(model)
         for spec in plugin or []:
             load_plugin(spec, named_in="--plugin")
         restorer = Restorer.from_pretrained(
-            file, opt=opt, param_key=param_key, device=device, precision=precision, encoder=encoder, tile=_tile(tile),
-            overlap=overlap,
+            file, opt=opt, param_key=param_key, device=device, precision=precision, encoder=encoder,
+            tile=tile_named(tile), overlap=overlap,
         )  # fmt: skip
         if show_controls:
             _show_controls(restorer.controls, as_json)
@@ -129,15 +131,6 @@ def _is_stream(inputs: list[Path], output: Path | None) -> bool:
     if reads != 1 or len(inputs) != 1 or not writes:
         raise typer.BadParameter("- stands for standard input and output, both at once: uir restore - -o - < in > out")
     return True
-
-
-def _tile(text: str) -> int | Literal["auto"] | None:
-    """The value of --tile."""
-    if text in ("auto", "whole"):
-        return "auto" if text == "auto" else None
-    if not text.isdecimal():
-        raise typer.BadParameter(f"--tile: expected a number of pixels, auto or whole, got '{text}'")
-    return int(text)
 
 
 def _settings(settings: list[str]) -> dict[str, str]:

@@ -130,18 +130,26 @@ def restore_files(
 
 
 def restore_planned(
-    restorer: Restorer, plan: Plan, controls: Mapping[str, Any] | None = None, max_pixels: int | None = None
+    restorer: Restorer,
+    plan: Plan,
+    controls: Mapping[str, Any] | None = None,
+    max_pixels: int | None = None,
+    visible: bool = True,
 ) -> Outcome:
     """Do what was planned, as `restore_files` does.
 
     Of several processes each does its share of the images, and all get the outcome of all.
+
+    Args:
+        restorer, plan, controls, max_pixels: as for `restore_files`.
+        visible: whether a terminal shows a progress bar.
     """
     variants = {ending: {**(controls or {}), **variant} for ending, variant in plan.variants.items()}
     for variant in variants.values():
         restorer.predictor.read(variant)  # before anything is written
     rank, world = rank_and_world()
     jobs, share = plan.jobs[rank::world], Outcome()
-    with progress_bar(unit="MP", visible=rank == 0) as progress:
+    with progress_bar(unit="MP", visible=visible and rank == 0) as progress:
         task = progress.add_task("Restoring megapixels", total=None, note="")
         pixels = 0
         for count, (source, target) in enumerate(jobs, 1):

@@ -8,7 +8,6 @@ from typing import Any
 
 from torch import nn
 
-from uir.config.options import find_root, read_translated
 from uir.core.checkpoint import CheckpointError, StateDict, fit_state, read_weights, roles_in
 from uir.inference.code_predictor import takes_code
 from uir.inference.predictor import Predictor
@@ -58,7 +57,7 @@ def read_predictor(
     """
     if path.suffix == ".onnx":
         return _of_onnx(path)
-    raw = read_translated(opt) if opt is not None else None
+    raw = _read_options(opt) if opt is not None else None
     files = {role: file for role, file in (beside or {}).items() if file is not None}
     state, card = read_weights(path, param_key, must_have=True)
     if raw is None and "arch" not in card:
@@ -90,6 +89,13 @@ def read_predictor(
     except TypeError as error:
         raise CheckpointError(f"{path}: `predictor` on its card does not fit {cls.__name__} ({error})") from None
     return predictor
+
+
+def _read_options(opt: Path) -> dict[str, Any]:
+    """The content of an option file; a model with a card needs none, and starts sooner without what reads it."""
+    from uir.config.options import read_translated
+
+    return read_translated(opt)
 
 
 def _of_onnx(path: Path) -> Predictor:
@@ -148,7 +154,11 @@ def other_file(path: Path, role: str) -> Path | None:
 
 def _named_in(raw: Mapping[str, Any] | None, opt: Path | None, role: str) -> Path | None:
     named = ((raw or {}).get("path") or {}).get(f"pretrain_network_{role}")
-    return find_root(opt) / named if named and opt is not None else None
+    if not named or opt is None:
+        return None
+    from uir.config.options import find_root
+
+    return find_root(opt) / named
 
 
 def _build(

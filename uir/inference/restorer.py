@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -83,9 +85,30 @@ class Restorer:
         for part in predictor.networks.values():
             part.to(self.device).eval()
         self.scale = predictor.scale
-        only_size = getattr(predictor.network, "only_size", None)
-        tile = tile if only_size is None else only_size  # an exported network may take a single size
         self.multiple: int = getattr(predictor.network, "pad_multiple", 1)
+        self.tile, self.overlap = self._tiling(tile, overlap)
+        self._running = Running(self.device, precision, self.tile, self.overlap, torch.inference_mode)
+
+    def with_tile(self, tile: int | Literal["auto"] | None, overlap: int | None = None) -> Restorer:
+        """The same networks on the same device, with other tiles.
+
+        Args:
+            tile, overlap: as in the constructor.
+
+        Raises:
+            ValueError: tile or overlap do not fit.
+        """
+        other = copy.copy(self)
+        other.tile, other.overlap = self._tiling(tile, overlap)
+        other._running = replace(self._running, tile=other.tile, overlap=other.overlap)
+        return other
+
+    def _tiling(
+        self, tile: int | Literal["auto"] | None, overlap: int | None
+    ) -> tuple[int | Literal["auto"] | None, int]:
+        """Tile and overlap after a check."""
+        only_size: int | None = getattr(self.predictor.network, "only_size", None)
+        tile = tile if only_size is None else only_size  # an exported network may take a single size
         if tile is None and overlap is not None:
             raise ValueError("overlap: it needs tiles; give a tile too")
         if isinstance(tile, int):
@@ -93,8 +116,7 @@ class Restorer:
             check_tiling(tile, overlap, self.multiple)
         elif tile not in ("auto", None):
             raise ValueError(f"tile: expected a number of pixels, 'auto' or None, got {tile!r}")
-        self.tile, self.overlap = tile, overlap or 0
-        self._running = Running(self.device, precision, tile, self.overlap, torch.inference_mode)
+        return tile, overlap or 0
 
     @classmethod
     def from_pretrained(

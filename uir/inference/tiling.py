@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,6 +13,19 @@ Read = Callable[[slice, slice], Tensor]
 
 OVERLAP = 64
 """Default number of pixels that neighbouring tiles share."""
+
+
+def tile_named(text: str) -> int | Literal["auto"] | None:
+    """The tile that a user types: a number of pixels, `auto`, or `whole` for none.
+
+    Raises:
+        ValueError: the text is something else.
+    """
+    if text in ("auto", "whole"):
+        return "auto" if text == "auto" else None
+    if not text.isdecimal():
+        raise ValueError(f"tile: expected a number of pixels, auto or whole, got '{text}'")
+    return int(text)
 
 
 def check_tiling(tile: int, overlap: int, multiple: int = 1) -> None:

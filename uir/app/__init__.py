@@ -1,0 +1,1 @@
+"""The web page `uir app`: restoring and diagnosing in a browser."""
