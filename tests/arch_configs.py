@@ -6,6 +6,8 @@ NAFNET = {"width": 4, "middle_blk_num": 1, "enc_blk_nums": [1, 2], "dec_blk_nums
 
 RESTORMER = {"dim": 8, "num_blocks": [1, 1, 1, 1], "num_refinement_blocks": 1, "heads": [1, 2, 2, 4]}
 
+TRANSWEATHER = {"embed_dims": [4, 4, 6, 8], "depths": [1, 1, 1, 1], "num_heads": [1, 2, 2, 2], "drop_path_rate": 0.0}
+
 WIDTHS = {"widths": [4, 6, 8]}
 
 # What a classifier is fed with: channels and stride of each feature.
@@ -26,6 +28,7 @@ def points(name: str) -> list[dict[str, Any]]:
 
 
 ARCH_CONFIGS: dict[str, dict[str, Any]] = {
+    "AdaIR": {**RESTORMER, "frequency_grid": 1, "gate_reduction": 4},
     "Baseline": NAFNET,
     "Bicubic": {"scale": 2},
     "CBDE": WIDTHS,
@@ -67,4 +70,6 @@ ARCH_CONFIGS: dict[str, dict[str, Any]] = {
     },
     "TapDecoder": {"feature_points": points("TapDecoder"), "width": 6, "reach": 8},
     "TimmEncoder": {"trunk": "resnet18"},
+    "TransWeather": {**TRANSWEATHER, "decoder_depth": 1, "decoder_heads": 2, "num_queries": 6},
+    "TransWeatherBase": TRANSWEATHER,
 }

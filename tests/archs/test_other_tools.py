@@ -24,9 +24,9 @@ KNOWN_TO: dict[str, tuple[str, ...]] = {
     "NAFNetLocal": ("spandrel",),  # as NAFNet, which gives the same on images of at most 1.5 times train_size
     "SwinIR": ("basicsr", "spandrel"),
 }
-KNOWN_TO_NEITHER = {"CRLSR", 
-    "Baseline", "Bicubic", "CDSR", "ConditionedNet", "DASR", "DGRN", "HalfNAFNet", "IMDN", "IMDNAdapted", "Identity",
-    "PromptIR", "Restormer", "RestormerDCPT",
+KNOWN_TO_NEITHER = {
+    "AdaIR", "Baseline", "Bicubic", "CDSR", "ConditionedNet", "DASR", "DGRN", "HalfNAFNet", "IMDN", "IMDNAdapted",
+    "Identity", "CRLSR", "PromptIR", "Restormer", "RestormerDCPT", "TransWeather", "TransWeatherBase",
 }  # fmt: skip
 # The published SwinIR has 64 channels before its upsampler, whatever num_feat its author is asked for.
 PUBLISHED: dict[str, list[dict[str, Any]]] = {

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from adapters_blind_sr import BLIND_SR_ADAPTERS
+from adapters_rivals import RIVAL_ADAPTERS
 from torch import Tensor, nn
 
 from uir.archs.nafnet_arch import NAFNet
@@ -150,6 +151,7 @@ RESTORMER, PROMPTIR = "swz30/Restormer", "va1shn9v/PromptIR"
 # (source_repo, class_name) of a fixture -> adapter
 ARCH_ADAPTERS: dict[tuple[str, str], Any] = {
     **BLIND_SR_ADAPTERS,
+    **RIVAL_ADAPTERS,
     (NAFNET, "NAFNet"): ArchAdapter("NAFNet"),
     (NAFNET, "NAFNetLocal"): ArchAdapter("NAFNetLocal"),
     (NAFNET, "Baseline"): ArchAdapter("Baseline"),

@@ -100,38 +100,30 @@ def _branches(x: Tensor, wide: nn.Conv2d, deep: nn.Conv2d, parts: int) -> Iterat
     kernels = zip(wide.weight.chunk(parts), deep.weight.chunk(parts), strict=True)
     biases = zip(split(wide.bias), split(deep.bias), strict=True)
     for (weight, deep_weight), (bias, deep_bias) in zip(kernels, biases, strict=True):
-        yield F.conv2d(pointwise(x, weight, bias), deep_weight, deep_bias, padding=1, groups=len(deep_weight))
+        yield F.conv2d(
+            pointwise(x, weight, bias), deep_weight, deep_bias, padding=deep.padding, groups=len(deep_weight)
+        )
 
 
-class TransposedAttention(nn.Module):
-    """Multi-head attention between channels, "MDTA" (paper Eq. 1). Input and output [B, channels, H, W].
+class _ChannelAttention(nn.Module):
+    """Attention between the channels of given queries, keys and values, in groups, and the projection after it."""
 
-    Args:
-        channels: C, a multiple of `heads`.
-        heads: number of groups of channels; channels attend within their group.
-        bias: whether the convolutions have one.
-        activation: turns scores into weights: `softmax` over the keys (the paper), or `relu` (DCPT's code).
-    """
+    project_out: PointwiseConv2d
 
-    def __init__(self, channels: int, heads: int, bias: bool = False, activation: str = "softmax") -> None:
+    def __init__(self, channels: int, heads: int, activation: str) -> None:
         super().__init__()
         if channels % heads:
             raise ValueError(f"heads: {channels} channels cannot be divided into {heads} heads of equal size")
         self.heads = heads
         self.activation = activation
         self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
-        self.qkv = PointwiseConv2d(channels, 3 * channels, bias)
-        self.qkv_dwconv = nn.Conv2d(3 * channels, 3 * channels, 3, padding=1, groups=3 * channels, bias=bias)
-        self.project_out = PointwiseConv2d(channels, channels, bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Attend; fastest in channels-last order."""
-        batch, channels, height, width = x.shape
-        queries, keys, values = (
-            part.permute(0, 2, 3, 1).flatten(1, 2) for part in _branches(x, self.qkv, self.qkv_dwconv, 3)
-        )
+    def _attend(self, *parts: Tensor) -> Tensor:
+        """Queries, keys and values [B, C, H, W] to the projected result of the same shape."""
+        batch, channels, height, width = parts[0].shape
+        queries, keys, values = (part.permute(0, 2, 3, 1).flatten(1, 2) for part in parts)
         weights = ATTENTIONS[self.activation](self._scores(queries, keys))
-        if x.device.type == "meta":  # for counting multiply-adds, compute as in the paper
+        if values.device.type == "meta":  # for counting multiply-adds, compute as in the paper
             attended = (weights @ self._by_head(values).transpose(2, 3)).flatten(1, 2)
             return self.project_out(attended.unflatten(2, (height, width)))
         # Attention and projection are both linear in the values: one matrix [C, C] per image does both.
@@ -157,6 +149,57 @@ class TransposedAttention(nn.Module):
     def _by_head(self, tokens: Tensor) -> Tensor:
         """[B, H·W, C] to [B, heads, H·W, C / heads]."""
         return tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)
+
+
+class TransposedAttention(_ChannelAttention):
+    """Multi-head attention between channels, "MDTA" (paper Eq. 1). Input and output [B, channels, H, W].
+
+    Args:
+        channels: C, a multiple of `heads`.
+        heads: number of groups of channels; channels attend within their group.
+        bias: whether the convolutions have one.
+        activation: turns scores into weights: `softmax` over the keys (the paper), or `relu` (DCPT's code).
+    """
+
+    def __init__(self, channels: int, heads: int, bias: bool = False, activation: str = "softmax") -> None:
+        super().__init__(channels, heads, activation)
+        self.qkv = PointwiseConv2d(channels, 3 * channels, bias)
+        self.qkv_dwconv = nn.Conv2d(3 * channels, 3 * channels, 3, padding=1, groups=3 * channels, bias=bias)
+        self.project_out = PointwiseConv2d(channels, channels, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attend; fastest in channels-last order."""
+        return self._attend(*_branches(x, self.qkv, self.qkv_dwconv, 3))
+
+
+class CrossTransposedAttention(_ChannelAttention):
+    """Attention between the channels of two maps [B, channels, H, W]: queries of one, keys and values of the other.
+
+    Args:
+        channels, heads, bias: as in `TransposedAttention`.
+        kernel: odd side of the depthwise convolution of keys and values; that of the queries has 3.
+    """
+
+    def __init__(self, channels: int, heads: int, bias: bool = False, kernel: int = 3) -> None:
+        super().__init__(channels, heads, "softmax")
+        self.q = PointwiseConv2d(channels, channels, bias)
+        self.q_dwconv = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=bias)
+        self.kv = PointwiseConv2d(channels, 2 * channels, bias)
+        self.kv_dwconv = nn.Conv2d(
+            2 * channels, 2 * channels, kernel, padding=kernel // 2, groups=2 * channels, bias=bias
+        )
+        self.project_out = PointwiseConv2d(channels, channels, bias)
+
+    def forward(self, x: Tensor, source: Tensor) -> Tensor:
+        """Attend from `x` to `source`; fastest in channels-last order."""
+        return self._attend(*_branches(x, self.q, self.q_dwconv, 1), *_branches(source, self.kv, self.kv_dwconv, 2))
+
+    def attend_evenly(self, source: Tensor) -> Tensor:
+        """The result for queries that are zero: every channel gets the mean of its head's values."""
+        _, values = _branches(source, self.kv, self.kv_dwconv, 2)
+        means = values.unflatten(1, (self.heads, -1)).mean(2)
+        weight = self.project_out.weight.unflatten(1, (self.heads, -1)).sum(2)
+        return pointwise(means.contiguous(memory_format=torch.channels_last), weight, self.project_out.bias)
 
 
 class GatedFeedForward(nn.Module):
