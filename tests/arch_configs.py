@@ -51,6 +51,15 @@ ARCH_CONFIGS: dict[str, dict[str, Any]] = {
     "IMDN": {"nf": 8, "upscale": 2, "reduction": 2},
     "IMDNAdapted": {"nf": 8, "upscale": 2, "reduction": 2, "code_channels": 6},
     "Identity": {},
+    "MoCEIR": {
+        "dim": 8,
+        "levels": 3,
+        "num_blocks": [1, 1, 1],
+        "num_dec_blocks": [1, 1],
+        "heads": [1, 2, 2],
+        "num_refinement_blocks": 1,
+        "topk": 4,  # so that every expert gets every image
+    },
     "NAFNet": NAFNET,
     "NAFNetLocal": {**NAFNET, "train_size": [1, 3, 16, 16]},
     "PromptIR": {**RESTORMER, "prompt_dims": [4, 6, 8], "prompt_len": 3, "prompt_sizes": [12, 8, 4]},

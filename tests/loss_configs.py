@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from uir.layers.degradation_code import DegradationCode
 from uir.models.blind_sr_model import BlindSRModel
+from uir.models.moce_ir_model import MoCEIRModel
 from uir.models.values import offers_of
 from uir.registry import LOSS_REGISTRY
 
@@ -56,6 +57,7 @@ LOSSES: dict[str, LossConfig] = {
         weight_argument="perceptual_weight",
         vgg_layers=("conv1_1",),
     ),
+    "RouterBalanceLoss": LossConfig(),
     "SupConLoss": LossConfig(),
     "WeightedTVLoss": LossConfig(inputs=("restored",)),
 }
@@ -92,6 +94,7 @@ DECLARED: dict[str, Callable[[torch.Generator], Any]] = {
     "orders": lambda generator: torch.randint(-1, 2, (B, 5), generator=generator),
     "labels": lambda _: torch.tensor([0, 1, 0, -1]),
     "codebook": noise(7, D),
+    "router_balance": lambda generator: torch.rand(5, generator=generator),
     "queue": lambda generator: F.normalize(noise(6, D)(generator), dim=1),
 }
 # What classifiers are compared by; their losses declare no inputs.
@@ -117,6 +120,10 @@ def made_values(name: str, seed: int = 1) -> list[Any]:
     generator, makers = torch.Generator().manual_seed(seed), DECLARED | OF_CLASSIFIERS
     unknown = [entry for entry in input_names(name) if entry not in makers]
     if unknown:
-        known = "" if unknown[0] in offers_of(BlindSRModel) else "; no training method offers it either"
+        known = (
+            ""
+            if unknown[0] in offers_of(BlindSRModel) | offers_of(MoCEIRModel)
+            else "; no training method offers it either"
+        )
         raise ValueError(f"{name} is called with '{unknown[0]}'; say in tests/loss_configs.py how it is made{known}")
     return [makers[entry](generator) for entry in input_names(name)]

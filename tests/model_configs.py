@@ -8,10 +8,37 @@ from typing import Any
 
 import blind_sr_options
 import dcpt_options
+from arch_configs import ARCH_CONFIGS
+
 
 # A registered class without an entry fails tests/models/test_every_model.py.
+def moce_ir_changes(pairs: Path) -> dict[str, Any]:
+    """A small MoCE-IR with its balance."""
+    return {
+        **restoring_changes(pairs),
+        "network_g": {"type": "MoCEIR", **ARCH_CONFIGS["MoCEIR"]},
+        "train.balance_opt": {"type": "RouterBalanceLoss"},
+    }
+
+
+def restoring_changes(pairs: Path) -> dict[str, Any]:
+    """Noise to remove from clean images, at scale 1."""
+    noisy = {
+        "type": "DegradedImageDataset", "dataroot_gt": str(pairs / "gt"),
+        "degradation": {"type": "GaussianNoise", "sigma": 25},
+    }  # fmt: skip
+    return {
+        "scale": 1,
+        "plugins": None,
+        "datasets": {"train": {**noisy, "gt_size": 16, "batch_size_per_gpu": 2}, "val": noisy},
+        "train.optim_g": {"type": "AdamW", "lr": 1e-3},
+        "train.scheduler": None,
+    }
+
+
 MODELS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "BlindSRModel": blind_sr_options.changes,
+    "MoCEIRModel": moce_ir_changes,
     "SRModel": lambda pairs: {},
     **{method: lambda pairs, method=method: dcpt_options.changes(pairs, method) for method in dcpt_options.METHODS},
 }

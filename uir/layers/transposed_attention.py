@@ -88,7 +88,7 @@ class ChannelNorm(nn.Module):
         return normalised
 
 
-def _branches(x: Tensor, wide: nn.Conv2d, deep: nn.Conv2d, parts: int) -> Iterator[Tensor]:
+def branches(x: Tensor, wide: nn.Conv2d, deep: nn.Conv2d, parts: int) -> Iterator[Tensor]:
     """A 1×1 and then a depthwise convolution of x, in parts of the output channels: each [B, C', H, W].
 
     Every part has its own convolutions, because slices of one wide map are slow to read and to differentiate.
@@ -169,7 +169,7 @@ class TransposedAttention(_ChannelAttention):
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend; fastest in channels-last order."""
-        return self._attend(*_branches(x, self.qkv, self.qkv_dwconv, 3))
+        return self._attend(*branches(x, self.qkv, self.qkv_dwconv, 3))
 
 
 class CrossTransposedAttention(_ChannelAttention):
@@ -192,11 +192,11 @@ class CrossTransposedAttention(_ChannelAttention):
 
     def forward(self, x: Tensor, source: Tensor) -> Tensor:
         """Attend from `x` to `source`; fastest in channels-last order."""
-        return self._attend(*_branches(x, self.q, self.q_dwconv, 1), *_branches(source, self.kv, self.kv_dwconv, 2))
+        return self._attend(*branches(x, self.q, self.q_dwconv, 1), *branches(source, self.kv, self.kv_dwconv, 2))
 
     def attend_evenly(self, source: Tensor) -> Tensor:
         """The result for queries that are zero: every channel gets the mean of its head's values."""
-        _, values = _branches(source, self.kv, self.kv_dwconv, 2)
+        _, values = branches(source, self.kv, self.kv_dwconv, 2)
         means = values.unflatten(1, (self.heads, -1)).mean(2)
         weight = self.project_out.weight.unflatten(1, (self.heads, -1)).sum(2)
         return pointwise(means.contiguous(memory_format=torch.channels_last), weight, self.project_out.bias)
@@ -220,7 +220,7 @@ class GatedFeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Widen, gate, narrow; fastest in channels-last order."""
-        gate, passed = _branches(x, self.project_in, self.dwconv, 2)
+        gate, passed = branches(x, self.project_in, self.dwconv, 2)
         gate = F.gelu(gate)
         return self.project_out(gate * passed if torch.is_grad_enabled() else gate.mul_(passed))
 
