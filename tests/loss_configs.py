@@ -58,6 +58,7 @@ LOSSES: dict[str, LossConfig] = {
         vgg_layers=("conv1_1",),
     ),
     "RouterBalanceLoss": LossConfig(),
+    "SmoothL1Loss": LossConfig({"beta": 0.1}, at_equality=0.0),
     "SupConLoss": LossConfig(),
     "WeightedTVLoss": LossConfig(inputs=("restored",)),
 }

@@ -275,6 +275,12 @@ class _TransWeatherNet(nn.Module):
         return {key: value for key, value in state.items() if not key.startswith(_UNUSED)}
 
 
+def _arrange(module: nn.Module) -> None:
+    """Keep the weights of dense convolutions in channels-last order, so that no call has to copy them."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.groups == 1:
+        module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last)
+
+
 def _initialise(module: nn.Module) -> None:
     """As pyramid transformers start: small normal linear layers, convolutions by their fan-out."""
     if isinstance(module, nn.Linear):
@@ -334,6 +340,7 @@ class TransWeather(_TransWeatherNet):
             )
         self.Tdec = Decoder(embed_dims[-1], decoder_depth, decoder_heads, decoder_mlp_ratio, num_queries)
         self.Tdec.apply(_initialise)
+        self.apply(_arrange)
 
     def _decoder_depths(self) -> list[list[str]]:
         return [["Tdec"]]
@@ -369,3 +376,4 @@ class TransWeatherBase(_TransWeatherNet):
         normalise: bool = True,
     ) -> None:
         super().__init__(embed_dims, depths, num_heads, sr_ratios, mlp_ratio, drop_path_rate, normalise)
+        self.apply(_arrange)

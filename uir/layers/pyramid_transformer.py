@@ -122,8 +122,8 @@ class ConvFeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Widen, look around, narrow."""
         hidden = self.fc1(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        hidden = F.gelu(self.dwconv(hidden))
-        narrowed: Tensor = self.fc2(hidden.permute(0, 2, 3, 1))
+        hidden = F.gelu(self.dwconv(hidden).permute(0, 2, 3, 1))
+        narrowed: Tensor = self.fc2(hidden)
         return narrowed.permute(0, 3, 1, 2)
 
 

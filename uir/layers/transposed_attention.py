@@ -221,7 +221,7 @@ class GatedFeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Widen, gate, narrow; fastest in channels-last order."""
         gate, passed = branches(x, self.project_in, self.dwconv, 2)
-        gate = F.gelu(gate)
+        gate = F.gelu(gate.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # contiguous memory is faster
         return self.project_out(gate * passed if torch.is_grad_enabled() else gate.mul_(passed))
 
 
