@@ -62,11 +62,13 @@ ARCH_CONFIGS: dict[str, dict[str, Any]] = {
     },
     "NAFNet": NAFNET,
     "NAFNetLocal": {**NAFNET, "train_size": [1, 3, 16, 16]},
+    "OneRestore": {"channels": 4, "heads": 2, "num_middle_blocks": 1, "code_channels": 9},
     "PromptIR": {**RESTORMER, "prompt_dims": [4, 6, 8], "prompt_len": 3, "prompt_sizes": [12, 8, 4]},
     "PromptIR_DC": {"feature_dims": [4, 6], "num_res_blocks": 1, "num_classes": 3},
     "PromptIR_NoImg_DC": {"feature_dims": [4, 6, 6], "num_res_blocks": 1, "num_classes": 3},
     "Restormer": RESTORMER,
     "RestormerDCPT": RESTORMER,
+    "SceneEmbedder": {"scenes": ["low", "haze", "low_haze"], "code_channels": 9, "hidden": 8},
     "SwinIR": {
         "embed_dim": 8,
         "depths": [2, 2],

@@ -40,6 +40,7 @@ LOSSES: dict[str, LossConfig] = {
     "BidirectionalContrastiveLoss": LossConfig(),
     "CharbonnierLoss": LossConfig({"eps": 1e-6}, at_equality=1e-3),
     "CodebookLoss": LossConfig(),
+    "CompositeContrastiveLoss": LossConfig({"vgg_type": None}),
     "ConditionalContrastiveLoss": LossConfig(),
     "CrossEntropyLoss": LossConfig(inputs=("logits", "class_index")),
     "FFTLoss": LossConfig(at_equality=0.0),
@@ -47,6 +48,7 @@ LOSSES: dict[str, LossConfig] = {
     "InfoNCELoss": LossConfig(),
     "L1Loss": LossConfig(at_equality=0.0),
     "MSELoss": LossConfig(at_equality=0.0),
+    "MSSSIMLoss": LossConfig({"scales": 1}, at_equality=0.0),
     "MarginRankingLoss": LossConfig(),
     "MultiLabelBCELoss": LossConfig(inputs=("logits", "multi_hot")),
     "PSNRLoss": LossConfig(at_equality=-80.0),
@@ -58,6 +60,7 @@ LOSSES: dict[str, LossConfig] = {
         vgg_layers=("conv1_1",),
     ),
     "RouterBalanceLoss": LossConfig(),
+    "SceneLoss": LossConfig(),
     "SmoothL1Loss": LossConfig({"beta": 0.1}, at_equality=0.0),
     "SupConLoss": LossConfig(),
     "WeightedTVLoss": LossConfig(inputs=("restored",)),
@@ -73,7 +76,7 @@ def noise(*shape: int) -> Callable[[torch.Generator], Tensor]:
 
 def image(generator: torch.Generator) -> Tensor:
     """Makes small images in [0, 1]."""
-    return torch.rand(2, 3, 9, 11, generator=generator)
+    return torch.rand(2, 3, 12, 13, generator=generator)
 
 
 def code(generator: torch.Generator) -> DegradationCode:
@@ -95,6 +98,10 @@ DECLARED: dict[str, Callable[[torch.Generator], Any]] = {
     "orders": lambda generator: torch.randint(-1, 2, (B, 5), generator=generator),
     "labels": lambda _: torch.tensor([0, 1, 0, -1]),
     "codebook": noise(7, D),
+    "lq": image,
+    "negatives": lambda generator: torch.rand(2, 3, 3, 12, 13, generator=generator),
+    "scene_logits": noise(B, K),
+    "scene_index": lambda _: torch.tensor([2, 0, 1, 0]),
     "router_balance": lambda generator: torch.rand(5, generator=generator),
     "queue": lambda generator: F.normalize(noise(6, D)(generator), dim=1),
 }

@@ -21,6 +21,23 @@ def moce_ir_changes(pairs: Path) -> dict[str, Any]:
     }
 
 
+def onerestore_changes(pairs: Path) -> dict[str, Any]:
+    """A small OneRestore, its embedder, and two scenes."""
+    made = restoring_changes(pairs)
+    clean = {"type": "DegradedImageDataset", "dataroot_gt": str(pairs / "gt")}
+    scenes = {"haze": {**clean, "degradation": {"type": "Haze"}}, "low": {**clean, "degradation": {"type": "LowLight"}}}
+    data = {"type": "ScenesDataset", "scenes": scenes}
+    return {
+        **made,
+        "datasets": {"train": {**data, "gt_size": 32, "batch_size_per_gpu": 2}, "val": data},
+        "network_e": {"type": "SceneEmbedder", **ARCH_CONFIGS["SceneEmbedder"]},
+        "network_g": {"type": "OneRestore", **ARCH_CONFIGS["OneRestore"]},
+        "train.optim_e": {"type": "Adam", "lr": 1e-4},
+        "train.contrast_opt": {"type": "CompositeContrastiveLoss", "vgg_type": None},
+        "train.scene_opt": {"type": "SceneLoss"},
+    }
+
+
 def restoring_changes(pairs: Path) -> dict[str, Any]:
     """Noise to remove from clean images, at scale 1."""
     noisy = {
@@ -39,6 +56,7 @@ def restoring_changes(pairs: Path) -> dict[str, Any]:
 MODELS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "BlindSRModel": blind_sr_options.changes,
     "MoCEIRModel": moce_ir_changes,
+    "OneRestoreModel": onerestore_changes,
     "SRModel": lambda pairs: {},
     **{method: lambda pairs, method=method: dcpt_options.changes(pairs, method) for method in dcpt_options.METHODS},
 }
