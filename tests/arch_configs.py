@@ -47,6 +47,7 @@ ARCH_CONFIGS: dict[str, dict[str, Any]] = {
         "max_params": 2000,
     },
     "HalfNAFNet": NAFNET,
+    "IDR": {**RESTORMER, "num_keys": 4, "key_dim": 12},
     "IKCPredictor": {"nf": 4, "num_params": 3},
     "IMDN": {"nf": 8, "upscale": 2, "reduction": 2},
     "IMDNAdapted": {"nf": 8, "upscale": 2, "reduction": 2, "code_channels": 6},

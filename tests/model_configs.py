@@ -21,6 +21,18 @@ def moce_ir_changes(pairs: Path) -> dict[str, Any]:
     }
 
 
+def idr_changes(pairs: Path) -> dict[str, Any]:
+    """A small IDR in its first stage, with two hubs."""
+    made = restoring_changes(pairs)
+    made["datasets"]["train"]["label"] = "noise_25"
+    return {
+        **made,
+        "network_g": {"type": "IDR", **ARCH_CONFIGS["IDR"]},
+        "train.side_opt": {"type": "SideOutputLoss"},
+        "train.hub_opt": {"type": "HubLoss"},
+    }
+
+
 def onerestore_changes(pairs: Path) -> dict[str, Any]:
     """A small OneRestore, its embedder, and two scenes."""
     made = restoring_changes(pairs)
@@ -55,6 +67,7 @@ def restoring_changes(pairs: Path) -> dict[str, Any]:
 
 MODELS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "BlindSRModel": blind_sr_options.changes,
+    "IDRModel": idr_changes,
     "MoCEIRModel": moce_ir_changes,
     "OneRestoreModel": onerestore_changes,
     "SRModel": lambda pairs: {},

@@ -27,7 +27,7 @@ KNOWN_TO: dict[str, tuple[str, ...]] = {
 KNOWN_TO_NEITHER = {
     "AdaIR", "Baseline", "Bicubic", "CDSR", "ConditionedNet", "DASR", "DGRN", "HalfNAFNet", "IMDN", "IMDNAdapted",
     "Identity", "CRLSR", "MoCEIR", "OneRestore", "PromptIR", "Restormer", "RestormerDCPT", "TransWeather",
-    "TransWeatherBase",
+    "TransWeatherBase", "IDR",
 }  # fmt: skip
 # The published SwinIR has 64 channels before its upsampler, whatever num_feat its author is asked for.
 PUBLISHED: dict[str, list[dict[str, Any]]] = {

@@ -13,6 +13,7 @@ from torch import Tensor
 from uir.data.scenes_dataset import ScenesDataset
 from uir.layers.degradation_code import DegradationCode
 from uir.models.blind_sr_model import BlindSRModel
+from uir.models.idr_model import IDRModel
 from uir.models.moce_ir_model import MoCEIRModel
 from uir.models.onerestore_model import OneRestoreModel
 from uir.models.values import offers_of
@@ -175,7 +176,7 @@ def test_a_flat_image_has_no_variation(vgg11_weights):
 
 
 def test_values_are_made_of_names_that_training_methods_offer():
-    offered = {name for method in (BlindSRModel, MoCEIRModel, OneRestoreModel) for name in offers_of(method)}
+    offered = {name for method in (BlindSRModel, IDRModel, MoCEIRModel, OneRestoreModel) for name in offers_of(method)}
     assert set(DECLARED) <= {*offered, *ScenesDataset.gives, "lq", "gt"}
 
 
