@@ -15,6 +15,7 @@ NAFNET = {"width": 4, "middle_blk_num": 1, "enc_blk_nums": [1, 2], "dec_blk_nums
 RESTORMER = {"dim": 8, "num_blocks": [1, 1, 1, 1], "num_refinement_blocks": 1, "heads": [1, 2, 2, 4]}
 
 PATCH = {"type": "PatchDiscriminator", "num_feat": 4, "n_layers": 2, "norm": "instance"}
+TRANSWEATHER = {"embed_dims": [4, 4, 6, 8], "depths": [1, 1, 1, 1], "num_heads": [1, 2, 2, 2], "drop_path_rate": 0.0}
 
 WIDTHS = {"widths": [4, 6, 8]}
 
@@ -46,6 +47,7 @@ def file_of_spandrel() -> str:
 
 
 ARCH_CONFIGS: dict[str, dict[str, Any]] = {
+    "AdaIR": {**RESTORMER, "frequency_grid": 1, "gate_reduction": 4},
     "Baseline": NAFNET,
     "Bicubic": {"scale": 2},
     "CBDE": WIDTHS,
@@ -64,17 +66,28 @@ ARCH_CONFIGS: dict[str, dict[str, Any]] = {
         "max_params": 2000,
     },
     "HalfNAFNet": NAFNET,
+    "IDR": {**RESTORMER, "num_keys": 4, "key_dim": 12},
     "IKCPredictor": {"nf": 4, "num_params": 3},
     "IMDN": {"nf": 8, "upscale": 2, "reduction": 2},
     "IMDNAdapted": {"nf": 8, "upscale": 2, "reduction": 2, "code_channels": 6},
     "Identity": {},
     "LIPSPADENet": {"num_feat": 4, "num_down": 2},
     "MultiScaleDiscriminator": {"num_feat": 4, "n_layers": 2},
-    "NAFNet": NAFNET,
-    "NAFNetLocal": {**NAFNET, "train_size": [1, 3, 16, 16]},
     "PairDiscriminator": {"discriminator": PATCH},
     "PatchDiscriminator": {"num_feat": 4, "n_layers": 2},
     "Pix2PixUNet": {"num_feat": 4, "num_downs": 3},
+    "MoCEIR": {
+        "dim": 8,
+        "levels": 3,
+        "num_blocks": [1, 1, 1],
+        "num_dec_blocks": [1, 1],
+        "heads": [1, 2, 2],
+        "num_refinement_blocks": 1,
+        "topk": 4,  # so that every expert gets every image
+    },
+    "NAFNet": NAFNET,
+    "NAFNetLocal": {**NAFNET, "train_size": [1, 3, 16, 16]},
+    "OneRestore": {"channels": 4, "heads": 2, "num_middle_blocks": 1, "code_channels": 9},
     "PromptIR": {**RESTORMER, "prompt_dims": [4, 6, 8], "prompt_len": 3, "prompt_sizes": [12, 8, 4]},
     "PromptIR_DC": {"feature_dims": [4, 6], "num_res_blocks": 1, "num_classes": 3},
     "PromptIR_NoImg_DC": {"feature_dims": [4, 6, 6], "num_res_blocks": 1, "num_classes": 3},
@@ -82,6 +95,7 @@ ARCH_CONFIGS: dict[str, dict[str, Any]] = {
     "Restormer": RESTORMER,
     "RestormerDCPT": RESTORMER,
     "SpandrelNet": {"file": file_of_spandrel()},
+    "SceneEmbedder": {"scenes": ["low", "haze", "low_haze"], "code_channels": 9, "hidden": 8},
     "SwinIR": {
         "embed_dim": 8,
         "depths": [2, 2],
@@ -97,4 +111,6 @@ ARCH_CONFIGS: dict[str, dict[str, Any]] = {
     "UNetDiscriminatorSN": {"num_in_ch": 3, "num_feat": 4},
     "VGGStyleDiscriminator": {"num_in_ch": 3, "num_feat": 2, "input_size": None},
     "WaveletDiscriminator": {"discriminator": {**PATCH, "n_layers": 1}},
+    "TransWeather": {**TRANSWEATHER, "decoder_depth": 1, "decoder_heads": 2, "num_queries": 6},
+    "TransWeatherBase": TRANSWEATHER,
 }

@@ -65,4 +65,5 @@ DATASETS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "PairedImageOutdoorRainDataset": lambda folder: {**pairs(folder, "rainy"), "dataroot_gt": str(folder / "hazy")},
     "PairedImageTxtlistDataset": lambda folder: pairs(folder, meta_info_file=str(folder / "pairs.txt")),
     "RankingDataset": lambda folder: clean(folder, degradation=NOISE, factors=["GaussianNoise.sigma_255"]),
+    "ScenesDataset": lambda folder: {"scenes": tasks(folder)["tasks"], **AUGMENTED},
 }

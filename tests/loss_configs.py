@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from uir.layers.degradation_code import DegradationCode
 from uir.models.blind_sr_model import BlindSRModel
+from uir.models.moce_ir_model import MoCEIRModel
 from uir.models.values import offers_of
 from uir.registry import LOSS_REGISTRY
 
@@ -43,6 +44,7 @@ LOSSES: dict[str, LossConfig] = {
     "BidirectionalContrastiveLoss": LossConfig(),
     "CharbonnierLoss": LossConfig({"eps": 1e-6}, at_equality=1e-3),
     "CodebookLoss": LossConfig(),
+    "CompositeContrastiveLoss": LossConfig({"vgg_type": None}),
     "ConditionalContrastiveLoss": LossConfig(),
     "ContextualLoss": LossConfig({"layer_weights": {"conv1_1": 1.0}, **RANDOM_VGG}),
     "CrossEntropyLoss": LossConfig(inputs=("logits", "class_index")),
@@ -52,10 +54,12 @@ LOSSES: dict[str, LossConfig] = {
     "FocalLoss": LossConfig(inputs=("logits", "class_index")),
     "GANLoss": LossConfig({"gan_type": "vanilla"}),
     "GradientPenaltyLoss": LossConfig(),
+    "HubLoss": LossConfig(),
     "InfoNCELoss": LossConfig(),
     "L1Loss": LossConfig(at_equality=0.0),
     "LPIPSLoss": LossConfig({"weights": "random"}, zoom=2),
     "MSELoss": LossConfig(at_equality=0.0),
+    "MSSSIMLoss": LossConfig({"scales": 1}, at_equality=0.0),
     "MarginRankingLoss": LossConfig(),
     "MultiLabelBCELoss": LossConfig(inputs=("logits", "multi_hot")),
     "PSNRLoss": LossConfig(at_equality=-80.0),
@@ -69,6 +73,10 @@ LOSSES: dict[str, LossConfig] = {
     ),
     "R1Loss": LossConfig(),
     "SobelEdgeLoss": LossConfig(at_equality=0.0),
+    "RouterBalanceLoss": LossConfig(),
+    "SceneLoss": LossConfig(),
+    "SideOutputLoss": LossConfig(),
+    "SmoothL1Loss": LossConfig({"beta": 0.1}, at_equality=0.0),
     "SupConLoss": LossConfig(),
     "WeightedTVLoss": LossConfig(),
 }
@@ -83,7 +91,7 @@ def noise(*shape: int) -> Callable[[torch.Generator], Tensor]:
 
 def image(generator: torch.Generator) -> Tensor:
     """Makes small images in [0, 1]."""
-    return torch.rand(2, 3, 9, 11, generator=generator)
+    return torch.rand(2, 3, 12, 13, generator=generator)
 
 
 def code(generator: torch.Generator) -> DegradationCode:
@@ -110,6 +118,14 @@ DECLARED: dict[str, Callable[[torch.Generator], Any]] = {
     "orders": lambda generator: torch.randint(-1, 2, (B, 5), generator=generator),
     "labels": lambda _: torch.tensor([0, 1, 0, -1]),
     "codebook": noise(7, D),
+    "lq": image,
+    "negatives": lambda generator: torch.rand(2, 3, 3, 12, 13, generator=generator),
+    "scene_logits": noise(B, K),
+    "hub_logits": noise(B, 2, K),
+    "hub_index": lambda _: torch.tensor([2, 0, 1, 0]),
+    "side_outputs": lambda generator: [torch.rand(2, 3, *size, generator=generator) for size in ((12, 13), (6, 7))],
+    "scene_index": lambda _: torch.tensor([2, 0, 1, 0]),
+    "router_balance": lambda generator: torch.rand(5, generator=generator),
     "queue": lambda generator: F.normalize(noise(6, D)(generator), dim=1),
 }
 # What classifiers are compared by; their losses declare no inputs.
@@ -140,7 +156,11 @@ def made_values(name: str, seed: int = 1) -> list[Any]:
     generator, makers = torch.Generator().manual_seed(seed), DECLARED | OF_CLASSIFIERS | OF_DISCRIMINATORS
     unknown = [entry for entry in input_names(name) if entry not in makers]
     if unknown:
-        known = "" if unknown[0] in offers_of(BlindSRModel) else "; no training method offers it either"
+        known = (
+            ""
+            if unknown[0] in offers_of(BlindSRModel) | offers_of(MoCEIRModel)
+            else "; no training method offers it either"
+        )
         raise ValueError(f"{name} is called with '{unknown[0]}'; say in tests/loss_configs.py how it is made{known}")
     values = [makers[entry](generator) for entry in input_names(name)]
     zoom = LOSSES[name].zoom

@@ -9,10 +9,68 @@ from typing import Any
 import adversarial_options
 import blind_sr_options
 import dcpt_options
+from arch_configs import ARCH_CONFIGS
+
 
 # A registered class without an entry fails tests/models/test_every_model.py.
+def moce_ir_changes(pairs: Path) -> dict[str, Any]:
+    """A small MoCE-IR with its balance."""
+    return {
+        **restoring_changes(pairs),
+        "network_g": {"type": "MoCEIR", **ARCH_CONFIGS["MoCEIR"]},
+        "train.balance_opt": {"type": "RouterBalanceLoss"},
+    }
+
+
+def idr_changes(pairs: Path) -> dict[str, Any]:
+    """A small IDR in its first stage, with two hubs."""
+    made = restoring_changes(pairs)
+    made["datasets"]["train"]["label"] = "noise_25"
+    return {
+        **made,
+        "network_g": {"type": "IDR", **ARCH_CONFIGS["IDR"]},
+        "train.side_opt": {"type": "SideOutputLoss"},
+        "train.hub_opt": {"type": "HubLoss"},
+    }
+
+
+def onerestore_changes(pairs: Path) -> dict[str, Any]:
+    """A small OneRestore, its embedder, and two scenes."""
+    made = restoring_changes(pairs)
+    clean = {"type": "DegradedImageDataset", "dataroot_gt": str(pairs / "gt")}
+    scenes = {"haze": {**clean, "degradation": {"type": "Haze"}}, "low": {**clean, "degradation": {"type": "LowLight"}}}
+    data = {"type": "ScenesDataset", "scenes": scenes}
+    return {
+        **made,
+        "datasets": {"train": {**data, "gt_size": 32, "batch_size_per_gpu": 2}, "val": data},
+        "network_e": {"type": "SceneEmbedder", **ARCH_CONFIGS["SceneEmbedder"]},
+        "network_g": {"type": "OneRestore", **ARCH_CONFIGS["OneRestore"]},
+        "train.optim_e": {"type": "Adam", "lr": 1e-4},
+        "train.contrast_opt": {"type": "CompositeContrastiveLoss", "vgg_type": None},
+        "train.scene_opt": {"type": "SceneLoss"},
+    }
+
+
+def restoring_changes(pairs: Path) -> dict[str, Any]:
+    """Noise to remove from clean images, at scale 1."""
+    noisy = {
+        "type": "DegradedImageDataset", "dataroot_gt": str(pairs / "gt"),
+        "degradation": {"type": "GaussianNoise", "sigma": 25},
+    }  # fmt: skip
+    return {
+        "scale": 1,
+        "plugins": None,
+        "datasets": {"train": {**noisy, "gt_size": 16, "batch_size_per_gpu": 2}, "val": noisy},
+        "train.optim_g": {"type": "AdamW", "lr": 1e-3},
+        "train.scheduler": None,
+    }
+
+
 MODELS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "BlindSRModel": blind_sr_options.changes,
+    "IDRModel": idr_changes,
+    "MoCEIRModel": moce_ir_changes,
+    "OneRestoreModel": onerestore_changes,
     "SRModel": lambda pairs: {},
     **{name: lambda _, name=name: adversarial_options.changes(name) for name in adversarial_options.METHODS},
     **{name: lambda _, name=name: adversarial_options.degrading(name) for name in adversarial_options.DEGRADING},

@@ -49,6 +49,16 @@ def test_every_backbone_has_all_files_of_a_task(backbone: str, method: str, task
     assert {stem, f"{stem}_proxy"} <= {file.stem for file in TEST}
 
 
+@pytest.mark.parametrize("backbone", ["adair", "moce_ir", "transweather"])
+def test_every_rival_has_its_files(backbone: str) -> None:
+    task = "weather" if backbone == "transweather" else "5d"
+    pairs = {f"{backbone}_{task}", f"{backbone}_{task}_proxy"}
+    trained = {f"{method}_{backbone}_5d" for method in ("dcpt", "mask_dcpt")}
+    steps = {f"{stem}_{step}" for stem in trained for step in ("pretrain", "finetune", "proxy")}
+    assert pairs | steps <= {file.stem for file in TRAIN}
+    assert pairs | trained | {f"{stem}_proxy" for stem in trained} <= {file.stem for file in TEST}
+
+
 TRANSFERS = [(s, t) for s, t in itertools.product(("noise", "rain", "blur"), repeat=2) if s != t]
 CELLS = {f"from_{s}-to_{t}-{kind}" for s, t in TRANSFERS for kind in ("plain", "guided")}
 

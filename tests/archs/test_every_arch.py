@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from uir.layers.features import FeatureTap
 from uir.registry.components import build
 
+# IDR's mixture reads the components of its hubs without gradients; they are trained by naming a hub.
+READ_ONLY = {("IDR", "degra_key")}
 ODD_HEIGHT, ODD_WIDTH = 37, 51
 
 
@@ -24,8 +26,14 @@ def build_small(name: str, seed: int = 0) -> nn.Module:
     return network
 
 
-def odd_image(batch: int = 2) -> Tensor:
-    return torch.rand(batch, 3, ODD_HEIGHT, ODD_WIDTH, generator=torch.Generator().manual_seed(1))
+def odd_image(batch: int = 2, more: int = 0) -> Tensor:
+    return torch.rand(batch, 3, ODD_HEIGHT + more, ODD_WIDTH + more, generator=torch.Generator().manual_seed(1))
+
+
+def assert_near(got: Tensor, expected: Tensor) -> None:
+    """The same up to rounding: 1e-5, or, where an output is large, that part of its largest number."""
+    scale = max(1.0, float(expected.abs().max()))
+    torch.testing.assert_close(got, expected, atol=1e-5 * scale, rtol=1e-5)
 
 
 @pytest.fixture(params=networks_of("backbone"))
@@ -49,13 +57,15 @@ def test_restores_an_odd_sized_image_at_its_scale(network):
     assert torch.equal(lq, before), "the input was changed in place"
 
 
-def test_every_parameter_gets_a_gradient(network):
+def test_every_parameter_gets_a_gradient(name, network):
     parameters = {key: parameter for key, parameter in network.named_parameters() if parameter.requires_grad}
     if not parameters:
         pytest.skip("it has no parameters")
-    network.train()(odd_image()).square().mean().backward()
+    # Where a level has one pixel, attention has nothing to choose from, and its queries get no gradient.
+    more = 64 if name.startswith("TransWeather") else 0
+    network.train()(odd_image(more=more)).square().mean().backward()
     without = [key for key, parameter in parameters.items() if parameter.grad is None or not parameter.grad.any()]
-    assert not without
+    assert [key for key in without if (name, key) not in READ_ONLY] == []
 
 
 @torch.no_grad()
@@ -73,15 +83,15 @@ def test_bf16_stays_near_fp32(network):
 def test_memory_order_does_not_matter(network, memory_format):
     lq = odd_image().transpose(2, 3)
     expected = network(lq.contiguous())
-    torch.testing.assert_close(network(lq), expected, atol=1e-5, rtol=1e-5)
+    assert_near(network(lq), expected)
     network.to(memory_format=memory_format)
-    torch.testing.assert_close(network(lq.contiguous(memory_format=memory_format)), expected, atol=1e-5, rtol=1e-5)
+    assert_near(network(lq.contiguous(memory_format=memory_format)), expected)
 
 
 @torch.no_grad()
 def test_an_image_does_not_depend_on_its_batch(network):
     lq = odd_image(3)
-    torch.testing.assert_close(network(lq)[1:2], network(lq[1:2]), atol=1e-5, rtol=1e-5)
+    assert_near(network(lq)[1:2], network(lq[1:2]))
 
 
 @torch.no_grad()

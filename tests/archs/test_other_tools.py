@@ -25,8 +25,9 @@ KNOWN_TO: dict[str, tuple[str, ...]] = {
     "SwinIR": ("basicsr", "spandrel"),
 }
 KNOWN_TO_NEITHER = {
-    "Baseline", "Bicubic", "CDSR", "CRLSR", "ConditionedNet", "DASR", "DGRN", "HalfNAFNet", "IMDN", "IMDNAdapted",
-    "Identity", "LIPSPADENet", "Pix2PixUNet", "PromptIR", "Restormer", "RestormerDCPT", "SpandrelNet",
+    "AdaIR", "Baseline", "Bicubic", "CDSR", "CRLSR", "ConditionedNet", "DASR", "DGRN", "HalfNAFNet", "IDR", "IMDN",
+    "IMDNAdapted", "Identity", "LIPSPADENet", "MoCEIR", "OneRestore", "Pix2PixUNet", "PromptIR", "Restormer",
+    "RestormerDCPT", "SpandrelNet", "TransWeather", "TransWeatherBase",
 }  # fmt: skip
 # The published SwinIR has 64 channels before its upsampler, whatever num_feat its author is asked for.
 PUBLISHED: dict[str, list[dict[str, Any]]] = {

@@ -10,9 +10,13 @@ import torch
 from loss_configs import DECLARED, LOSSES, OF_DISCRIMINATORS, LossConfig, input_names, made_values
 from torch import Tensor
 
+from uir.data.scenes_dataset import ScenesDataset
 from uir.layers.degradation_code import DegradationCode
 from uir.models.adversarial_model import SRGANModel
 from uir.models.blind_sr_model import BlindSRModel
+from uir.models.idr_model import IDRModel
+from uir.models.moce_ir_model import MoCEIRModel
+from uir.models.onerestore_model import OneRestoreModel
 from uir.models.values import offers_of
 from uir.registry import LOSS_REGISTRY
 from uir.registry.components import build
@@ -157,7 +161,7 @@ def test_shapes_that_differ_are_refused(subject, count):
 
 @pytest.mark.parametrize("subject", ON_IMAGES, indirect=True)
 def test_image_losses_name_both_shapes(subject):
-    with pytest.raises(ValueError, match=r"\[2, 3, 9, 11\] .* \[1, 3, 9, 11\]"):
+    with pytest.raises(ValueError, match=r"\[2, 3, 12, 13\] .* \[1, 3, 12, 13\]"):
         subject.value([subject.values[0], subject.values[1][:1]])
 
 
@@ -179,7 +183,8 @@ def test_a_flat_image_has_no_variation(vgg11_weights):
 
 
 def test_values_are_made_of_names_that_training_methods_offer():
-    assert set(DECLARED) <= {*offers_of(BlindSRModel), "gt"}
+    offered = {name for method in (BlindSRModel, IDRModel, MoCEIRModel, OneRestoreModel) for name in offers_of(method)}
+    assert set(DECLARED) <= {*offered, *ScenesDataset.gives, "lq", "gt"}
     assert set(OF_DISCRIMINATORS) <= set(offers_of(SRGANModel))
 
 

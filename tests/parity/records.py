@@ -33,6 +33,7 @@ PLAIN = "plain"
 WIDER = {"modulator_args": {"reduction": 2}}
 # Changes to the small configuration: of the plain form, and of further ones whose arithmetic differs.
 FORMS: dict[str, dict[str, dict[str, Any]]] = {
+    "AdaIR": {PLAIN: {"frequency_grid": 128}},  # no low frequencies: a mask hangs on the last bits of its sides
     "ConditionedNet": {
         PLAIN: WIDER,
         "dasr": {"body": "dasr", "scale": 1, **WIDER},
@@ -58,8 +59,11 @@ def forms_of(name: str) -> dict[str, dict[str, Any]]:
 
 
 def fill(network: nn.Module, seed: int = 0) -> nn.Module:
-    """Draw every trained parameter and every running statistic by its name; what is fixed stays as it was built."""
-    trained = {key: p for key, p in network.named_parameters() if p.requires_grad}
+    """Draw every trained parameter and every running statistic by its name; what is fixed stays as it was built.
+
+    AdaIR's choice of frequencies gets no gradient, but starts at random.
+    """
+    trained = {key: p for key, p in network.named_parameters() if p.requires_grad or ".rate_conv." in key}
     buffers = {key: b for key, b in network.named_buffers() if key.endswith(("running_mean", "running_var"))}
     with torch.no_grad():
         for key, value in {**trained, **buffers}.items():

@@ -141,7 +141,7 @@ class PromptIR(RestormerUNet):
             group[:0] = [f"prompt{level}", f"noise_level{level}", f"reduce_noise_level{level}"]
         return groups
 
-    def _refine_level(self, level: int, x: Tensor) -> Tensor:
+    def _refine_level(self, level: int, x: Tensor, image: Tensor) -> Tensor:
         """Append the prompt of this level, and mix it in with one block."""
         prompt, mix, reduce = (
             getattr(self, f"{part}{level}") for part in ("prompt", "noise_level", "reduce_noise_level")

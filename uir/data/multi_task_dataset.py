@@ -81,7 +81,7 @@ class MultiTaskDataset(Dataset[dict[str, Any]]):
         self.sampling = sampling
         self.temperature = temperature
         self.name = name
-        self.datasets = {task: _build_task(task, spec, shared) for task, spec in tasks.items()}
+        self.datasets = {task: build_task(task, spec, shared) for task, spec in tasks.items()}
         self._tasks = list(self.datasets)
         self._sizes = [len(dataset) for dataset in self.datasets.values()]
         self._ends = list(accumulate(self._sizes))
@@ -151,7 +151,7 @@ class MultiTaskDataset(Dataset[dict[str, Any]]):
         return tuple(getattr(self.datasets[task], "labels", ())) or (task,)
 
 
-def _build_task(task: str, spec: Mapping[str, Any], shared: Mapping[str, Any]) -> Any:
+def build_task(task: str, spec: Mapping[str, Any], shared: Mapping[str, Any]) -> Any:
     if not isinstance(spec, Mapping):
         raise ValueError(f"tasks.{task}: got {spec!r}; expected a mapping with `type`")
     try:

@@ -1,4 +1,4 @@
-"""The four-level U-Net of Restormer, which PromptIR also uses (Zamir et al., CVPR 2022, Fig. 2)."""
+"""The four-level U-Net of Restormer, which PromptIR and AdaIR also use (Zamir et al., CVPR 2022, Fig. 2)."""
 
 from __future__ import annotations
 
@@ -194,18 +194,24 @@ class RestormerUNet(nn.Module):
         level1 = self.encoder_level1(embedded)
         level2 = self.encoder_level2(self.down1_2(level1))
         level3 = self.encoder_level3(self.down2_3(level2))
-        x = self.up4_3(self._refine_level(3, self.latent(self.down3_4(level3))))
+        x = self.up4_3(self._refine_level(3, self.latent(self.down3_4(level3)), padded))
         x = self.decoder_level3(self.reduce_chan_level3(torch.cat([x, level3], 1)))
-        x = self.up3_2(self._refine_level(2, x))
+        x = self.up3_2(self._refine_level(2, x, padded))
         x = self.decoder_level2(self.reduce_chan_level2(torch.cat([x, level2], 1)))
-        x = self.up2_1(self._refine_level(1, x))
+        x = self.up2_1(self._refine_level(1, x, padded))
         x = self.refinement(self.decoder_level1(torch.cat([x, level1], 1)))
         # With two views in one input, neither is the image for a residual.
         x = self.output(x) + padded if self.skip_conv is None else self.output(x + self.skip_conv(embedded))
         return crop(x, *lq.shape[-2:]).contiguous()
 
-    def _refine_level(self, level: int, x: Tensor) -> Tensor:
-        """Change the features of level + 1 before they are enlarged to `level`; here nothing changes."""
+    def _refine_level(self, level: int, x: Tensor, image: Tensor) -> Tensor:
+        """Change the features of level + 1 before they are enlarged to `level`; here nothing changes.
+
+        Args:
+            level: 3, 2 or 1.
+            x: the features [B, C, h, w].
+            image: the padded input.
+        """
         return x
 
     def check_arch(self, arch: Mapping[str, Any]) -> None:

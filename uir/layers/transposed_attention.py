@@ -89,7 +89,7 @@ class ChannelNorm(nn.Module):
         return normalised
 
 
-def _branches(x: Tensor, wide: nn.Conv2d, deep: nn.Conv2d, parts: int) -> Iterator[Tensor]:
+def branches(x: Tensor, wide: nn.Conv2d, deep: nn.Conv2d, parts: int) -> Iterator[Tensor]:
     """A 1×1 and then a depthwise convolution of x, in parts of the output channels: each [B, C', H, W].
 
     Every part has its own convolutions, because slices of one wide map are slow to read and to differentiate.
@@ -101,39 +101,31 @@ def _branches(x: Tensor, wide: nn.Conv2d, deep: nn.Conv2d, parts: int) -> Iterat
     kernels = zip(wide.weight.chunk(parts), deep.weight.chunk(parts), strict=True)
     biases = zip(split(wide.bias), split(deep.bias), strict=True)
     for (weight, deep_weight), (bias, deep_bias) in zip(kernels, biases, strict=True):
-        yield F.conv2d(pointwise(x, weight, bias), deep_weight, deep_bias, padding=1, groups=len(deep_weight))
+        yield F.conv2d(
+            pointwise(x, weight, bias), deep_weight, deep_bias, padding=deep.padding, groups=len(deep_weight)
+        )
 
 
-class TransposedAttention(nn.Module):
-    """Multi-head attention between channels, "MDTA" (paper Eq. 1). Input and output [B, channels, H, W].
+class _ChannelAttention(nn.Module):
+    """Attention between the channels of given queries, keys and values, in groups, and the projection after it."""
 
-    Args:
-        channels: C, a multiple of `heads`.
-        heads: number of groups of channels; channels attend within their group.
-        bias: whether the convolutions have one.
-        activation: turns scores into weights: `softmax` over the keys (the paper), or `relu` (DCPT's code).
-    """
+    project_out: PointwiseConv2d
 
-    def __init__(self, channels: int, heads: int, bias: bool = False, activation: str = "softmax") -> None:
+    def __init__(self, channels: int, heads: int, activation: str) -> None:
         super().__init__()
         if channels % heads:
             raise ValueError(f"heads: {channels} channels cannot be divided into {heads} heads of equal size")
         self.heads = heads
         self.activation = activation
         self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
-        self.qkv = PointwiseConv2d(channels, 3 * channels, bias)
-        self.qkv_dwconv = nn.Conv2d(3 * channels, 3 * channels, 3, padding=1, groups=3 * channels, bias=bias)
-        self.project_out = PointwiseConv2d(channels, channels, bias)
         self.shared = GlobalStatistic()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Attend; fastest in channels-last order."""
-        batch, channels, height, width = x.shape
-        queries, keys, values = (
-            part.permute(0, 2, 3, 1).flatten(1, 2) for part in _branches(x, self.qkv, self.qkv_dwconv, 3)
-        )
+    def _attend(self, *parts: Tensor) -> Tensor:
+        """Queries, keys and values [B, C, H, W] to the projected result of the same shape."""
+        batch, channels, height, width = parts[0].shape
+        queries, keys, values = (part.permute(0, 2, 3, 1).flatten(1, 2) for part in parts)
         weights = ATTENTIONS[self.activation](self.shared(self._scores(queries, keys)))
-        if x.device.type == "meta":  # for counting multiply-adds, compute as in the paper
+        if values.device.type == "meta":  # for counting multiply-adds, compute as in the paper
             attended = (weights @ self._by_head(values).transpose(2, 3)).flatten(1, 2)
             return self.project_out(attended.unflatten(2, (height, width)))
         # Attention and projection are both linear in the values: one matrix [C, C] per image does both.
@@ -161,6 +153,57 @@ class TransposedAttention(nn.Module):
         return tokens.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
 
+class TransposedAttention(_ChannelAttention):
+    """Multi-head attention between channels, "MDTA" (paper Eq. 1). Input and output [B, channels, H, W].
+
+    Args:
+        channels: C, a multiple of `heads`.
+        heads: number of groups of channels; channels attend within their group.
+        bias: whether the convolutions have one.
+        activation: turns scores into weights: `softmax` over the keys (the paper), or `relu` (DCPT's code).
+    """
+
+    def __init__(self, channels: int, heads: int, bias: bool = False, activation: str = "softmax") -> None:
+        super().__init__(channels, heads, activation)
+        self.qkv = PointwiseConv2d(channels, 3 * channels, bias)
+        self.qkv_dwconv = nn.Conv2d(3 * channels, 3 * channels, 3, padding=1, groups=3 * channels, bias=bias)
+        self.project_out = PointwiseConv2d(channels, channels, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attend; fastest in channels-last order."""
+        return self._attend(*branches(x, self.qkv, self.qkv_dwconv, 3))
+
+
+class CrossTransposedAttention(_ChannelAttention):
+    """Attention between the channels of two maps [B, channels, H, W]: queries of one, keys and values of the other.
+
+    Args:
+        channels, heads, bias: as in `TransposedAttention`.
+        kernel: odd side of the depthwise convolution of keys and values; that of the queries has 3.
+    """
+
+    def __init__(self, channels: int, heads: int, bias: bool = False, kernel: int = 3) -> None:
+        super().__init__(channels, heads, "softmax")
+        self.q = PointwiseConv2d(channels, channels, bias)
+        self.q_dwconv = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=bias)
+        self.kv = PointwiseConv2d(channels, 2 * channels, bias)
+        self.kv_dwconv = nn.Conv2d(
+            2 * channels, 2 * channels, kernel, padding=kernel // 2, groups=2 * channels, bias=bias
+        )
+        self.project_out = PointwiseConv2d(channels, channels, bias)
+
+    def forward(self, x: Tensor, source: Tensor) -> Tensor:
+        """Attend from `x` to `source`; fastest in channels-last order."""
+        return self._attend(*branches(x, self.q, self.q_dwconv, 1), *branches(source, self.kv, self.kv_dwconv, 2))
+
+    def attend_evenly(self, source: Tensor) -> Tensor:
+        """The result for queries that are zero: every channel gets the mean of its head's values."""
+        _, values = branches(source, self.kv, self.kv_dwconv, 2)
+        means = values.unflatten(1, (self.heads, -1)).mean(2)
+        weight = self.project_out.weight.unflatten(1, (self.heads, -1)).sum(2)
+        return pointwise(means.contiguous(memory_format=torch.channels_last), weight, self.project_out.bias)
+
+
 class GatedFeedForward(nn.Module):
     """Two depthwise branches; one gates the other through a GELU: "GDFN" (paper Eq. 2). Keeps [B, channels, H, W].
 
@@ -179,8 +222,8 @@ class GatedFeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Widen, gate, narrow; fastest in channels-last order."""
-        gate, passed = _branches(x, self.project_in, self.dwconv, 2)
-        gate = F.gelu(gate)
+        gate, passed = branches(x, self.project_in, self.dwconv, 2)
+        gate = F.gelu(gate.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)  # contiguous memory is faster
         return self.project_out(gate * passed if torch.is_grad_enabled() else gate.mul_(passed))
 
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from uir.layers.color import rgb_to_y
 from uir.losses.reduction import check_reduction, in_full_precision, matched, reduce_elements
@@ -58,6 +59,30 @@ class MSELoss(_PixelLoss):
     def elementwise(self, difference: Tensor) -> Tensor:
         """d²"""
         return difference.square()
+
+
+@LOSS_REGISTRY.register()
+class SmoothL1Loss(_PixelLoss):
+    """Squared error up to `beta`, then absolute error (Girshick, Fast R-CNN, ICCV 2015, Eq. 3).
+
+    Args:
+        loss_weight: factor on the result.
+        reduction: `mean`, `sum` or `none`.
+        beta: the error where d² / (2·beta) becomes |d| − beta / 2.
+
+    Raises:
+        ValueError: `beta` is not above 0.
+    """
+
+    def __init__(self, loss_weight: float = 1.0, reduction: str = "mean", beta: float = 1.0) -> None:
+        super().__init__(loss_weight, reduction)
+        if not beta > 0:
+            raise ValueError(f"SmoothL1Loss.beta: expected a number above 0, got {beta}")
+        self.beta = beta
+
+    def elementwise(self, difference: Tensor) -> Tensor:
+        """d² / (2·beta), or |d| − beta / 2."""
+        return F.smooth_l1_loss(difference, torch.zeros_like(difference), reduction="none", beta=self.beta)
 
 
 @LOSS_REGISTRY.register()

@@ -1,0 +1,59 @@
+"""Rival restorers from training to `uir restore`: exact resume, and odd sizes in tiles, by the card of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from arch_configs import ARCH_CONFIGS
+from model_configs import MODELS, restoring_changes
+from typer.testing import CliRunner
+
+from uir.cli.main import app
+from uir.config.options import load_options
+from uir.core.checkpoint import read_file
+from uir.engine.train_loop import train
+
+pytestmark = pytest.mark.thorough
+
+Write = Callable[..., Path]
+PLAIN = ("TransWeather", "TransWeatherBase", "AdaIR")
+
+
+def changes_for(name: str, pairs: Path) -> dict[str, Any]:
+    """Two steps of a network by its method, each of them saved."""
+    made = MODELS[name](pairs) if name in MODELS else {
+        **restoring_changes(pairs), "network_g": {"type": name, **ARCH_CONFIGS[name]}
+    }  # fmt: skip
+    model = name if name in MODELS else "SRModel"
+    kept = {**made, "model_type": model, "train.total_iter": 2, "logger.save_checkpoint_freq": 1}
+    return {**kept, "val": None, "datasets.val": None}
+
+
+@pytest.mark.parametrize("name", [*PLAIN, "MoCEIRModel", "OneRestoreModel", "IDRModel"])
+def test_a_resumed_run_is_the_same_and_restores_by_its_card(
+    name: str, write_options: Write, pair_folders: Path, tmp_path: Path
+) -> None:
+    file = write_options(changes_for(name, pair_folders))
+    whole = train(load_options(file, force=["name=whole"]))
+    train(load_options(file, force=["name=parts", "train:total_iter=1"]))
+    parts = train(load_options(file, force=["name=parts"]), auto_resume=True)
+    one, other = (read_file(run / "models" / "net_g_2.pth")["params"] for run in (whole, parts))
+    assert [key for key, value in one.items() if not torch.equal(value, other[key])] == []
+
+    picture = cv2.imread(str(pair_folders / "gt" / "0.png"))[:59, :71]
+    cv2.imwrite(str(tmp_path / "odd.png"), picture)
+    for folder, more in (("whole", []), ("tiles", ["--tile", "32"])):
+        command = ["restore", str(tmp_path / "odd.png"), "-o", str(tmp_path / folder)]
+        weights = ["--model", str(whole / "models" / "net_g_latest.pth")]
+        result = CliRunner().invoke(app, [*command, *weights, *more])
+        assert result.exit_code == 0, result.output
+        (restored,) = (tmp_path / folder).glob("*.png")
+        image = cv2.imread(str(restored))
+        assert image.shape == (59, 71, 3)
+        assert len(np.unique(image)) > 1
