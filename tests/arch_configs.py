@@ -58,6 +58,9 @@ ARCH_CONFIGS: dict[str, dict[str, Any]] = {
     "DAAEncoder": {**WIDTHS, "ranker_widths": [12, 10, 8]},
     "DASR": {"scale": 2, "n_groups": 2, "n_blocks": 1, "n_feats": 8, "code_channels": 6},
     "DGRN": {"n_groups": 1, "n_blocks": 1, "n_feats": 6, "map_channels": 5},
+    "DegradationPredictor": {"nf": 4, "num_networks": 3},
+    "Degradation_Predictor": {"nf": 4, "num_networks": 3},
+    "ExpertNet": {"experts": 3, "backbone": {"type": "NAFNet", **NAFNET}},
     "FeatureClassifier": {
         "feature_points": points("FeatureClassifier"),
         "num_classes": 3,
@@ -69,6 +72,8 @@ ARCH_CONFIGS: dict[str, dict[str, Any]] = {
     "IMDNAdapted": {"nf": 8, "upscale": 2, "reduction": 2, "code_channels": 6},
     "Identity": {},
     "LIPSPADENet": {"num_feat": 4, "num_down": 2},
+    "MSRResNet": {"num_feat": 8, "num_block": 2, "upscale": 4},
+    "MSRResNetDynamic": {"num_feat": 8, "num_block": 2, "num_models": 3, "upscale": 2},
     "MultiScaleDiscriminator": {"num_feat": 4, "n_layers": 2},
     "NAFNet": NAFNET,
     "NAFNetLocal": {**NAFNET, "train_size": [1, 3, 16, 16]},
