@@ -8,11 +8,13 @@ from typing import Any
 
 import adversarial_options
 import blind_sr_options
+import dasr_options
 import dcpt_options
 
 # A registered class without an entry fails tests/models/test_every_model.py.
 MODELS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "BlindSRModel": blind_sr_options.changes,
+    "DASRModel": lambda pairs: dasr_options.changes(),
     "SRModel": lambda pairs: {},
     **{name: lambda _, name=name: adversarial_options.changes(name) for name in adversarial_options.METHODS},
     **{name: lambda _, name=name: adversarial_options.degrading(name) for name in adversarial_options.DEGRADING},
