@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from dasr_options import G, changes, degrading
@@ -144,6 +145,14 @@ def test_predict_route_and_restore_give_what_the_restorer_gives(restorer):
     expected = predictor.network(image, predictor.route(replace(code, params=params))).clamp(0, 1)
     torch.testing.assert_close(restorer.restore_tensor(image, blur_sigma="2.0"), expected)
     assert not torch.equal(expected, restorer.restore_tensor(image))
+
+
+def test_one_photograph_is_restored_by_the_numbers_of_another(restorer):
+    one, other = (torch.rand(20, 24, 3, generator=torch.Generator().manual_seed(seed)).numpy() for seed in (0, 1))
+    code = restorer.code_of(other)
+    assert code.params.shape == (1, 33)
+    np.testing.assert_allclose(restorer(one, code), restorer(one, code_from=other), atol=1e-6)
+    assert not np.allclose(restorer(one, code), restorer(one), atol=1e-4)
 
 
 def test_a_knob_sets_the_numbers_that_a_record_with_this_value_has():

@@ -58,7 +58,14 @@ def restore(
     ] = None,
     sweep: Annotated[
         str | None,
-        typer.Option("--sweep", help="Restore with several values of a control: name=from:to:count, or name=a,b,c."),
+        typer.Option(
+            "--sweep",
+            help="Restore with several values of a control, name=from:to:count or name=a,b,c; a picture shows all.",
+        ),
+    ] = None,
+    strength: Annotated[
+        float | None,
+        typer.Option("--strength", help="Short for --set strength=..., from 0 to 1, where a model has this control."),
     ] = None,
     show_controls: Annotated[
         bool, typer.Option("--controls", help="Show what can be set, and restore nothing.")
@@ -85,7 +92,8 @@ def restore(
         if output is None:
             raise typer.BadParameter("name the folder to write to: -o FOLDER")
     is_stream = _is_stream(inputs or [], output)
-    controls = {**_settings(settings or []), **({"code_from": str(code_from)} if code_from is not None else {})}
+    short = {"code_from": None if code_from is None else str(code_from), "strength": strength}
+    controls = {**_settings(settings or []), **{name: value for name, value in short.items() if value is not None}}
     from uir.core.distributed import gathered, is_main, processes
     from uir.inference.image_plan import plan_files
 

@@ -56,6 +56,11 @@ class ExpertPredictor(Predictor):
         super().__init__(networks, scale, labels)
         self.legacy = legacy
 
+    @property
+    def encoder(self) -> nn.Module:
+        """The network that describes the degradation."""
+        return self.networks["p"]
+
     def settings(self) -> dict[str, Any]:
         """Whether the numbers are as published."""
         return {"legacy": self.legacy}

@@ -1,0 +1,91 @@
+"""Turning a degradation by hand from the command line, and the picture of a sweep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from dasr_options import degrading
+from typer.testing import CliRunner
+
+from uir.cli.main import app
+from uir.config.options import load_options
+from uir.inference.image_files import restore_files
+from uir.inference.restorer import Restorer
+from uir.models.building import build_model
+
+
+@pytest.fixture
+def model(write_options, pair_folders, tmp_path) -> Path:
+    """Saved networks whose experts and mapping are far from equal."""
+    torch.manual_seed(0)
+    built = build_model(load_options(write_options(degrading(pair_folders))), torch.device("cpu"))
+    with torch.no_grad():
+        built.bare["p"].MappingNet[1].weight.mul_(20)
+        for parameter in built.bare["g"].parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.1)
+    built.ema.clear()
+    (tmp_path / "m").mkdir()
+    built.save(tmp_path / "m", 1)
+    return tmp_path / "m" / "net_g_1.pth"
+
+
+def photo(folder: Path, name: str = "a.png", channels: int = 3) -> Path:
+    folder.mkdir(exist_ok=True)
+    pixels = np.random.RandomState(0).randint(0, 255, (20, 32, channels), np.uint8)
+    cv2.imwrite(str(folder / name), pixels)
+    return folder / name
+
+
+def cli(*arguments: object) -> str:
+    result = CliRunner().invoke(app, ["restore", *map(str, arguments)])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_set_and_strength_change_the_picture(model, tmp_path):
+    source, pictures = photo(tmp_path / "in"), {}
+    for name, arguments in {
+        "own": (),
+        "set": ("--set", "noise=0.6", "--set", "blur_sigma=2.0"),
+        "clean": ("--strength", "0"),
+        "worst": ("--strength", "1"),
+    }.items():
+        cli(source, "-o", tmp_path / f"{name}.png", "--model", model, *arguments)
+        pictures[name] = cv2.imread(str(tmp_path / f"{name}.png"))
+        assert pictures[name].shape == (80, 128, 3)
+    assert len({picture.tobytes() for picture in pictures.values()}) == 4
+
+
+def test_the_controls_are_listed_with_the_units_of_the_record(model):
+    text = cli("--controls", "--model", model)
+    assert "blur_sigma: a number from 0 up to 3. Restore as if the image had a blur of this σ in pixels." in text
+    assert "strength: a number from 0 up to 1." in text
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_sweep_writes_each_value_and_a_labelled_grid(model, tmp_path, channels):
+    source = photo(tmp_path / "in", channels=channels)
+    outcome = restore_files(
+        Restorer.from_pretrained(model, device="cpu"), source, tmp_path / "out", sweep="blur_sigma=0.2:3:5"
+    )
+    names = ["0.2", "0.9", "1.6", "2.3", "3"]
+    assert [f.name for f in outcome.written] == [*(f"a_blur_sigma={n}.png" for n in names), "a_blur_sigma.png"]
+    grid = cv2.imread(str(tmp_path / "out" / "a_blur_sigma.png"))
+    assert grid.shape[1] > 6 * 320
+    titles, pictures = grid[6:36, 60:], grid[46:200, -330:-10]
+    assert (titles < 100).any()  # dark text on white
+    last = cv2.imread(str(tmp_path / "out" / "a_blur_sigma=3.png"))
+    assert abs(pictures.mean() - last.mean()) < 12
+
+
+def test_a_knob_out_of_range_is_refused_before_anything_is_written(model, tmp_path):
+    source = photo(tmp_path / "in")
+    arguments = ["restore", str(source), "-o", str(tmp_path / "o"), "--model", str(model), "--set", "blur_sigma=9"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code != 0
+    assert "blur_sigma: expected a number from 0 up to 3" in str(result.exception or result.output)
+    assert not (tmp_path / "o").exists()
