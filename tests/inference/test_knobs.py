@@ -13,6 +13,9 @@ from typer.testing import CliRunner
 
 from uir.cli.main import app
 from uir.config.options import load_options
+from uir.core.checkpoint import CheckpointError, read_weights
+from uir.core.images import read_image
+from uir.inference.collapsing import collapse
 from uir.inference.image_files import restore_files
 from uir.inference.restorer import Restorer
 from uir.models.building import build_model
@@ -89,3 +92,32 @@ def test_a_knob_out_of_range_is_refused_before_anything_is_written(model, tmp_pa
     assert result.exit_code != 0
     assert "blur_sigma: expected a number from 0 up to 3" in str(result.exception or result.output)
     assert not (tmp_path / "o").exists()
+
+
+def test_a_model_collapses_into_a_plain_network_with_its_card(model, tmp_path):
+    source, plain = photo(tmp_path / "in"), tmp_path / "plain.pth"
+    collapsed = collapse(model, source, plain, {"blur_sigma": "2.0"})
+    assert collapsed.type == "MSRResNet"
+    assert collapsed.difference < 1e-5
+    card = read_weights(plain)[1]
+    assert card["arch"]["type"] == "MSRResNet"
+    assert card["collapsed"]["controls"] == {"blur_sigma": "2.0"}
+    assert len(card["collapsed"]["params"]) == 33
+    pixels = read_image(source)
+    mixing, alone = (Restorer.from_pretrained(file, device="cpu", tile=None) for file in (model, plain))
+    assert mixing(pixels, blur_sigma=2.0).tobytes() == alone(pixels).tobytes()
+    assert mixing(pixels).tobytes() != alone(pixels).tobytes()
+
+
+def test_only_a_model_of_experts_collapses(model, tmp_path):
+    plain = tmp_path / "plain.pth"
+    text = (
+        CliRunner()
+        .invoke(app, ["export", "-o", str(plain), "--model", str(model), "--collapse", str(photo(tmp_path / "in"))])
+        .output
+    )
+    assert "MSRResNet with 1,851 parameters" in text
+    with pytest.raises(CheckpointError, match="there is nothing to collapse"):
+        collapse(plain, tmp_path / "in" / "a.png", tmp_path / "again.pth")
+    with pytest.raises(ValueError, match=r"expected a name that ends in \.pth, \.onnx"):
+        collapse(model, tmp_path / "in" / "a.png", tmp_path / "plain.bin")

@@ -24,3 +24,12 @@ ModelArgument = Annotated[
     typer.Option("--model", help="The trained network: a file (checkpoint), a folder, a name; default uir-small."),
 ]
 JsonArgument = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def settings_of(settings: list[str]) -> dict[str, str]:
+    """`name=value`, as it is typed."""
+    pairs = [setting.partition("=") for setting in settings]
+    for name, equals, _ in pairs:
+        if not name or not equals:
+            raise typer.BadParameter(f"--set: expected name=value, such as steps=4, got '{name}'")
+    return {name: value for name, _, value in pairs}

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Optional
 
 import typer
 
-from uir.cli.arguments import JsonArgument, ModelArgument, PluginArgument
+from uir.cli.arguments import JsonArgument, ModelArgument, PluginArgument, settings_of
 
 
 def restore(
@@ -93,7 +93,7 @@ def restore(
             raise typer.BadParameter("name the folder to write to: -o FOLDER")
     is_stream = _is_stream(inputs or [], output)
     short = {"code_from": None if code_from is None else str(code_from), "strength": strength}
-    controls = {**_settings(settings or []), **{name: value for name, value in short.items() if value is not None}}
+    controls = {**settings_of(settings or []), **{name: value for name, value in short.items() if value is not None}}
     from uir.core.distributed import gathered, is_main, processes
     from uir.inference.image_plan import plan_files
 
@@ -146,15 +146,6 @@ def _tile(text: str) -> int | Literal["auto"] | None:
     if not text.isdecimal():
         raise typer.BadParameter(f"--tile: expected a number of pixels, auto or whole, got '{text}'")
     return int(text)
-
-
-def _settings(settings: list[str]) -> dict[str, str]:
-    """`name=value`, as it is typed."""
-    pairs = [setting.partition("=") for setting in settings]
-    for name, equals, _ in pairs:
-        if not name or not equals:
-            raise typer.BadParameter(f"--set: expected name=value, such as steps=4, got '{name}'")
-    return {name: value for name, _, value in pairs}
 
 
 def _show_controls(controls: tuple[Any, ...], as_json: bool) -> None:

@@ -104,6 +104,17 @@ class ExpertPredictor(Predictor):
         """`code` and `experts`: what the images were restored with."""
         return {"code": conditions["used"], "experts": self.route(conditions["used"])}
 
+    def collapsed(self, conditions: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """The plain network for the conditions of one image: its description, and its weights."""
+        shares = self.route(conditions["used"])
+        plain: tuple[dict[str, Any], dict[str, Tensor]] = self.network.collapsed(shares[0])  # type: ignore[operator]
+        return plain
+
+    def described(self, conditions: Mapping[str, Any]) -> dict[str, Any]:
+        """The degradation of one image as plain data: its numbers, and the experts' weights."""
+        code = conditions["used"]
+        return {"params": code.params[0].tolist(), "experts": self.route(code)[0].tolist()}
+
     def _global(self, read: Any, size: Any, device: torch.device) -> DegradationCode:
         return global_code(self.networks["p"], read, (size[0], size[1]), device)
 
