@@ -129,10 +129,11 @@ def test_missing_or_wrong_shares_are_said(name):
         network(torch.rand(2, 3, 8, 8), torch.ones(2, 5))
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @torch.no_grad()
 @each_network
 def test_a_compiled_network_gives_the_same(name):
     network, lq, shares = made(name), torch.rand(2, 3, 16, 16), drawn(2, 3)
     torch.compiler.reset()
-    torch.testing.assert_close(torch.compile(network)(lq, shares), network(lq, shares), atol=1e-4, rtol=1e-4)
+    compiled = torch.compile(network, backend="aot_eager", fullgraph=True)  # code for the machine would take a minute
+    torch.testing.assert_close(compiled(lq, shares), network(lq, shares), atol=1e-4, rtol=1e-4)

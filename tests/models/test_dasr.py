@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +26,7 @@ from uir.models.building import build_model
 
 Write = Callable[..., Path]
 CPU = torch.device("cpu")
+PLAIN = {"type": "MSRResNet", "num_feat": 4, "num_block": 1}
 
 
 def built(write_options: Write, options: dict[str, Any]) -> tuple[Any, Any]:
@@ -177,3 +181,33 @@ def test_strength_moves_from_clean_to_the_worst_and_other_knobs_have_priority():
     assert float(turned(numbers, {"strength": 1, "noise": 15})[0, 18]) == 0.5
     with pytest.raises(ValueError, match="there is no knob 'blur'"):
         turned(numbers, {"blur": 1})
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    "network",
+    [
+        {**G, "upscale": 2},
+        {
+            "type": "ExpertNet",
+            "experts": 3,
+            "backbone": {"type": "MSRResNet", "num_feat": 4, "num_block": 1, "upscale": 2},
+        },
+    ],
+    ids=["dynamic", "any backbone"],
+)
+def test_two_processes_learn_what_one_does(write_options, pair_folders, network):
+    file = write_options(changes(network_g=network, **{"datasets.val": None, "train.total_iter": 2}))
+    runs = []
+    for processes in (1, 2):
+        several = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"] if processes > 1 else []
+        launcher = ["--launcher", "pytorch"] if processes > 1 else []
+        force = ["--force_yml", f"name=run{processes}", f"datasets:train:batch_size_per_gpu={4 // processes}"]
+        command = [sys.executable, *several, "-m", "uir", "train", *launcher, "-opt", str(file), *force]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ})
+        assert done.returncode == 0, done.stdout + done.stderr
+        runs.append(file.parents[1] / "experiments" / f"run{processes}" / "models")
+    for role in "pg":
+        one, two = (read_file(run / f"net_{role}_latest.pth")["params"] for run in runs)
+        for key, value in one.items():
+            torch.testing.assert_close(two[key], value, atol=2e-4, rtol=1e-3, msg=key)
