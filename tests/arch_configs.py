@@ -66,6 +66,7 @@ ARCH_CONFIGS: dict[str, dict[str, Any]] = {
         "num_classes": 3,
         "max_params": 2000,
     },
+    "GainNet": {"levels": 3, "backbone": {"type": "NAFNet", **NAFNET}},
     "HalfNAFNet": NAFNET,
     "IKCPredictor": {"nf": 4, "num_params": 3},
     "IMDN": {"nf": 8, "upscale": 2, "reduction": 2},

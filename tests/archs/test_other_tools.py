@@ -26,8 +26,8 @@ KNOWN_TO: dict[str, tuple[str, ...]] = {
     "SwinIR": ("basicsr", "spandrel"),
 }
 KNOWN_TO_NEITHER = {
-    "Baseline", "Bicubic", "CDSR", "CRLSR", "ConditionedNet", "DASR", "DGRN", "ExpertNet", "HalfNAFNet", "IMDN",
-    "IMDNAdapted", "Identity", "LIPSPADENet", "MSRResNetDynamic", "Pix2PixUNet", "PromptIR", "Restormer",
+    "Baseline", "Bicubic", "CDSR", "CRLSR", "ConditionedNet", "DASR", "DGRN", "ExpertNet", "GainNet", "HalfNAFNet",
+    "IMDN", "IMDNAdapted", "Identity", "LIPSPADENet", "MSRResNetDynamic", "Pix2PixUNet", "PromptIR", "Restormer",
     "RestormerDCPT", "SpandrelNet",
 }  # fmt: skip
 # The published SwinIR has 64 channels before its upsampler, whatever num_feat its author is asked for.
