@@ -15,10 +15,13 @@ from uir.cli.main import app
 from uir.config.options import load_options
 from uir.core.checkpoint import CheckpointError, read_weights
 from uir.core.images import read_image
+from uir.data.building import training_stream
 from uir.inference.collapsing import collapse
 from uir.inference.image_files import restore_files
 from uir.inference.restorer import Restorer
 from uir.models.building import build_model
+
+PLAIN = {"type": "MSRResNet", "num_feat": 4, "num_block": 1, "upscale": 1}
 
 
 @pytest.fixture
@@ -121,3 +124,34 @@ def test_only_a_model_of_experts_collapses(model, tmp_path):
         collapse(plain, tmp_path / "in" / "a.png", tmp_path / "again.pth")
     with pytest.raises(ValueError, match=r"expected a name that ends in \.pth, \.onnx"):
         collapse(model, tmp_path / "in" / "a.png", tmp_path / "plain.bin")
+
+
+def test_a_strength_is_learned_from_severities_set_and_collapsed(write_options, pair_folders, tmp_path):
+    clean = {"type": "DegradedImageDataset", "dataroot_gt": str(pair_folders / "gt"), "gt_size": 32}
+    options = {
+        "model_type": "StrengthModel", "scale": 1, "network_g": {"type": "GainNet", "levels": 3, "backbone": PLAIN},
+        "datasets": {"train": {**clean, "degradation": {"type": "GaussianNoise", "sigma": [5, 50]},
+                               "batch_size_per_gpu": 2}, "val": None},
+    }  # fmt: skip
+    loaded = load_options(write_options(options))
+    torch.manual_seed(0)
+    built, stream = build_model(loaded, torch.device("cpu")), training_stream(loaded)
+    built.feed_data(stream.next())
+    sigmas = [record.steps[0]["sigma_255"] for record in built.batch["degradation"]]
+    strength = built.value("strength")
+    assert strength.shape == (2,)
+    assert (strength[0] > strength[1]).item() == (sigmas[0] > sigmas[1])
+    before = built.bare["g"].log_gain.clone()
+    built.optimize_parameters(1)
+    assert not torch.equal(built.bare["g"].log_gain, before)
+    with torch.no_grad():
+        built.bare["g"].log_gain.add_(torch.randn(3, 4, generator=torch.Generator().manual_seed(0)))
+    built.ema.clear()
+    (tmp_path / "m").mkdir()
+    built.save(tmp_path / "m", 1)
+    source, model, plain = photo(tmp_path / "in"), tmp_path / "m" / "net_g_1.pth", tmp_path / "plain.pth"
+    collapse(model, source, plain, {"strength": 0.3})
+    pixels = read_image(source)
+    gains, alone = (Restorer.from_pretrained(file, device="cpu", tile=None) for file in (model, plain))
+    assert gains(pixels, strength=0.3).tobytes() == alone(pixels).tobytes()
+    assert gains(pixels, strength=0.9).tobytes() != alone(pixels).tobytes()
