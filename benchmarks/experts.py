@@ -98,9 +98,11 @@ def convolutions(repeats: int) -> None:
         x, shares = torch.rand(batch, 64, 64, 64), torch.randn(batch, 5)
         difference = float((conv(x, shares) - grouped(conv, x, shares)).detach().abs().max())
         times: dict[str, list[float]] = {"own": [], "grouped": []}
-        for _ in range(repeats):  # in turns, so that both see the same load
-            times["own"].append(median_seconds(partial(trained, conv, x, shares), 1))
-            times["grouped"].append(median_seconds(partial(trained, partial(grouped, conv), x, shares), 1))
+        forms: list[tuple[str, Callable[..., Tensor]]] = [("own", conv), ("grouped", partial(grouped, conv))]
+        for _ in range(repeats):  # in turns, and each first in every second round, so that both see the same load
+            for name, form in forms:
+                times[name].append(median_seconds(partial(trained, form, x, shares), 1))
+            forms.reverse()
         own, published = (statistics.median(times[name]) * 1000 for name in ("own", "grouped"))
         print(f"{f'batch of {batch}':12s} {own:15.1f} {published:9.1f} {difference:20.1e}", flush=True)
 
@@ -120,7 +122,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     networks(arguments.height, arguments.width, arguments.repeats)
-    convolutions(max(arguments.repeats, 9))
+    convolutions(max(arguments.repeats, 20))
 
 
 if __name__ == "__main__":
