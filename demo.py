@@ -9,9 +9,9 @@ import sys
 import time
 from pathlib import Path
 
-from uir.analysis.sheets import write_sheet
 from uir.core.images import read_rgb, to_tensor, write_image
 from uir.core.seeds import derive_seed
+from uir.core.sheets import write_sheet
 from uir.degradations.recipes import load_degradation
 from uir.inference.image_files import restore_files
 from uir.inference.restorer import Restorer

@@ -10,9 +10,9 @@ import inspect
 from pathlib import Path
 
 from uir.analysis.degradation_sheets import SEVERITY_NAMES, op_rows, pictured_ops
-from uir.analysis.sheets import write_sheet
 from uir.config.docstrings import argument_descriptions
 from uir.core.images import read_rgb, to_tensor
+from uir.core.sheets import write_sheet
 from uir.degradations.base import Degradation
 from uir.degradations.pipeline_degradation import Pipeline
 from uir.degradations.preset import Preset

@@ -8,6 +8,7 @@ from typing import Any
 
 import adversarial_options
 import blind_sr_options
+import dasr_options
 import dcpt_options
 from arch_configs import ARCH_CONFIGS
 
@@ -71,7 +72,16 @@ MODELS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "IDRModel": idr_changes,
     "MoCEIRModel": moce_ir_changes,
     "OneRestoreModel": onerestore_changes,
+    "DASRModel": lambda pairs: dasr_options.changes(),
     "SRModel": lambda pairs: {},
+    "StrengthModel": lambda pairs: {
+        "model_type": "StrengthModel",
+        "network_g": {
+            "type": "GainNet",
+            "levels": 3,
+            "backbone": {"type": "MSRResNet", "num_feat": 4, "num_block": 1, "upscale": 2},
+        },
+    },
     **{name: lambda _, name=name: adversarial_options.changes(name) for name in adversarial_options.METHODS},
     **{name: lambda _, name=name: adversarial_options.degrading(name) for name in adversarial_options.DEGRADING},
     **{method: lambda pairs, method=method: dcpt_options.changes(pairs, method) for method in dcpt_options.METHODS},

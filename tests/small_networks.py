@@ -121,9 +121,15 @@ def mixed(image: Tensor, channels: int, key: str) -> Tensor:
     return torch.einsum("oc,bchw->bohw", weights, image - 0.5)
 
 
+def made_experts(network: nn.Module, image: Tensor, name: str = "") -> Tensor:
+    """Weights of the experts, each image's made of that image alone."""
+    return mixed(image, network.num_experts, "experts").mean((2, 3)) + 1 / network.num_experts
+
+
 # What a network's forward may take beside the image, by the name of the parameter.
 CONDITIONS: dict[str, Callable[[nn.Module, Tensor, str], Any]] = {
     "code": made_code,
+    "experts": made_experts,
     "features": made_features,
     "lq": lambda _network, image, _name: mixed(image, 3, "lq"),  # of a discriminator, whose first input is `image`
 }

@@ -31,10 +31,10 @@ from torch import Tensor
 
 import uir
 from uir.analysis.calibration import calibration_error
-from uir.analysis.sheets import write_sheet
 from uir.config.options import load_options
 from uir.core.files import write_text
 from uir.core.progress import console
+from uir.core.sheets import write_sheet
 from uir.data.building import evaluation_loaders
 from uir.engine.intervals import interval, resampled
 from uir.metrics.psnr_metric import psnr

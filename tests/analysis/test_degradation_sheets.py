@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from uir.analysis.degradation_sheets import op_rows, pictured_ops, write_degradation_sheets
-from uir.analysis.sheets import write_sheet
 from uir.core.images import read_rgb, write_image
+from uir.core.sheets import write_sheet
 from uir.degradations.base import Degradation
 from uir.registry import DEGRADATION_REGISTRY
 

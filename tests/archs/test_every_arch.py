@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 import torch
-from small_networks import build_network, made_code, networks_of
+from small_networks import build_network, made_code, made_experts, networks_of
 from torch import Tensor, nn
 
 from uir.layers.features import FeatureTap
@@ -23,6 +23,8 @@ def build_small(name: str, seed: int = 0) -> nn.Module:
     network = build_network(name, seed, moved=0.1)
     if hasattr(network, "code_channels") or hasattr(network, "map_channels"):
         network.register_forward_pre_hook(lambda network, inputs: (*inputs, made_code(network, *inputs)))
+    if hasattr(network, "num_experts"):
+        network.register_forward_pre_hook(lambda network, inputs: (*inputs, made_experts(network, *inputs)))
     return network
 
 

@@ -20,23 +20,25 @@ pytestmark = pytest.mark.thorough
 
 # Who knows a backbone's weights. A new backbone must be put into one of the two.
 KNOWN_TO: dict[str, tuple[str, ...]] = {
+    "MSRResNet": ("basicsr",),
     "NAFNet": ("spandrel",),
     "NAFNetLocal": ("spandrel",),  # as NAFNet, which gives the same on images of at most 1.5 times train_size
     "SwinIR": ("basicsr", "spandrel"),
 }
 KNOWN_TO_NEITHER = {
-    "AdaIR", "Baseline", "Bicubic", "CDSR", "CRLSR", "ConditionedNet", "DASR", "DGRN", "HalfNAFNet", "IDR", "IMDN",
-    "IMDNAdapted", "Identity", "LIPSPADENet", "MoCEIR", "OneRestore", "Pix2PixUNet", "PromptIR", "Restormer",
-    "RestormerDCPT", "SpandrelNet", "TransWeather", "TransWeatherBase",
+    "AdaIR", "Baseline", "Bicubic", "CDSR", "CRLSR", "ConditionedNet", "DASR", "DGRN", "ExpertNet", "GainNet",
+    "HalfNAFNet", "IDR", "IMDN", "IMDNAdapted", "Identity", "LIPSPADENet", "MSRResNetDynamic", "MoCEIR", "OneRestore",
+    "Pix2PixUNet", "PromptIR", "Restormer", "RestormerDCPT", "SpandrelNet", "TransWeather", "TransWeatherBase",
 }  # fmt: skip
 # The published SwinIR has 64 channels before its upsampler, whatever num_feat its author is asked for.
 PUBLISHED: dict[str, list[dict[str, Any]]] = {
+    "MSRResNet": [{}, {"num_in_ch": 3, "num_out_ch": 3, "upscale": 3}],
     "SwinIR": [
         {"num_feat": 64},
         {"img_size": 16, "upsampler": "pixelshuffledirect", "upscale": 3},
         {"img_size": 24, "upsampler": "nearest+conv", "upscale": 4, "num_feat": 64},
         {"img_size": 12, "upsampler": "", "upscale": 1, "in_chans": 1, "resi_connection": "3conv"},
-    ]
+    ],
 }
 # Of one window: nothing is shifted, and the published class has no masks. spandrel then expects those of 64 pixels.
 ONE_WINDOW = {"img_size": 4, "upsampler": "", "upscale": 1}
@@ -76,7 +78,9 @@ def others_network(tool: str, name: str, changes: dict[str, Any], file: Path) ->
     if tool == "spandrel":
         model: nn.Module = opened_by_spandrel(file).model.eval()
         return model
-    arguments = {key: value for key, value in {**ARCH_CONFIGS[name], **changes}.items() if key != "num_feat"}
+    arguments = {**ARCH_CONFIGS[name], **changes}
+    if name == "SwinIR":
+        arguments.pop("num_feat", None)
     network: nn.Module = build("archs", {"type": f"basicsr:{name}", **arguments}).eval()
     network.load_state_dict(read_file(file)["params"], strict=True)
     return network

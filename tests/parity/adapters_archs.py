@@ -16,6 +16,7 @@ from adapters_blind_sr import BLIND_SR_ADAPTERS
 from adapters_rivals import RIVAL_ADAPTERS
 from torch import Tensor, nn
 
+from uir.archs.msrresnet_arch import MSRResNetDynamic
 from uir.archs.nafnet_arch import NAFNet
 from uir.layers.features import FeaturePoint, FeatureTap
 from uir.registry.components import build
@@ -78,6 +79,28 @@ def swinir_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
 
 # Its attention has neither tables nor masks; the sizes are its defaults.
 DCPT_SWINIR = {"rel_pos_bias": False, "attn_mask": False, "img_size": 128, "embed_dim": 180, "window_size": 8}
+
+
+class EqualExperts(MSRResNetDynamic):
+    """Weighs each expert by 1 where no weights are given, as the fixtures of full size and the key maps do."""
+
+    def forward(self, lq: Tensor, experts: Tensor | None = None) -> Tensor:
+        """The restored image."""
+        return super().forward(lq, lq.new_ones(1, self.num_experts) if experts is None else experts)
+
+
+class ExpertsAdapter(ArchAdapter):
+    """Builds the network with equal experts."""
+
+    def build(self, meta: Mapping[str, Any]) -> nn.Module:
+        """Of the published arguments."""
+        return EqualExperts(**meta["constructor"])
+
+
+def call_predictor(network: nn.Module, inputs: dict[str, Tensor]) -> Any:
+    """The numbers of the degradation, and the experts' weights for them."""
+    code = network.predict(inputs["x"])
+    return code.params, network.route(code)
 
 
 def call_with_features(network: nn.Module, inputs: dict[str, Tensor]) -> Any:
@@ -168,6 +191,8 @@ ARCH_ADAPTERS: dict[tuple[str, str], Any] = {
     (DCPT, "PromptIR_DC"): ArchAdapter("PromptIR_DC", call=call_with_features),
     (DCPT, "PromptIR_NoImg_DC"): ArchAdapter("PromptIR_NoImg_DC", call=call_with_features),
     ("csjliang/DASR", "UNetDiscriminatorSN"): ArchAdapter("UNetDiscriminatorSN"),
+    ("csjliang/DASR", "MSRResNetDynamic"): ExpertsAdapter("MSRResNetDynamic"),
+    ("csjliang/DASR", "Degradation_Predictor"): ArchAdapter("Degradation_Predictor", call=call_predictor),
     (DCPT, "NAFNetBaseline + PromptIR_NoImg_DC"): PretrainForwardAdapter("NAFNet"),
 }
 

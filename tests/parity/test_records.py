@@ -84,8 +84,8 @@ def test_one_percent_of_a_block_is_noticed(name: str) -> None:
     network, recorded = filled_network(name), read_record(name)
     inputs = inputs_of(name, network)
     if not network.feature_points():
-        assert fixed(name)
-        inputs["lq"] = inputs["lq"] * 1.01  # it has no block but the image
+        assert fixed(name) or name in ("ExpertNet", "GainNet")  # which runs the images of a batch one after another
+        inputs["lq"] = inputs["lq"] * 1.01  # it shows no block but the image
         assert output_problems(recorded, PLAIN, run(network, inputs))
         return
     for point in points_of(network):

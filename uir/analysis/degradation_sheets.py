@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from uir.analysis.sheets import as_picture, write_sheet
+from uir.core.sheets import as_picture, write_sheet
 from uir.degradations.base import Degradation
 from uir.registry import DEGRADATION_REGISTRY
 from uir.registry.components import build

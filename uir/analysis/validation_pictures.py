@@ -13,9 +13,9 @@ from torch import Tensor
 
 from uir.analysis.charts import radar_picture
 from uir.analysis.extras import matplotlib_part
-from uir.analysis.sheets import as_picture, of_width, write_sheet
 from uir.config.schema import ValOptions
 from uir.core.distributed import gathered, is_main, rank_and_world
+from uir.core.sheets import as_picture, of_width, write_sheet
 from uir.metrics.observers import Measured, Watch
 
 logger = logging.getLogger("uir")

@@ -34,3 +34,12 @@ def share_cores() -> None:
     and on a busy machine from the thread that it waits for.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def settings_of(settings: list[str]) -> dict[str, str]:
+    """`name=value`, as it is typed."""
+    pairs = [setting.partition("=") for setting in settings]
+    for name, equals, _ in pairs:
+        if not name or not equals:
+            raise typer.BadParameter(f"--set: expected name=value, such as steps=4, got '{name}'")
+    return {name: value for name, _, value in pairs}

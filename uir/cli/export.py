@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Optional
 
 import typer
 
-from uir.cli.arguments import JsonArgument, ModelArgument, PluginArgument
+from uir.cli.arguments import JsonArgument, ModelArgument, PluginArgument, settings_of
 
 
 def export(
@@ -30,6 +30,17 @@ def export(
         int | None,
         typer.Option("--size", help="Side in pixels, for programs that need one size; default any size."),
     ] = None,
+    collapse: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--collapse",
+            help="Fold a model of experts into a plain network (also .pth) for the degradation of this image.",
+        ),
+    ] = None,
+    settings: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--set", help="With --collapse: a number of the degradation, such as blur_sigma=2.0."),
+    ] = None,
     plugin: PluginArgument = None,
     as_json: JsonArgument = False,
 ) -> Any:
@@ -45,6 +56,10 @@ def export(
     from uir.inference.model_files import model_file
     from uir.registry.plugins import load_plugin
 
+    if settings and collapse is None:
+        raise typer.BadParameter("--set: it needs --collapse IMAGE")
+    if collapse is not None:
+        return _collapsed(model, collapse, output, settings_of(settings or []), opt, param_key, size, plugin, as_json)
     by_ending = {ending: name for name, ending in ENDINGS.items()}
     chosen = format or by_ending.get(output.suffix)
     if chosen is None:
@@ -52,5 +67,28 @@ def export(
     for spec in plugin or []:
         load_plugin(spec, named_in="--plugin")
     written = run_export(model_file(model), output, chosen, opt, param_key, size)
+    print(json.dumps(asdict(written)) if as_json else written)
+    return written
+
+
+def _collapsed(
+    model: str | None,
+    image: Path,
+    output: Path,
+    controls: dict[str, str],
+    opt: Path | None,
+    param_key: str | None,
+    size: int | None,
+    plugin: list[str] | None,
+    as_json: bool,
+) -> Any:
+    """Fold a model of experts into a plain network."""
+    from uir.inference.collapsing import collapse
+    from uir.inference.model_files import model_file
+    from uir.registry.plugins import load_plugin
+
+    for spec in plugin or []:
+        load_plugin(spec, named_in="--plugin")
+    written = collapse(model_file(model), image, output, controls, opt, param_key, size)
     print(json.dumps(asdict(written)) if as_json else written)
     return written

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Optional
 
 import typer
 
-from uir.cli.arguments import JsonArgument, ModelArgument, PluginArgument, share_cores
+from uir.cli.arguments import JsonArgument, ModelArgument, PluginArgument, settings_of, share_cores
 
 
 def restore(
@@ -58,7 +58,14 @@ def restore(
     ] = None,
     sweep: Annotated[
         str | None,
-        typer.Option("--sweep", help="Restore with several values of a control: name=from:to:count, or name=a,b,c."),
+        typer.Option(
+            "--sweep",
+            help="Restore with several values of a control, name=from:to:count or name=a,b,c; a picture shows all.",
+        ),
+    ] = None,
+    strength: Annotated[
+        float | None,
+        typer.Option("--strength", help="Short for --set strength=..., from 0 to 1, where a model has this control."),
     ] = None,
     show_controls: Annotated[
         bool, typer.Option("--controls", help="Show what can be set, and restore nothing.")
@@ -86,7 +93,8 @@ def restore(
             raise typer.BadParameter("name the folder to write to: -o FOLDER")
     share_cores()
     is_stream = _is_stream(inputs or [], output)
-    controls = {**_settings(settings or []), **({"code_from": str(code_from)} if code_from is not None else {})}
+    short = {"code_from": None if code_from is None else str(code_from), "strength": strength}
+    controls = {**settings_of(settings or []), **{name: value for name, value in short.items() if value is not None}}
     from uir.core.distributed import gathered, is_main, processes
     from uir.inference.image_plan import plan_files
 
@@ -131,15 +139,6 @@ def _is_stream(inputs: list[Path], output: Path | None) -> bool:
     if reads != 1 or len(inputs) != 1 or not writes:
         raise typer.BadParameter("- stands for standard input and output, both at once: uir restore - -o - < in > out")
     return True
-
-
-def _settings(settings: list[str]) -> dict[str, str]:
-    """`name=value`, as it is typed."""
-    pairs = [setting.partition("=") for setting in settings]
-    for name, equals, _ in pairs:
-        if not name or not equals:
-            raise typer.BadParameter(f"--set: expected name=value, such as steps=4, got '{name}'")
-    return {name: value for name, _, value in pairs}
 
 
 def _show_controls(controls: tuple[Any, ...], as_json: bool) -> None:

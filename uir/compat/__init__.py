@@ -69,6 +69,12 @@ def _dcpt(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark]) -> Translation 
     return translate(raw, marks)
 
 
+def _dasr_liang(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark]) -> Translation | None:
+    from uir.compat.dasr_liang_keys import translate
+
+    return translate(raw, marks)
+
+
 def _forks(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark]) -> Translation | None:
     from uir.compat.fork_keys import translate
 
@@ -81,4 +87,5 @@ def lend() -> None:
     find_moved_modules()
     set_name_source(BasicSRNames())
     register_dialect(_dcpt)
+    register_dialect(_dasr_liang)
     register_dialect(_forks)

@@ -79,9 +79,11 @@ def _lend(ours: Registry, theirs: Any) -> None:
         if name in theirs or f"{name}_basicsr" in theirs:
             continue
         try:
-            theirs.register(ours.get(f"uir:{name}"))
+            own = ours.get(f"uir:{name}")
         except UnknownNameError:  # a plugin's name
             continue
+        if own.__name__ == name:  # basicsr's registries know no second names
+            theirs.register(own)
 
 
 class _ToUIR(logging.Handler):

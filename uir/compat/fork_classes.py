@@ -12,7 +12,6 @@ _CLASSES = {
     "RGT": "RGTModel RGT",
     "MambaIR": "MambaIRModel MambaIR MambaIRv2",
     "DiffIR": "DiffIRS1Model DiffIRS2Model DiffIRS1 DiffIRS2",
-    "DASR (Liang et al.)": "DASRModel",
     "X-Restormer": "GaussianNoiseImageDataset DehazingImageDataset SizePairedImageDataset XRestormer",
     "DRSformer": "DRSformer",
     "Retinexformer": "RetinexFormer Dataset_SDSDImage Dataset_SIDImage Dataset_SMIDImage",

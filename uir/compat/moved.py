@@ -10,6 +10,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 MOVED = {
+    "uir.analysis.sheets": "uir.core.sheets",
     "uir.checkpoint": "uir.core.checkpoint",
     "uir.component_checks": "uir.config.component_checks",
     "uir.components": "uir.registry.components",

@@ -230,7 +230,8 @@ def fit_state(
     A network may have `check_state_dict(state)`. It sees the keys of the file and raises a ValueError if loading would
     lose what the weights mean. The network's class may have `convert_state_dict(state)`, which then renames published
     key variants and drops what the network does not need. `check_arch(arch)` works like `check_state_dict`, but sees
-    the mapping that describes the network in the file's card, for what the keys do not show.
+    the mapping that describes the network in the file's card, for what the keys do not show. At last `fitted_state`
+    of the network, if it has one, gives weights the form of the network's own, such as one network's for all experts.
 
     Raises:
         CheckpointError: keys, shapes or kinds of numbers do not fit, or a weight is not finite.
@@ -248,6 +249,9 @@ def fit_state(
     convert = getattr(type(network), "convert_state_dict", None)
     if convert is not None:
         state = convert(state)
+    fit = getattr(network, "fitted_state", None)
+    if fit is not None:
+        state = fit(state)
     for key, value in state.items():
         if key in own:
             _check_layout(source, key, value)

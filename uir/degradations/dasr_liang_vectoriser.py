@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from uir.degradations.record import MARK, DegradationRecord, RecordBatch, Step
 from uir.degradations.targets import Targets
@@ -44,6 +46,81 @@ ABSOLUTE: dict[str, Range] = {
     "sigma": (0.0, 3.0), "scale": (0.0, 1.5), "gaussian": (0.0, 30.0), "poisson": (0.0, 3.0), "quality": (0.0, 100.0)
 }  # fmt: skip
 """One scale for all levels, so that a number means the same in each of them."""
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A quantity of a record that one may turn by hand.
+
+    Attributes:
+        places: its places in the 33 numbers.
+        what: key of the ranges.
+        stage: of the recipe, `first`, `second` or `final`.
+        ends: lowest and highest value, in the record's unit.
+        help: what it is, and its unit.
+        kind: places of 1 and 0 that say which kind the quantity is of.
+    """
+
+    places: tuple[int, ...]
+    what: str
+    stage: str
+    ends: Range
+    help: str
+    kind: tuple[tuple[int, float], ...] = ()
+
+
+KNOBS: dict[str, Knob] = {
+    "blur_sigma": Knob((1, 2), "sigma", "first", ABSOLUTE["sigma"], "a blur of this σ in pixels"),
+    "blur_sigma_2": Knob((5, 6), "sigma", "second", ABSOLUTE["sigma"], "a second blur of this σ in pixels"),
+    "noise": Knob(
+        (18,), "gaussian", "first", ABSOLUTE["gaussian"], "Gaussian noise of this σ out of 255", ((20, 1), (21, 0))
+    ),
+    "noise_2": Knob(
+        (22,), "gaussian", "second", ABSOLUTE["gaussian"], "later Gaussian noise of this σ out of 255",
+        ((24, 1), (25, 0)),
+    ),
+    "poisson_scale": Knob(
+        (18,), "poisson", "first", ABSOLUTE["poisson"], "Poisson noise of this scale", ((20, 0), (21, 1))
+    ),
+    "resize_scale": Knob((10,), "scale", "first", ABSOLUTE["scale"], "been resized by this factor"),
+    "quality": Knob((26,), "quality", "first", ABSOLUTE["quality"], "been through JPEG of this quality"),
+    "quality_2": Knob((27,), "quality", "final", ABSOLUTE["quality"], "been through a last JPEG of this quality"),
+}  # fmt: skip
+"""The quantities that a user may set, by name; the units are those of the record."""
+STRENGTH = "strength"
+_CLEANEST = {"blur_sigma": 0.0, "blur_sigma_2": 0.0, "noise": 0.0, "noise_2": 0.0, "quality": 100.0, "quality_2": 100.0}
+_WORST = {"blur_sigma": 3.0, "blur_sigma_2": 1.5, "noise": 30.0, "noise_2": 25.0, "quality": 30.0, "quality_2": 30.0}
+
+
+def turned(numbers: Tensor, knobs: Mapping[str, float], legacy: bool = False) -> Tensor:
+    """The 33 numbers [B, 33], some of them set by hand.
+
+    Args:
+        numbers: as the predictor estimates them.
+        knobs: values of `KNOBS` in their units. `strength` sets those of blur, noise and JPEG together, from a clean
+            image (0) to the worst of the severe level (1); knobs that are set too have priority.
+        legacy: whether the numbers are normalised as published; the ranges are then the severe level's.
+
+    Raises:
+        ValueError: there is no such knob, or there are not 33 numbers.
+    """
+    unknown = [name for name in knobs if name not in KNOBS and name != STRENGTH]
+    if unknown or numbers.shape[-1] != LENGTH:
+        problem = f"there is no knob '{unknown[0]}'" if unknown else f"expected 33 numbers, got {numbers.shape[-1]}"
+        raise ValueError(f"dasr_liang: {problem}; the knobs are {', '.join(KNOBS)} and {STRENGTH}")
+    values: dict[str, float] = {}
+    if STRENGTH in knobs:
+        share = float(knobs[STRENGTH])
+        values = {name: _CLEANEST[name] + share * (_WORST[name] - _CLEANEST[name]) for name in _WORST}
+    values |= {name: float(value) for name, value in knobs.items() if name != STRENGTH}
+    changed = numbers.clone()
+    for name, value in values.items():
+        knob = KNOBS[name]
+        ends = LEVEL_RANGES["severe"][knob.stage][knob.what] if legacy else ABSOLUTE[knob.what]
+        changed[..., list(knob.places)] = _normalised(value, ends)
+        for place, share in knob.kind:
+            changed[..., place] = share
+    return changed
 
 
 @VECTORISERS.register(name="dasr_liang")
@@ -185,7 +262,7 @@ def _parts(record: DegradationRecord) -> _Parts:
             getattr(parts, _KINDS[step["op"]])[step["stage"]] = step
             if step["stage"] == "final" and parts.resize_is_first is None and parts.level == "severe":
                 parts.resize_is_first = step["op"] == "Resize"
-        elif step["op"] != "Quantise":
+        elif step["op"] not in ("Quantise", "USMSharpen"):  # the published recipe degrades sharpened images
             raise ValueError(f"DASRLiangVector: the step {_named(step)} is not part of the recipe `dasr_liang`")
     if parts.level not in LEVEL_RANGES or "final" not in parts.resizes:
         raise ValueError(f"DASRLiangVector: a record of {record.ops} does not come from the recipe `dasr_liang`")

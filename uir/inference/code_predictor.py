@@ -118,6 +118,13 @@ def code_as(
     return code.zeros_like() if before is None else before
 
 
+@cache
+def families() -> list[str]:
+    """The families of all degradations that uir has, by name."""
+    own = [entry.name for entry in DEGRADATION_REGISTRY.entries() if entry.origin == "uir"]
+    return sorted({getattr(DEGRADATION_REGISTRY.get(name), "family", "") for name in own} - {""})
+
+
 def code_of_records(code: DegradationCode, records: RecordBatch | None) -> DegradationCode:
     """What was done to the images, as a code of an encoder's width: an upper bound for what an encoder can say.
 
@@ -128,15 +135,15 @@ def code_of_records(code: DegradationCode, records: RecordBatch | None) -> Degra
         ValueError: a record is missing or unknown, or the encoder gives no vector as wide as there are families.
     """
     vector = code.require("vector", "`code: record`")
-    targets = Severity(_families())(records) if records is not None else None
+    targets = Severity(families())(records) if records is not None else None
     if targets is None or not bool(targets.mask.all()):
         raise ValueError(
             "`code: record` needs a record of what was done to each image; use a dataset that degrades clean images"
         )
-    width, families = vector.shape[1], targets.values.shape[1]
-    if width < families:
-        raise ValueError(f"`code: record` needs a code of at least {families} numbers, but network_e gives {width}")
-    repeated = targets.values.to(vector).repeat(1, -(-width // families))[:, :width]
+    width, known = vector.shape[1], targets.values.shape[1]
+    if width < known:
+        raise ValueError(f"`code: record` needs a code of at least {known} numbers, but network_e gives {width}")
+    repeated = targets.values.to(vector).repeat(1, -(-width // known))[:, :width]
     return replace(code.zeros_like(), vector=repeated)
 
 
@@ -153,13 +160,6 @@ def code_of_kernels(code: DegradationCode, records: RecordBatch | None) -> Degra
     device = next(value.device for value in vars(code).values() if value is not None)
     kernels = torch.stack([centred_kernel(record, KERNEL_SIDE) for record in records])
     return replace(code.zeros_like(), kernel=kernels[:, None].to(device))
-
-
-@cache
-def _families() -> list[str]:
-    """The families of all degradations that uir has, by name."""
-    own = [entry.name for entry in DEGRADATION_REGISTRY.entries() if entry.origin == "uir"]
-    return sorted({getattr(DEGRADATION_REGISTRY.get(name), "family", "") for name in own} - {""})
 
 
 @PREDICTORS.register()

@@ -14,12 +14,14 @@ from uir.core.distributed import gathered, rank_and_world
 from uir.core.environment import NO_MEMORY, problem_of_machine
 from uir.core.image_heads import kind_of
 from uir.core.image_metadata import read_metadata, with_metadata
-from uir.core.images import check_writable, decode_pages, encode_pages, read_content, write_pages
+from uir.core.images import check_writable, decode_pages, encode_pages, read_content, to_float, write_pages
 from uir.core.progress import progress_bar
+from uir.core.sheets import of_width, write_sheet
 from uir.inference.diagnosis import Diagnosis, diagnosed_text
 from uir.inference.image_plan import Plan, counted, plan_files, with_ending
 from uir.inference.restorer import Restorer
 
+_GRID_WIDTH = 320  # pixels of a picture in the grid of a sweep
 SHOWN = 20  # number of files of each group that the summary names
 
 
@@ -113,7 +115,7 @@ def restore_files(
         output: a folder, or the file to write if there is one image.
         controls: values of the method's controls.
         sweep: several values of one control, `name=from:to:count` or `name=a,b,c`; each value gives its own file,
-            `<image>_<name>=<value>.png`.
+            `<image>_<name>=<value>.png`, and `<image>_<name>.png` shows them side by side.
         overwrite: replace files that exist.
         max_pixels: of one image, as for `check_size`.
         resume: leave out the images whose results are there.
@@ -154,7 +156,7 @@ def restore_planned(
         pixels = 0
         for count, (source, target) in enumerate(jobs, 1):
             try:
-                pixels += _restore(restorer, source, target, variants, max_pixels, share)
+                pixels += _restore(restorer, source, target, variants, max_pixels, share, plan.grid)
             except (ValueError, OSError, MemoryError, RuntimeError) as error:  # torch's own errors are RuntimeErrors
                 share.failed[source] = _reason(error, source)
             done, note = pixels / 1e6, f"image {count} of {len(jobs)}"
@@ -172,8 +174,11 @@ def _restore(
     variants: Mapping[str, Mapping[str, Any]],
     max_pixels: int | None,
     outcome: Outcome,
+    grid: str = "",
 ) -> int:
     """Restore one file, and note what became of it; a written file counts as soon as it is there.
+
+    The results of a sweep are also shown side by side, in the file with the ending `grid`.
 
     Returns:
         The number of its pixels.
@@ -185,17 +190,30 @@ def _restore(
     stem = os.path.splitext(os.path.basename(source))[0]
     names = [stem, *(f"{stem}_{index}" for index in range(1, len(pages)))]
     notes = ["CMYK, converted to RGB"] if metadata.is_cmyk else []
+    shown = [_small(pages[0])] if grid else []
     for ending, controls in variants.items():
         restored = [restorer(page, name=name, **controls) for page, name in zip(pages, names, strict=True)]
         file = Path(with_ending(target, ending))
         left_out = write_pages(file, restored, bits=16, metadata=metadata)  # 16 bits for floats
         outcome.restored.setdefault(source, []).append(file)
+        shown += [_small(restored[0])] if grid else []
+    if grid:
+        file = Path(with_ending(target, grid))
+        write_sheet(file, [(stem, shown)], ["input", *(ending.removeprefix("_") for ending in variants)], _GRID_WIDTH)
+        outcome.restored[source].append(file)
     notes += [f"{', '.join(left_out)} left out, which {file.suffix} does not hold"] if left_out else []
     if notes:
         outcome.notes[source] = "; ".join(notes)
     if restorer.diagnoser is not None:
         outcome.diagnoses[source] = restorer.diagnoser(pages[0])
     return sum(page.shape[0] * page.shape[1] for page in pages)
+
+
+def _small(image: np.ndarray) -> np.ndarray:
+    """An image of any type and channels as a picture of the grid, float [h, w, 3] in [0, 1]."""
+    pixels = np.atleast_3d(image)
+    pixels = pixels[..., :3] if pixels.shape[2] >= 3 else pixels[..., :1].repeat(3, 2)
+    return of_width(to_float(np.ascontiguousarray(pixels)), _GRID_WIDTH).astype(np.float32) / 255
 
 
 def restore_bytes(restorer: Restorer, data: bytes, controls: Mapping[str, Any], max_pixels: int | None = None) -> bytes:

@@ -31,6 +31,7 @@ class Plan:
         jobs: source and target of each image; strings, because fifty thousand `Path` objects take seconds.
         left_out: what lies in the folders and is not restored, with the reason.
         variants: the values of a sweep, by the ending of the files' names; `{"": {}}` without one.
+        grid: ending of the picture that shows the whole sweep; empty without one.
         output: the folder or file that the user named.
         done: images that an earlier run has restored.
     """
@@ -40,6 +41,7 @@ class Plan:
     variants: dict[str, dict[str, str]]
     output: Path
     done: list[str] = field(default_factory=list)
+    grid: str = ""
 
 
 def plan_files(
@@ -67,11 +69,13 @@ def plan_files(
             raise ValueError(f"{output}: one file cannot hold {len(jobs)} images; give a folder")
         jobs = dict.fromkeys(jobs, str(output))
     jobs = _told_apart(jobs)
-    _check_targets(jobs, list(variants), overwrite or resume)
-    done = [source for source, target in jobs.items() if resume and _is_done(target, list(variants))]
+    grid = f"_{sweep.partition('=')[0]}" if sweep else ""
+    endings = [*variants, *([grid] if grid else [])]
+    _check_targets(jobs, endings, overwrite or resume)
+    done = [source for source, target in jobs.items() if resume and _is_done(target, endings)]
     for source in done:
         del jobs[source]
-    return Plan(list(jobs.items()), left_out, variants, output, done)
+    return Plan(list(jobs.items()), left_out, variants, output, done, grid)
 
 
 def _is_done(target: str, endings: Sequence[str]) -> bool:

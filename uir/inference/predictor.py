@@ -135,6 +135,11 @@ class Predictor:
         """The network that restores."""
         return self.networks["g"]
 
+    @property
+    def encoder(self) -> nn.Module | None:
+        """The network that gives the degradation code of an image; None if the method has none."""
+        return self.networks.get("e")
+
     def settings(self) -> dict[str, Any]:
         """Further arguments of its constructor, as on the card of a checkpoint."""
         return {}

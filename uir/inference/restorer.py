@@ -163,7 +163,7 @@ class Restorer:
     @property
     def encoder(self) -> nn.Module | None:
         """The encoder of the degradation code; None if the backbone takes no code."""
-        return self.predictor.networks.get("e")
+        return self.predictor.encoder
 
     @property
     def controls(self) -> tuple[Control, ...]:

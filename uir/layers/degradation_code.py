@@ -8,7 +8,7 @@ from typing import Literal
 
 from torch import Tensor
 
-CodeField = Literal["vector", "map", "projection", "params", "score", "logits", "kernel", "local", "detail"]
+CodeField = Literal["vector", "map", "projection", "params", "score", "logits", "kernel", "local", "detail", "experts"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class DegradationCode:
         kernel: [B, 1, k, k], a blur kernel of sum 1.
         local: [B, D, h, w], the space in which contrastive losses compare patches of one image.
         detail: [B, D, h, w], the same for high frequencies.
+        experts: [B, K], the weight of each expert of a restorer that mixes experts.
     """
 
     vector: Tensor | None = None
@@ -38,6 +39,7 @@ class DegradationCode:
     kernel: Tensor | None = None
     local: Tensor | None = None
     detail: Tensor | None = None
+    experts: Tensor | None = None
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> DegradationCode:
         """The same fields, each after `function`."""

@@ -57,6 +57,8 @@ class AdversarialModel(BaseModel):
     train_options: ClassVar[type[TrainOptions]] = AdversarialOptions
     relativistic: ClassVar[bool] = False
     """Whether logits are taken relative to the mean of the others."""
+    generator_roles: ClassVar[tuple[str, ...]] = ("g",)
+    """The networks that learn together to restore."""
 
     train_opt: AdversarialOptions
     net_d: Any
@@ -169,8 +171,8 @@ class AdversarialModel(BaseModel):
         """The restorer's sum, where it is its turn, and then the discriminator's: real, restored, penalties."""
         if self.micro_batch == 0:
             self._g_learns = self.is_turn_of_g()
-        if self.is_optimized("g") and self._g_learns:
-            yield Objective(self.generator_losses, ("g",))
+        if any(self.is_optimized(role) for role in self.generator_roles) and self._g_learns:
+            yield Objective(self.generator_losses, self.generator_roles)
         if self.is_optimized("d") and "gan_opt" in self.losses:
             penalties = self._slots_of("d")
             # Each has its own backward: a batch norm that DDP shares in between must not spoil the other's graph.
