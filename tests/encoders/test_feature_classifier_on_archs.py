@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small_networks import build_network, made_code, networks_of
+from small_networks import build_network, made_code, made_experts, networks_of
 
 from uir.encoders.feature_classifier_encoder import FeatureClassifier
 from uir.layers.features import FeatureTap
@@ -23,10 +23,12 @@ def test_classifies_by_the_features_of_every_backbone(name: str) -> None:
 
     lq = torch.rand(2, 3, 21, 30)
     steered = hasattr(network, "code_channels") or hasattr(network, "map_channels")
-    logits = head(lq, tap(lq, *([made_code(network, lq)] if steered else []))[1])
+    more = [made_code(network, lq)] if steered else []
+    more += [made_experts(network, lq)] if hasattr(network, "num_experts") else []
+    logits = head(lq, tap(lq, *more)[1])
     assert logits.shape == (2, 5)
     logits.square().sum().backward()
     assert [key for key, p in head.named_parameters() if p.grad is None or not p.grad.any()] == []
-    first = next(parameter for parameter in network.parameters() if parameter.requires_grad)
+    first = next(parameter for parameter in network.parameters() if parameter.requires_grad and parameter.ndim > 3)
     assert first.grad is not None, "gradients reach the backbone"
     assert first.grad.any()

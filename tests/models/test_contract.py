@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from uir.data.scenes_dataset import ScenesDataset
 from uir.models.base_model import BaseModel
 from uir.models.values import offers_of
 from uir.registry import MODEL_REGISTRY, PREDICTORS, REGISTRIES
@@ -47,7 +48,7 @@ def test_offers_name_networks_of_the_method(cls: Any) -> None:
 
 
 def test_every_loss_of_uir_can_be_called_by_some_method() -> None:
-    offered = {"lq", "gt"}.union(*(offers_of(cls) for cls in METHODS))
+    offered = {"lq", "gt", *ScenesDataset.gives}.union(*(offers_of(cls) for cls in METHODS))
     for name, loss in REGISTRIES["losses"]:
         if signature_of(loss).takes_opt or "uir." not in loss.__module__:
             continue

@@ -56,7 +56,8 @@ def test_the_layers_are_in_the_order_in_which_they_run(name: str) -> None:
     net, order = build_network(name), list[str]()
     for entry in [entry for group in net.depths() for entry in group]:
         if entry in dict(net.named_modules()):
-            net.get_submodule(entry).register_forward_hook(lambda _m, _a, _o, entry=entry: order.append(entry))
+            for module in net.get_submodule(entry).modules():  # a list of modules does not run itself, its parts do
+                module.register_forward_pre_hook(lambda _m, _a, entry=entry: order.append(entry))
     net(torch.rand(1, 3, 16, 16))
     lasts = [max(order.index(entry) for entry in group if entry in order) for group in net.depths()]
     assert lasts == sorted(lasts)

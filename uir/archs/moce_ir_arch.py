@@ -205,7 +205,7 @@ class MoCEIR(nn.Module):
         for key, value, known in (("rank_type", rank_type, "spread"), ("complexity_scale", complexity_scale, "max")):
             if value != known:
                 raise ValueError(f"MoCEIR.{key}: only '{known}' is published, got {value!r}")
-        self.num_experts, self.levels, self._dim = num_experts, levels, dim
+        self.experts_per_router, self.levels, self._dim = num_experts, levels, dim
         self._encoder_depths = tuple(num_blocks[:-1])
         self._decoder_depths = tuple(num_dec_blocks[::-1])
         deepest = dim * 2 ** (levels - 1)
@@ -287,7 +287,7 @@ class MoCEIR(nn.Module):
         """
         padded = pad_to_multiple(lq, self.pad_multiple).contiguous(memory_format=torch.channels_last)
         if noise is None and self.training:
-            noise = torch.randn(len(lq), self.num_routers, self.num_experts, device=lq.device)
+            noise = torch.randn(len(lq), self.num_routers, self.experts_per_router, device=lq.device)
         drawn: list[Tensor | None] = [None] * self.num_routers if noise is None else list(noise.unbind(1))
         x, skips = self.patch_embed(padded), []
         for level in self.enc:

@@ -27,4 +27,4 @@ class RouterPredictor(Predictor):
         if "noise" not in self.taken or whole.value("router_noise") == "off":
             return {}
         network: Any = self.network
-        return {"noise": whole.draw(network.num_routers, network.num_experts, purpose="router_noise")}
+        return {"noise": whole.draw(network.num_routers, network.experts_per_router, purpose="router_noise")}
