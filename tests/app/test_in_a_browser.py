@@ -125,6 +125,7 @@ def test_the_settings_of_the_chosen_model_count(tab: Any, photograph: Path) -> N
     fidelity = tab.locator("#control-fidelity input[type=number]").locator("visible=true")
     fidelity.fill("1")
     fidelity.blur()
+    tab.wait_for_timeout(1000)  # the page takes a typed number over a moment after it was left
     tab.click("#restore")
     shows(tab, "#download", "Download a cup_restored.png")
     with tab.expect_download() as download:
