@@ -24,7 +24,7 @@ from typing import Any
 from _runs import Runs
 from rich.table import Table
 
-from uir.ablation.statistics import Interval, interval, paired
+from uir.ablation.statistics import interval, paired
 from uir.analysis.features_of import PIXELS, features_of, pixel_features
 from uir.analysis.networks import load_network
 from uir.analysis.patches import DegradedPatches, degraded_patches
@@ -237,7 +237,7 @@ def probe_table(accuracies: Mapping[str, list[float]]) -> Table:
     """Accuracies: the mean over seeds and its interval."""
     table = Table("code", "seeds", "accuracy, %", title="Four kernel widths by nearest neighbours (chance 25 %)")
     for level, values in accuracies.items():
-        table.add_row(level, str(len(values)), _shown(interval([100 * value for value in values]), 1))
+        table.add_row(level, str(len(values)), interval([100 * value for value in values]).text(1))
     return table
 
 
@@ -248,15 +248,10 @@ def psnr_table(by_cell: Mapping[str, Mapping[str, Mapping[int, float]]], bicubic
     for column in ("test set, width", "bicubic", *by_cell, *(f"{title} - zero" for title in titles)):
         table.add_column(column, justify="left" if column.startswith("test") else "right")
     for place, plain in bicubic.items():
-        cells = [_shown(interval(list(by_cell[title][place].values()))) for title in by_cell]
+        cells = [interval(list(by_cell[title][place].values())).text(2) for title in by_cell]
         gains = [paired(by_cell[title][place], by_cell.get("zero", {}).get(place, {})) for title in titles]
-        table.add_row(place, f"{plain:.2f}", *cells, *(_shown(gain) if gain else "" for gain in gains))
+        table.add_row(place, f"{plain:.2f}", *cells, *(gain.text(2) if gain else "" for gain in gains))
     return table
-
-
-def _shown(value: Interval, digits: int = 2) -> str:
-    spread = "" if value.half_width is None else f" ± {value.half_width:.{digits}f}"
-    return f"{value.mean:.{digits}f}{spread}"
 
 
 def main() -> None:

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from uir.ablation.statistics import interval
 from uir.analysis.networks import Initialisation, load_network
 from uir.analysis.patches import DegradedPatches, degraded_patches
 from uir.core.files import write_text
@@ -33,7 +32,6 @@ from uir.layers.tapped import TappedRestorer
 
 OPTIONS = Path(__file__).resolve().parents[1] / "options"
 BATCH = 20
-T_975 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}  # Student's, by degrees of freedom
 
 
 @torch.no_grad()
@@ -73,12 +71,6 @@ def network_of(init: Initialisation, seed: int, model: Path | None) -> nn.Module
     return load_network(OPTIONS / "train" / "dcpt_nafnet_5d_proxy.yml", model, init=init, seed=seed)
 
 
-def shown(values: Sequence[float]) -> str:
-    """Mean ± half of the 95 % interval over the seeds."""
-    half = T_975[len(values) - 1] * statistics.stdev(values) / math.sqrt(len(values))
-    return f"{statistics.mean(values):.1f} ± {half:.1f}"
-
-
 def main() -> None:
     """Measure, print the table and write results.json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -106,7 +98,7 @@ def main() -> None:
     table = Table("restorer", "with norm", "without", "without minus with", title=title)
     for init, found in by_init.items():
         differences = [b - a for a, b in zip(found["with"], found["without"], strict=True)]
-        table.add_row(init, shown(found["with"]), shown(found["without"]), shown(differences))
+        table.add_row(init, *(interval(values).text(1) for values in (found["with"], found["without"], differences)))
     console.print(table)
     content = {"arguments": {k: str(v) for k, v in vars(options).items()}, "accuracy": by_init}
     write_text(Path(options.folder) / "results.json", json.dumps(content, indent=2) + "\n")

@@ -27,7 +27,7 @@ from _runs import Runs
 from rich.table import Table
 from torch import nn
 
-from uir.ablation.statistics import Interval, interval, paired
+from uir.ablation.statistics import interval, paired
 from uir.analysis.features_of import PIXELS, Pool, features_of, pixel_features
 from uir.analysis.networks import Initialisation, load_network
 from uir.analysis.patches import DegradedPatches, degraded_patches
@@ -115,18 +115,11 @@ def last_level(by_run: dict[str, Any]) -> Table:
             init: {seed: list(inits[init].values())[-1]["mean"] for seed, inits in by_seed.items() if init in inits}
             for init in INITS
         }
-        means = [over_seeds(interval(list(values[init].values())) if values[init] else None) for init in INITS]
-        gains = [over_seeds(paired(values["trained"], values[init]), "+") for init in INITS[:2]]
+        means = [interval(list(values[init].values())).text(1) if values[init] else "" for init in INITS]
+        differences = [paired(values["trained"], values[init]) for init in INITS[:2]]
+        gains = [value.text(1, signed=True) if value else "" for value in differences]
         table.add_row(backbone, str(len(values["trained"])), *means, *gains)
     return table
-
-
-def over_seeds(value: Interval | None, sign: str = "") -> str:
-    """`mean ± half width`."""
-    if value is None:
-        return ""
-    spread = "" if value.half_width is None else f" ± {value.half_width:.1f}"
-    return f"{value.mean:{sign}.1f}{spread}"
 
 
 def shown(value: dict[str, float]) -> str:

@@ -77,14 +77,12 @@ def by_seed(runs: Mapping[int, Trained], iteration: int, sets: tuple[str, ...]) 
     return {seed: mean_of(run.fine_tuned[iteration], sets) for seed, run in runs.items() if iteration in run.fine_tuned}
 
 
-def text(value: Interval | None, sign: str = "") -> str:
-    """`mean ± half width`; bold only if the interval does not contain 0 and the number is a difference."""
+def difference(value: Interval | None) -> str:
+    """With its sign; bold only if the interval does not contain 0."""
     if value is None:
         return ""
-    if value.half_width is None:
-        return f"{value.mean:{sign}.2f}"
-    said = f"{value.mean:{sign}.2f} ± {value.half_width:.2f}"
-    return f"**{said}**" if sign and value.is_apart_from_zero else said
+    said = value.text(2, signed=True)
+    return f"**{said}**" if value.is_apart_from_zero else said
 
 
 def gate(runs: Mapping[int, Trained]) -> float | None:
@@ -123,7 +121,7 @@ def tables(cells: Mapping[str, Mapping[int, Trained]], last: Mapping[str, int]) 
     final = Table("cell", "seeds", *PARTS, "top-1 after pre-training", title="PSNR after the last iteration, dB")
     for cell, runs in cells.items():
         ends = [by_seed(runs, last[cell], sets) for sets in PARTS.values()]
-        said = [text(interval(list(values.values()))) if values else "" for values in ends]
+        said = [interval(list(values.values())).text(2) if values else "" for values in ends]
         hits = gate(runs)
         final.add_row(cell, str(len(ends[0])), *said, "" if hits is None else f"{hits:.3f}")
     differences = Table("difference", "seeds", *PARTS, title="seed by seed, dB")
@@ -135,12 +133,12 @@ def tables(cells: Mapping[str, Mapping[int, Trained]], last: Mapping[str, int]) 
                 for sets in PARTS.values()
             ]
             count = values[0].count if values[0] else 0
-            differences.add_row(f"{one} - {other}", str(count), *(text(value, "+") for value in values))
+            differences.add_row(f"{one} - {other}", str(count), *(difference(value) for value in values))
     marks = [last[DCPT] // 8, last[DCPT] // 4, last[DCPT] // 2, last[DCPT]]
     curves = Table("cell", *map(str, marks), title=f"PSNR over {', '.join(GROUP)} by iterations of fine-tuning")
     for cell, runs in cells.items():
         points = [by_seed(runs, mark, GROUP) for mark in marks]
-        curves.add_row(cell, *(text(interval(list(values.values()))) if values else "" for values in points))
+        curves.add_row(cell, *(interval(list(values.values())).text(2) if values else "" for values in points))
     return [final, differences, curves]
 
 

@@ -30,7 +30,7 @@ from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from uir.ablation.statistics import Interval, interval, paired
+from uir.ablation.statistics import interval, paired
 from uir.core.files import write_text
 from uir.core.images import list_images, read_image, to_float
 from uir.core.progress import console
@@ -139,14 +139,6 @@ def probe(encoder: nn.Module, images: list[Tensor], seed: int) -> float:
     return 100 * float((named == classes).float().mean())
 
 
-def text(value: Interval | None, digits: int) -> str:
-    """`mean ± half width`."""
-    if value is None:
-        return ""
-    spread = "" if value.half_width is None else f" ± {value.half_width:.{digits}f}"
-    return f"{value.mean:.{digits}f}{spread}"
-
-
 def main() -> None:
     """Train each arm with each seed, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -182,7 +174,7 @@ def main() -> None:
         spans = [interval(list(values[name].values())) for name in ("same", "leak")]
         difference = paired(values["probe"], rows["batch"]["probe"]) if arm != "batch" else None
         shown = interval(list(values["probe"].values()))
-        table.add_row(arm, *(text(span, 2) for span in spans), text(shown, 1), text(difference, 1))
+        table.add_row(arm, *(span.text(2) for span in spans), shown.text(1), difference.text(1) if difference else "")
     console.print(table)
 
 

@@ -60,3 +60,9 @@ def test_arguments_out_of_range_are_refused(probability: float, freedom: int) ->
 def test_no_values_are_refused() -> None:
     with pytest.raises(ValueError, match="no values"):
         interval([])
+
+
+def test_an_interval_as_text() -> None:
+    assert interval([1.0, 2.0, 3.0]).text(2) == "2.00 ± 2.48"
+    assert interval([1.0, 2.0, 3.0]).text(1, signed=True) == "+2.0 ± 2.5"
+    assert interval([0.25]).text(1) == "0.2"

@@ -9,7 +9,8 @@ from uir.archs.onerestore_arch import OneRestore, SceneAttention
 from uir.data.scenes_dataset import ScenesDataset
 from uir.encoders.scene_encoder import SceneEmbedder, _vectors_of_names
 from uir.layers.degradation_code import DegradationCode
-from uir.losses.scene_loss import CompositeContrastiveLoss, MSSSIMLoss
+from uir.losses.msssim_loss import MSSSIMLoss
+from uir.losses.scene_loss import CompositeContrastiveLoss
 
 
 @pytest.fixture(autouse=True)
@@ -94,6 +95,12 @@ def test_all_scenes_of_a_sample_have_the_same_clean_crop(pair_folders):
     assert {sample["degradation"].label for sample in samples} == set(scenes)
     assert all(sample["negatives"].shape == (2, 3, 24, 24) for sample in samples)
     assert all(sample["lq"].shape == sample["gt"].shape == (3, 24, 24) for sample in samples)
+
+
+def test_a_scene_that_cannot_be_built_is_named_by_its_own_key(pair_folders):
+    clean = {"type": "DegradedImageDataset", "dataroot_gt": str(pair_folders / "gt"), "degradation": {"type": "Haze"}}
+    with pytest.raises(ValueError, match=r"^scenes\.low: .*gt_size"):
+        ScenesDataset({"haze": clean, "low": {**clean, "gt_size": -1}})
 
 
 def test_scenes_of_different_photographs_are_refused(pair_folders):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from uir.layers.padding import crop, pad_to_multiple, padded_for
+from uir.layers.padding import crop, multiple_of, outer_multiple_of, pad_to_multiple, padded_for
 
 
 def test_reflects_at_the_right_and_the_bottom():
@@ -45,3 +45,12 @@ def test_a_network_says_the_multiple_that_it_needs():
     assert padded_for(network, image) is image
     network.pad_multiple = 8
     assert padded_for(network, image).shape[-2:] == (16, 16)
+
+
+def test_a_network_that_pads_by_itself_needs_no_padding_outside():
+    network = torch.nn.Identity()
+    assert (multiple_of(network), outer_multiple_of(network)) == (1, 1)
+    network.pad_multiple = 8
+    assert (multiple_of(network), outer_multiple_of(network)) == (8, 8)
+    network.pads_itself = True
+    assert (multiple_of(network), outer_multiple_of(network)) == (8, 1)

@@ -26,6 +26,11 @@ class Interval:
         """Whether the interval does not contain 0."""
         return self.half_width is not None and abs(self.mean) > self.half_width
 
+    def text(self, digits: int, signed: bool = False) -> str:
+        """`mean ± half width`, the mean with its sign if wished; the mean alone for a single value."""
+        mean = f"{self.mean:{'+' if signed else ''}.{digits}f}"
+        return mean if self.half_width is None else f"{mean} ± {self.half_width:.{digits}f}"
+
 
 def interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
     """The mean of independent values and its two-sided interval by Student's t: t·s/√n with n - 1 degrees of freedom.

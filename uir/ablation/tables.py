@@ -280,10 +280,7 @@ def digits_of(table: Table) -> int:
 def _number(value: Interval | None, digits: int, signed: bool = False) -> str:
     if value is None:
         return ""
-    sign = "+" if signed else ""
-    text = f"{value.mean:{sign}.{digits}f}"
-    if value.half_width is not None:
-        text += f" ± {value.half_width:.{digits}f}"
+    text = value.text(digits, signed)
     return f"**{text}**" if signed and value.is_apart_from_zero else text
 
 

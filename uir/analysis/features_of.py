@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from uir.core.progress import progress_bar
 from uir.layers.features import FeatureTap, points_of
-from uir.layers.padding import pad_to_multiple
+from uir.layers.padding import outer_multiple_of, pad_to_multiple
 
 Pool = Literal["mean", "flatten"]
 PIXELS = "pixels"
@@ -69,7 +69,7 @@ def _reader(network: nn.Module) -> Callable[[Tensor], Mapping[str, Tensor]]:
     if not callable(getattr(network, "feature_points", None)):
         return lambda image: _of_encoder(network, image)
     tap = FeatureTap(network, stop_at_last=True)
-    multiple = 1 if getattr(network, "pads_itself", False) else getattr(network, "pad_multiple", 1)
+    multiple = outer_multiple_of(network)
 
     def read(image: Tensor) -> dict[str, Tensor]:
         features = tap(pad_to_multiple(image, multiple))[1]

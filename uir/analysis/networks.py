@@ -15,6 +15,7 @@ from uir.core.checkpoint import fit_state, read_weights
 from uir.core.seeds import torch_generator
 from uir.inference.code_predictor import takes_code
 from uir.layers.code_widths import sized_by_encoder
+from uir.layers.padding import multiple_of
 from uir.registry import ARCH_REGISTRY
 from uir.registry.components import build
 
@@ -96,7 +97,7 @@ class _Conditioned(nn.Module):
     def __init__(self, encoder: nn.Module, backbone: nn.Module) -> None:
         super().__init__()
         self.encoder, self.backbone = encoder, backbone
-        self.pad_multiple = getattr(backbone, "pad_multiple", 1)
+        self.pad_multiple = multiple_of(backbone)
 
     def forward(self, lq: Tensor) -> Tensor:
         restored: Tensor = self.backbone(lq, self.encoder(lq))

@@ -11,6 +11,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from uir.layers.experts import check_shares, copied_experts, mixed, spread_experts, without_expert_axis
 from uir.layers.features import FeaturePoint
+from uir.layers.padding import multiple_of
 from uir.registry import ARCH_REGISTRY
 from uir.registry.components import ArchSpec, build
 
@@ -53,7 +54,7 @@ class ExpertNet(nn.Module):
             stacked = spread_experts(torch.stack([state[key].detach() for state in states]))
             setattr(self.backbone.get_submodule(module), leaf, nn.Parameter(stacked))
         self.scale = int(getattr(self.backbone, "scale", 1))
-        self.pad_multiple = int(getattr(self.backbone, "pad_multiple", 1))
+        self.pad_multiple = multiple_of(self.backbone)
 
     def feature_points(self) -> list[FeaturePoint]:
         """None: the images of a batch run one after another."""

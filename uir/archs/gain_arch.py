@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from uir.layers.features import FeaturePoint
+from uir.layers.padding import multiple_of
 from uir.registry import ARCH_REGISTRY
 from uir.registry.components import ArchSpec, build
 
@@ -54,7 +55,7 @@ class GainNet(nn.Module):
         self.log_gain = nn.Parameter(torch.zeros(levels, first.out_channels))
         self.log_product = nn.Parameter(torch.zeros(first.out_channels))
         self.scale = int(getattr(self.backbone, "scale", 1))
-        self.pad_multiple = int(getattr(self.backbone, "pad_multiple", 1))
+        self.pad_multiple = multiple_of(self.backbone)
 
     def feature_points(self) -> list[FeaturePoint]:
         """None: the images of a batch run one after another."""

@@ -70,18 +70,13 @@ class MultiTaskDataset(Dataset[dict[str, Any]]):
                 raise ValueError(f"ratios.{task}: got {ratio}; expected a number above 0 for one of {', '.join(tasks)}")
         if ratios and sampling == "stratified":
             raise ValueError("ratios: sampling 'stratified' takes every task equally often; remove one of the two")
-        common = {
-            "gt_size": gt_size,
-            "scale": scale,
-            "use_hflip": use_hflip,
-            "use_rot": use_rot,
-            "io_backend": io_backend,
-        }
-        shared = {"phase": phase, **{key: value for key, value in common.items() if value is not None}}
         self.sampling = sampling
         self.temperature = temperature
         self.name = name
-        self.datasets = {task: build_task(task, spec, shared) for task, spec in tasks.items()}
+        self.datasets = build_parts(
+            "tasks", tasks, phase=phase, gt_size=gt_size, scale=scale, use_hflip=use_hflip, use_rot=use_rot,
+            io_backend=io_backend,
+        )  # fmt: skip
         self._tasks = list(self.datasets)
         self._sizes = [len(dataset) for dataset in self.datasets.values()]
         self._ends = list(accumulate(self._sizes))
@@ -151,20 +146,35 @@ class MultiTaskDataset(Dataset[dict[str, Any]]):
         return tuple(getattr(self.datasets[task], "labels", ())) or (task,)
 
 
-def build_task(task: str, spec: Mapping[str, Any], shared: Mapping[str, Any]) -> Any:
+def build_parts(key: str, specs: Mapping[str, DatasetSpec], **shared: Any) -> dict[str, Any]:
+    """The datasets of a key such as `tasks`, each with its name as label.
+
+    Args:
+        key: as in the file, for messages.
+        specs: the datasets by name.
+        shared: arguments of each that has them and does not set them itself; None is not passed on.
+
+    Raises:
+        ValueError: one cannot be built, or is empty; the message names it.
+    """
+    given = {name: value for name, value in shared.items() if value is not None}
+    return {name: _build_part(f"{key}.{name}", name, spec, given) for name, spec in specs.items()}
+
+
+def _build_part(where: str, name: str, spec: Mapping[str, Any], shared: Mapping[str, Any]) -> Any:
     if not isinstance(spec, Mapping):
-        raise ValueError(f"tasks.{task}: got {spec!r}; expected a mapping with `type`")
+        raise ValueError(f"{where}: got {spec!r}; expected a mapping with `type`")
     try:
-        dataset = build("datasets", spec, context={**shared, "label": task, "name": task})
+        dataset = build("datasets", spec, context={**shared, "label": name, "name": name})
     except UnknownNameError as error:
-        raise UnknownNameError(f"tasks.{task}: {error}") from error
+        raise UnknownNameError(f"{where}: {error}") from error
     except ValueError as error:
-        raise ValueError(f"tasks.{task}: {error}") from error
+        raise ValueError(f"{where}: {error}") from error
     if getattr(dataset, "on_device", False):
         raise ValueError(
-            f"tasks.{task}: degrade_on 'device' needs a training set for it alone, with batches of one task; write "
+            f"{where}: degrade_on 'device' needs a training set for it alone, with batches of one task; write "
             "`worker`, or make one DegradedImageDataset whose degradation is a `Task`"
         )
     if len(dataset) == 0:
-        raise ValueError(f"tasks.{task}: the dataset is empty")
+        raise ValueError(f"{where}: the dataset is empty")
     return dataset

@@ -9,7 +9,7 @@ import torch
 from torch.utils.data import Dataset
 
 from uir.core.seeds import derive_seed
-from uir.data.multi_task_dataset import build_task
+from uir.data.multi_task_dataset import build_parts
 from uir.data.seeded import draw_sample
 from uir.degradations.record import DegradationRecord
 from uir.registry import DATASET_REGISTRY
@@ -50,12 +50,11 @@ class ScenesDataset(Dataset[dict[str, Any]]):
     ) -> None:
         if not isinstance(scenes, Mapping) or len(scenes) < 2:
             raise ValueError(f"scenes: got {scenes!r}; expected at least two `name: {{type: ...}}`")
-        common = {
-            "gt_size": gt_size, "scale": scale, "use_hflip": use_hflip, "use_rot": use_rot, "io_backend": io_backend,
-        }  # fmt: skip
-        shared = {"phase": phase, **{key: value for key, value in common.items() if value is not None}}
         self.name, self.training = name, phase == "train"
-        self.datasets = {scene: build_task(scene, spec, shared) for scene, spec in scenes.items()}
+        self.datasets = build_parts(
+            "scenes", scenes, phase=phase, gt_size=gt_size, scale=scale, use_hflip=use_hflip, use_rot=use_rot,
+            io_backend=io_backend,
+        )  # fmt: skip
         sizes = {scene: len(dataset) for scene, dataset in self.datasets.items()}
         if len(set(sizes.values())) > 1:
             raise ValueError(f"scenes: all need the same clean images, but their numbers differ: {sizes}")

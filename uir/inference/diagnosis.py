@@ -18,7 +18,7 @@ from uir.inference.loading import other_file
 from uir.inference.pixels import pixel_reader
 from uir.inference.tiling import tile_starts
 from uir.layers.image_channels import image_channels
-from uir.layers.padding import pad_to_multiple
+from uir.layers.padding import padded_for
 from uir.layers.tapped import TappedRestorer
 from uir.registry import ARCH_REGISTRY, UnknownNameError
 from uir.registry.components import build
@@ -112,7 +112,7 @@ class Diagnoser:
 
     def probabilities(self, lq: Tensor) -> Tensor:
         """The probability of each class [B, K] for images [B, 3, H, W] in [0, 1], on the CPU."""
-        lq = pad_to_multiple(lq.to(self.device), getattr(self.tapped.net, "pad_multiple", 1))
+        lq = padded_for(self.tapped.net, lq.to(self.device))
         with torch.inference_mode():
             _, features = self.tapped.run(lq, stop=True)
             logits = self.classifier(lq, features).float().cpu() / self.temperature

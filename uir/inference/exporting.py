@@ -20,6 +20,7 @@ from uir.core.files import replacing
 from uir.inference.loading import load_predictor, other_file
 from uir.inference.network_predictor import NetworkPredictor
 from uir.inference.onnx_network import METADATA_KEY, OnnxNetwork
+from uir.layers.padding import multiple_of
 
 Format = Literal["onnx", "torch", "safetensors"]
 ENDINGS: dict[Format, str] = {"onnx": ".onnx", "torch": ".pt2", "safetensors": ".safetensors"}
@@ -89,7 +90,7 @@ def export(
     network = predictor.network.cpu().float().eval()
     for parameter in network.parameters():
         parameter.requires_grad_(False)
-    multiple = int(getattr(network, "pad_multiple", 1))
+    multiple = multiple_of(network)
     if size is not None and size % multiple:
         raise ValueError(f"--size: expected a multiple of {multiple}, which the network needs, got {size}")
     card = {"pad_multiple": multiple, "scale": predictor.scale, "labels": list(predictor.labels), "arch": _arch(model)}
@@ -127,7 +128,7 @@ def _written(network: nn.Module, file: Path, format: Format, card: Mapping[str, 
 
 
 def _example(network: nn.Module, sides: tuple[int, int], size: int | None) -> Tensor:
-    multiple = int(getattr(network, "pad_multiple", 1))
+    multiple = multiple_of(network)
     step = -(-_SMALLEST // multiple) * multiple
     height, width = (size, size) if size is not None else (side * step for side in sides)
     first = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from uir.layers.padding import pad_to_multiple
+from uir.layers.padding import outer_multiple_of, pad_to_multiple
 
 
 def count_macs(network: nn.Module, image: Tensor) -> int:
@@ -25,5 +25,5 @@ def count_macs(network: nn.Module, image: Tensor) -> int:
 
 def run_padded(network: nn.Module, image: Tensor) -> None:
     """Run a network on images, padded to a size that it accepts."""
-    multiple = 1 if getattr(network, "pads_itself", False) else getattr(network, "pad_multiple", 1)
+    multiple = outer_multiple_of(network)
     network(pad_to_multiple(image, multiple))

@@ -23,6 +23,7 @@ from uir.inference.running import Running
 from uir.inference.strategies import Strategy, offered, read_values
 from uir.inference.tiling import Read
 from uir.layers.image_channels import check_channels
+from uir.layers.padding import outer_multiple_of
 
 __all__ = ["Place", "Prediction", "Predictor", "Running", "Whole", "conditions_of", "predict"]
 
@@ -204,7 +205,7 @@ class Predictor:
     @property
     def multiple(self) -> int:
         """Height and width of the network's input are multiples of this number."""
-        return 1 if getattr(self.network, "pads_itself", False) else int(getattr(self.network, "pad_multiple", 1))
+        return outer_multiple_of(self.network)
 
 
 def conditions_of(network: nn.Module) -> tuple[list[str], list[str]]:

@@ -28,6 +28,7 @@ from uir.inference.predictor import Predictor, Running, Whole
 from uir.inference.tiling import OVERLAP, Read, check_tiling
 from uir.layers.degradation_code import DegradationCode
 from uir.layers.image_channels import image_channels
+from uir.layers.padding import multiple_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -85,7 +86,7 @@ class Restorer:
         for part in predictor.networks.values():
             part.to(self.device).eval()
         self.scale = predictor.scale
-        self.multiple: int = getattr(predictor.network, "pad_multiple", 1)
+        self.multiple: int = multiple_of(predictor.network)
         self.tile, self.overlap = self._tiling(tile, overlap)
         self._running = Running(self.device, precision, self.tile, self.overlap, torch.inference_mode)
 

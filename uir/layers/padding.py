@@ -26,7 +26,17 @@ def pad_to_multiple(image: Tensor, multiple: int, mode: str = "reflect") -> Tens
 
 def padded_for(network: nn.Module, image: Tensor) -> Tensor:
     """An image of the size that a network needs: a multiple of its `pad_multiple`, or any size if it has none."""
-    return pad_to_multiple(image, getattr(network, "pad_multiple", 1))
+    return pad_to_multiple(image, multiple_of(network))
+
+
+def multiple_of(network: nn.Module) -> int:
+    """Height and width of an image should be multiples of this for a network; 1 if it does not say."""
+    return int(getattr(network, "pad_multiple", 1))
+
+
+def outer_multiple_of(network: nn.Module) -> int:
+    """The multiple to which somebody else must pad: 1 for a network that pads by itself."""
+    return 1 if getattr(network, "pads_itself", False) else multiple_of(network)
 
 
 def pad_to_size(image: Tensor, height: int, width: int, mode: str = "reflect") -> Tensor:

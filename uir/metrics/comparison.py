@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from torch import Tensor
 
 from uir.metrics.protocols import Protocol, prepare
 
 
-class Comparison:
+class Comparison(ABC):
     """A metric that compares a restored image with its ground truth. A subclass says how, in `scores`.
 
     Args:
@@ -34,6 +36,7 @@ class Comparison:
         """The mean over a batch of float images [B, C, H, W] or [C, H, W] in [0, 1]."""
         return self.scores(*prepare(restored, gt, self.settings)).double().mean().item()
 
+    @abstractmethod
     def scores(self, restored: Tensor, gt: Tensor) -> Tensor:
         """The metric of each image of a batch.
 
@@ -43,7 +46,6 @@ class Comparison:
         Returns:
             [B].
         """
-        raise NotImplementedError
 
 
 def as_rgb(image: Tensor) -> Tensor:

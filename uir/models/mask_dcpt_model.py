@@ -18,7 +18,7 @@ from uir.config.roles import Need, Role
 from uir.config.schema import TrainOptions
 from uir.core.distributed import rank_and_world
 from uir.core.seeds import derive_seed
-from uir.layers.padding import crop, padded_for
+from uir.layers.padding import crop, multiple_of, padded_for
 from uir.layers.patch_mask import hide, patch_mask
 from uir.layers.tapped import TappedRestorer
 from uir.models.base_model import offers
@@ -177,7 +177,7 @@ class MaskDCPTModel(ClassifyingModel):
     def start_training(self) -> None:
         """Start like every method, and prepare the masks."""
         super().start_training()
-        multiple: int = getattr(self.bare["g"], "pad_multiple", 1)
+        multiple: int = multiple_of(self.bare["g"])
         self._patch = self.train_opt.mask_patch or (multiple if multiple > 1 else 16)
         self._steps = 0  # of this stage: iterations continue from stage to stage, but the masks start again
 
