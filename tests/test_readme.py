@@ -64,6 +64,7 @@ def rows_of(option_file: str, folder: Path, *more: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.thorough
 def test_the_first_training_trains_and_validates(folder: Path) -> None:
     rows = rows_of("my_denoiser.yml", folder, "train:total_iter=2")
     assert set(rows[0]) >= {"l_pix"}

@@ -160,6 +160,7 @@ def test_curves_have_whole_iterations_and_a_legend(
     assert [text.get_text() for text in curves.legends[0].get_texts()] == ["scratch", "dcpt"]
 
 
+@pytest.mark.thorough
 def test_charts_are_drawn(plan: Plan, histories: dict[str, dict[int, History]], tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     files = write_charts(tmp_path, make_tables(plan, histories), histories)

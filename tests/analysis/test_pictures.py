@@ -20,6 +20,7 @@ GENERATOR = torch.Generator().manual_seed(0)
 CLUSTERS = torch.tensor([[1.0, 0, 0], [0, 1, 0]]).repeat(12, 1) + 0.02 * torch.randn(24, 3, generator=GENERATOR)
 
 
+@pytest.mark.thorough
 def test_tsne_keeps_clusters_apart_and_is_seeded():
     found = embed(CLUSTERS, iterations=300)
     assert found.points.shape == (24, 2)

@@ -38,6 +38,7 @@ def probed(folder):
     return [row for row in rows if str(row.get("dataset", "")).startswith("probe_")]
 
 
+@pytest.mark.thorough
 def test_accuracies_are_logged_like_metrics(options, pair_folders):
     own = {"images": str(pair_folders / "gt"), "crop": 32, "splits": 2, "max_images": 4, "every": 2}
     folder = train(load_options(options(linear=own)))

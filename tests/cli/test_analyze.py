@@ -101,6 +101,7 @@ def test_tsne_draws_the_last_level_or_the_named_ones(opt, photos, tmp_path, caps
     assert json.loads((tmp_path / "tsne.json").read_text())["perplexity"] == 30
 
 
+@pytest.mark.thorough
 def test_radar_compares_runs(tmp_path, capsys):
     for name, value in (("scratch", 28.0), ("dcpt", 29.5)):
         rows = [{"dataset": f"d{i}", "results": {"psnr": value + i}} for i in range(3)]

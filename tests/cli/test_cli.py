@@ -142,6 +142,7 @@ def test_check_as_json(write_options: Write, capsys: pytest.CaptureFixture[str])
     assert json.loads(capsys.readouterr().out)["ok"] is True
 
 
+@pytest.mark.thorough
 def test_check_prints_a_schema_with_the_plugins_of_the_file(
     write_options: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -43,6 +43,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(on_the_device: Path) -> None:
     assert all(torch.equal(one[key], other[key]) for key in one)
 
 
+@pytest.mark.thorough
 def test_the_number_of_workers_changes_nothing(on_the_device: Path) -> None:
     alone = train(load_options(on_the_device, force=["name=alone"]))
     helped = train(load_options(on_the_device, force=["name=helped", "datasets:train:num_worker_per_gpu=2"]))

@@ -168,6 +168,7 @@ def test_newer_checkpoints_of_a_folder_that_is_not_uir_s_stay(write_options: Wri
 # --- two runs at once ---
 
 
+@pytest.mark.thorough
 def test_the_second_run_of_a_name_is_refused_with_what_runs(
     write_options: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:

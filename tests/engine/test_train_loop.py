@@ -56,6 +56,7 @@ def test_the_log_line_is_basicsr_s(write_options: Write) -> None:
     assert "Validation val\n\t # psnr: " in log
 
 
+@pytest.mark.thorough
 def test_the_same_seed_gives_the_same_run_whatever_the_workers(write_options: Write) -> None:
     alone = losses(run(write_options()))
     helped = losses(run(write_options({"datasets.train.num_worker_per_gpu": 2, "name": "helped"})))

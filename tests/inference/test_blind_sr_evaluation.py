@@ -54,6 +54,7 @@ def test_they_cover_what_was_published() -> None:
     )
 
 
+@pytest.mark.thorough
 def test_a_network_is_measured_on_gaussian8(photographs: list[Path], tmp_path: Path) -> None:
     clean = tmp_path / "clean"
     clean.mkdir()

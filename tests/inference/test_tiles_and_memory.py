@@ -50,6 +50,7 @@ class Small(nn.Module):
         return restored
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("tile", [None, "auto", 96])
 def test_a_tile_that_does_not_fit_is_repeated_in_smaller_ones(
     tile: int | None, caplog: pytest.LogCaptureFixture
@@ -68,6 +69,7 @@ def test_a_tile_that_does_not_fit_is_repeated_in_smaller_ones(
     assert net.failed == before  # the size is known now
 
 
+@pytest.mark.thorough
 def test_what_never_fits_and_other_errors_are_raised() -> None:
     with pytest.raises(torch.OutOfMemoryError):
         Restorer(Small(20)).restore_tensor(image(90, 90))

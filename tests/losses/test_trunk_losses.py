@@ -92,6 +92,7 @@ def test_random_vgg_is_the_same_every_time(pair):
     assert one > 0
 
 
+@pytest.mark.thorough
 def test_lpips_equals_the_authors_package(tmp_path, pair):
     lpips = pytest.importorskip("lpips", reason="lpips is not installed")
     from uir.losses.lpips_loss import LPIPSLoss

@@ -104,6 +104,7 @@ def test_is_a_metric_of_a_set_where_lower_is_better(metric):
     assert metric.describe() == "FID (2048 features of the Inception of 2015, uint8, of the whole set)"
 
 
+@pytest.mark.thorough
 def test_a_grey_image_has_features(metric):
     grey = torch.full((1, 1, 20, 20), 0.5)
     first, second = metric.contribution(grey, grey.clone())

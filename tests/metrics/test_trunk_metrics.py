@@ -89,6 +89,7 @@ def test_dists_is_torchmetrics_with_the_same_trunk(trunk, pair, torchmetrics_dis
     assert metric(pair[1], pair[1]) == pytest.approx(0, abs=1e-5)
 
 
+@pytest.mark.thorough
 def test_dists_shrinks_large_images_where_asked_for(trunk, torchmetrics_dists):
     gt = torch.rand(1, 3, 258, 260, generator=torch.Generator().manual_seed(0))
     gt = (gt * 255).round() / 255
@@ -130,6 +131,7 @@ def test_contextual_distance_ignores_where_the_features_are():
     torch.testing.assert_close(contextual_distance(x, y), contextual_distance(y, y))
 
 
+@pytest.mark.thorough
 def test_contextual_takes_a_fixed_sample_of_many_positions(trunk, pair):
     options = {"type": "Contextual", "weights": str(trunk("vgg19")), "layers": ["conv1_1", "conv1_2"]}
     sampled, whole = build_metric({**options, "max_positions": 500}), build_metric(options)

@@ -43,6 +43,7 @@ def logs(model: Any, iterations: int, size: int = 16) -> list[dict[str, float]]:
     return rows
 
 
+@pytest.mark.thorough
 @needs_basicsr
 @pytest.mark.parametrize(
     ("method", "more", "size"),
@@ -187,6 +188,7 @@ def test_stages_train_one_network_after_the_other(write_options: Write) -> None:
     assert not same("d", 4, 6)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("threshold", [None, 0.691])
 def test_a_resumed_run_goes_on_exactly_with_losses_that_draw(write_options: Write, threshold: float | None) -> None:
     vgg = {"vgg_type": "vgg11", "weights": "random"}

@@ -98,6 +98,7 @@ def test_images_and_records_of_the_pool_belong_together(write_options, pair_fold
         assert all(made[image.sum().item()] == r for image, r in zip(model.lq, model.batch["degradation"], strict=True))
 
 
+@pytest.mark.thorough
 def test_a_resumed_run_with_a_full_pool_goes_on_exactly(write_options, pair_folders):
     def run(name: str, iterations: int) -> Path:
         more = {"train.total_iter": iterations, "val": None, "logger.save_checkpoint_freq": 4, "name": name}

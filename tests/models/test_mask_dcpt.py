@@ -192,6 +192,7 @@ def test_every_backbone_trains_from_a_file_that_only_names_it(
     assert [set(row) & {"l_pix", "l_classify"} for row in rows] == [{"l_pix", "l_classify"}] * 2
 
 
+@pytest.mark.thorough
 def test_activations_that_are_computed_again_are_masked_again(make: Callable[..., Any]) -> None:
     found = []
     for again in (False, True):

@@ -58,6 +58,7 @@ def logs(model: Any, iterations: int, before: Callable[[int], None] = lambda _: 
     return rows
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not basicsr_names(), reason="basicsr is not installed")
 @pytest.mark.parametrize(
     ("method", "more"),
