@@ -78,7 +78,8 @@ def main() -> None:
         networks[role] = (halved(state), {**card, **made, "role": role})
     write_release(arguments.output, networks)
     diagnoser = uir.Restorer.from_pretrained(arguments.output).diagnoser
-    assert diagnoser is not None
+    if diagnoser is None:
+        raise SystemExit(f"{arguments.output}: has no classifier, so there is no temperature to fit")
     logits, target = answers(diagnoser, arguments.opt)
     temperature = fit_temperature(logits, target)
     for divided in (1.0, temperature):

@@ -58,7 +58,7 @@ class Scored:
         psnr, ssim: values of each image, by method.
         named: how often each class was named.
         sure: the probability of the named class, and whether it is right, for each image.
-        pictures: of the image with the median gain.
+        pictures: degraded, by the first classic, by the model and clean, of the image with the median gain.
         seconds: of the model for each image.
     """
 
@@ -67,7 +67,7 @@ class Scored:
     ssim: dict[str, list[float]] = field(default_factory=dict)
     named: Counter[str] = field(default_factory=Counter)
     sure: list[tuple[float, bool]] = field(default_factory=list)
-    pictures: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)
+    pictures: tuple[np.ndarray, ...] = ()
     seconds: list[float] = field(default_factory=list)
 
     @property
@@ -84,9 +84,9 @@ class Scored:
 def score(loader: Any, label: str, restorer: uir.Restorer, protocol: str, largest: int) -> Scored:
     """All methods on one set; images with a longer side than `largest` are measured in the middle."""
     result = Scored(label)
-    for number, batch in enumerate(loader):
+    for batch in loader:
         lq, gt = (_middle(batch[key], largest) for key in ("lq", "gt"))
-        image = lq[0].permute(1, 2, 0).contiguous().numpy()
+        image = _array(lq)
         start = time.perf_counter()
         restored = {MODEL: restorer(image)}
         result.seconds.append(time.perf_counter() - start)
@@ -99,16 +99,17 @@ def score(loader: Any, label: str, restorer: uir.Restorer, protocol: str, larges
             diagnosis = restorer.diagnose(image)
             result.named[diagnosis.label] += 1
             result.sure.append((diagnosis.confidence, diagnosis.label == label))
-        result.pictures[number] = {"input": image, **restored, "ground truth": gt[0].permute(1, 2, 0).numpy()}
-        _forget_all_but_the_median(result)
+    # All pictures of a set would not fit into memory, so the one in the middle is made again.
+    sample = loader.dataset[int(np.argsort(result.gains)[len(result.gains) // 2])]
+    image, clean = (_array(_middle(sample[key][None], largest)) for key in ("lq", "gt"))
+    classic = next((CLASSICS[name] for name in FOR_LABEL.get(label, ())), None)
+    result.pictures = (image, classic(image) if classic else image, restorer(image), clean)
     return result
 
 
-def _forget_all_but_the_median(result: Scored) -> None:
-    """Keep the pictures of the images around the median gain; a set of 100 would not fit into memory."""
-    order = np.argsort(result.gains)
-    near = set(order[max(0, len(order) // 2 - 1) : len(order) // 2 + 2].tolist())
-    result.pictures = {number: shown for number, shown in result.pictures.items() if number in near}
+def _array(image: Tensor) -> np.ndarray:
+    """[1, 3, H, W] to [H, W, 3]."""
+    return image[0].permute(1, 2, 0).contiguous().numpy()
 
 
 def _middle(image: Tensor, largest: int) -> Tensor:
@@ -149,9 +150,8 @@ def table(results: Mapping[str, Scored]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def confusion(results: Mapping[str, Scored]) -> str:
+def confusion(results: Mapping[str, Scored], names: Sequence[str]) -> str:
     """How often each class was named, in percent of a set's images; and how far to trust the probabilities."""
-    names = sorted({label for result in results.values() for label in result.named})
     if not names:
         return "The model has no classifier.\n"
     lines = ["| set | truth | " + " | ".join(names) + " |", "|---|---|" + "---|" * len(names)]
@@ -169,13 +169,8 @@ def confusion(results: Mapping[str, Scored]) -> str:
 
 
 def sheet(results: Mapping[str, Scored], file: Path) -> None:
-    """One image of each set: input, the first classic, the model, the ground truth."""
-    rows = []
-    for name, result in results.items():
-        shown = next(iter(result.pictures.values()))
-        classic = next((method for method in FOR_LABEL.get(result.label, ())), None)
-        pictures = [shown["input"], shown[classic] if classic else shown["input"], shown[MODEL], shown["ground truth"]]
-        rows.append((name, pictures))
+    """One image of each set: input, the first classic (the input, where there is none), the model, the ground truth."""
+    rows = [(name, result.pictures) for name, result in results.items()]
     write_sheet(file, rows, ("input", "classic", "uir-small", "ground truth"), width=300)
 
 
@@ -206,7 +201,10 @@ def main() -> None:
         console.print(f"{name}: {finite_mean(results[name].psnr[NOTHING])} -> {finite_mean(results[name].psnr[MODEL])}")
     state = restorer.network.state_dict()
     digest = hashlib.sha256(b"".join(value.contiguous().numpy().tobytes() for value in state.values())).hexdigest()[:16]
-    text = f"PSNR in dB / SSIM, protocol {arguments.protocol}.\n\n{table(results)}\n{confusion(results)}"
+    labels_of_model = () if restorer.diagnoser is None else restorer.diagnoser.labels
+    text = (
+        f"PSNR in dB / SSIM, protocol {arguments.protocol}.\n\n{table(results)}\n{confusion(results, labels_of_model)}"
+    )
     write_text(arguments.folder / "report.md", text)
     values = {
         name: {"psnr": result.psnr, "ssim": result.ssim, "seconds": result.seconds} for name, result in results.items()
