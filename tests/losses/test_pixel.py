@@ -167,7 +167,16 @@ def test_a_constant_error_is_coarse_and_a_pattern_within_a_square_is_fine() -> N
     assert loss(pattern + 0.3, target).item() == pytest.approx(2 * (0.2 + 0.25 * 0.3), rel=1e-5)
 
 
-@pytest.mark.parametrize(("arguments", "message"), [({"coarse_weight": -1}, "coarse_weight"), ({"cell": 1}, "cell")])
+def test_a_split_error_of_every_image_has_its_own_logarithm() -> None:
+    target = torch.zeros(2, 1, 8, 8)
+    prediction = torch.stack([torch.full((1, 8, 8), 0.2), torch.full((1, 8, 8), -0.6)])
+    value = SplitL1Loss(loss_weight=2.0, coarse_weight=0.1, eps=0.02)(prediction, target)
+    assert value.item() == pytest.approx(math.log(2) + math.log(4), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), [({"coarse_weight": -1}, "coarse_weight"), ({"cell": 1}, "cell"), ({"eps": 0}, "eps")]
+)
 def test_a_split_has_a_weight_and_squares(arguments: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=rf"SplitL1Loss\.{message}: expected"):
         SplitL1Loss(**arguments)

@@ -176,24 +176,29 @@ class SplitL1Loss(nn.Module):
     A loss of ours for networks that learn many degradations at once. A wrong brightness errs to the same side
     everywhere, so its gradients add up, while those of noise cancel; with L1 a dark image moves the common weights many
     times as far as a noisy one, and an optimizer like Adam, which divides by the size of the gradients, then learns
-    noise slowly. A small `coarse_weight` restores the balance.
+    noise slowly. A small `coarse_weight` restores the balance. With `eps`, images are balanced too, as in `LogL1Loss`.
 
     Args:
         loss_weight: factor on the result.
         coarse_weight: weight of the squares' means.
         cell: side of a square in pixels.
+        eps: None for the error itself; else log(1 + error / eps) of each image, the mean over the batch.
 
     Raises:
-        ValueError: `coarse_weight` is negative, or `cell` is below 2.
+        ValueError: `coarse_weight` is negative, `cell` is below 2, or `eps` is not above 0.
     """
 
-    def __init__(self, loss_weight: float = 1.0, coarse_weight: float = 0.1, cell: int = 8) -> None:
+    def __init__(
+        self, loss_weight: float = 1.0, coarse_weight: float = 0.1, cell: int = 8, eps: float | None = None
+    ) -> None:
         super().__init__()
         if not coarse_weight >= 0:
             raise ValueError(f"SplitL1Loss.coarse_weight: expected a number of at least 0, got {coarse_weight}")
         if cell < 2:
             raise ValueError(f"SplitL1Loss.cell: expected at least 2, got {cell}")
-        self.loss_weight, self.coarse_weight, self.cell = loss_weight, coarse_weight, cell
+        if eps is not None and not eps > 0:
+            raise ValueError(f"SplitL1Loss.eps: expected a number above 0, got {eps}")
+        self.loss_weight, self.coarse_weight, self.cell, self.eps = loss_weight, coarse_weight, cell, eps
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """The loss of a pair [B, C, H, W]; squares at the right and bottom edge may be cut.
@@ -206,7 +211,10 @@ class SplitL1Loss(nn.Module):
         coarse = nn.functional.avg_pool2d(error, self.cell, ceil_mode=True, count_include_pad=False)
         spread = coarse.repeat_interleave(self.cell, -2).repeat_interleave(self.cell, -1)
         fine = error - spread[..., : error.shape[-2], : error.shape[-1]]
-        return self.loss_weight * (fine.abs().mean() + self.coarse_weight * coarse.abs().mean())
+        of_each = fine.abs().flatten(1).mean(1) + self.coarse_weight * coarse.abs().flatten(1).mean(1)
+        if self.eps is not None:
+            of_each = torch.log1p(of_each / self.eps)
+        return self.loss_weight * of_each.mean()
 
 
 @LOSS_REGISTRY.register()
