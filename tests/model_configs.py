@@ -23,6 +23,19 @@ def moce_ir_changes(pairs: Path) -> dict[str, Any]:
     }
 
 
+def instructir_changes(pairs: Path) -> dict[str, Any]:
+    """A small InstructIR with a table of words, its loss on intentions, and noise alone."""
+    made = restoring_changes(pairs)
+    made["datasets"]["train"]["label"] = "noise"
+    return {
+        **made,
+        "network_g": {"type": "InstructIR", **ARCH_CONFIGS["InstructIR"], "txtdim": None},
+        "network_t": {"type": "PromptEncoder", "embedding_dim": 8, "hidden_dim": 6},
+        "train.optim_t": {"type": "AdamW", "lr": 1e-3},
+        "train.intent_opt": {"type": "CrossEntropyLoss"},
+    }
+
+
 def idr_changes(pairs: Path) -> dict[str, Any]:
     """A small IDR in its first stage, with two hubs."""
     made = restoring_changes(pairs)
@@ -70,6 +83,7 @@ def restoring_changes(pairs: Path) -> dict[str, Any]:
 MODELS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "BlindSRModel": blind_sr_options.changes,
     "IDRModel": idr_changes,
+    "InstructIRModel": instructir_changes,
     "MoCEIRModel": moce_ir_changes,
     "OneRestoreModel": onerestore_changes,
     "DASRModel": lambda pairs: dasr_options.changes(),
