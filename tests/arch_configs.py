@@ -14,6 +14,8 @@ NAFNET = {"width": 4, "middle_blk_num": 1, "enc_blk_nums": [1, 2], "dec_blk_nums
 
 RESTORMER = {"dim": 8, "num_blocks": [1, 1, 1, 1], "num_refinement_blocks": 1, "heads": [1, 2, 2, 4]}
 
+DIFFIR = {**RESTORMER, "n_encoder_res": 1, "n_feats": 3}
+
 PATCH = {"type": "PatchDiscriminator", "num_feat": 4, "n_layers": 2, "norm": "instance"}
 TRANSWEATHER = {"embed_dims": [4, 4, 6, 8], "depths": [1, 1, 1, 1], "num_heads": [1, 2, 2, 2], "drop_path_rate": 0.0}
 
@@ -64,6 +66,8 @@ ARCH_CONFIGS: dict[str, dict[str, Any]] = {
     "DGRN": {"n_groups": 1, "n_blocks": 1, "n_feats": 6, "map_channels": 5},
     "DegradationPredictor": {"nf": 4, "num_networks": 3},
     "Degradation_Predictor": {"nf": 4, "num_networks": 3},
+    "DiffIRS1": DIFFIR,
+    "DiffIRS2": DIFFIR,
     "ExpertNet": {"experts": 3, "backbone": {"type": "NAFNet", **NAFNET}},
     "FeatureClassifier": {
         "feature_points": points("FeatureClassifier"),

@@ -23,6 +23,16 @@ def moce_ir_changes(pairs: Path) -> dict[str, Any]:
     }
 
 
+def diffir_s2_changes(pairs: Path) -> dict[str, Any]:
+    """A small second stage of DiffIR, with a first one of random weights."""
+    return {
+        **restoring_changes(pairs),
+        "network_s1": {"type": "DiffIRS1", **ARCH_CONFIGS["DiffIRS1"]},
+        "network_g": {"type": "DiffIRS2", **ARCH_CONFIGS["DiffIRS2"]},
+        "train.prior_opt": {"type": "L1Loss"},
+    }
+
+
 def instructir_changes(pairs: Path) -> dict[str, Any]:
     """A small InstructIR with a table of words, its loss on intentions, and noise alone."""
     made = restoring_changes(pairs)
@@ -82,6 +92,11 @@ def restoring_changes(pairs: Path) -> dict[str, Any]:
 
 MODELS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "BlindSRModel": blind_sr_options.changes,
+    "DiffIRS1Model": lambda pairs: {
+        **restoring_changes(pairs),
+        "network_g": {"type": "DiffIRS1", **ARCH_CONFIGS["DiffIRS1"]},
+    },
+    "DiffIRS2Model": diffir_s2_changes,
     "IDRModel": idr_changes,
     "InstructIRModel": instructir_changes,
     "MoCEIRModel": moce_ir_changes,

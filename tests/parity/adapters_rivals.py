@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from uir.archs.adair_arch import AdaIR
+from uir.archs.diffir_arch import DiffIRS1, DiffIRS2
 from uir.archs.instructir_arch import InstructIR
 from uir.archs.moce_ir_arch import MoCEIR
 from uir.archs.transweather_arch import TransWeather, TransWeatherBase
@@ -134,11 +135,30 @@ def on_sentences(network: nn.Module, inputs: Mapping[str, Any]) -> Any:
     return code.vector, code.logits
 
 
+def diffir(cls: type[nn.Module]) -> Callable[[Meta], nn.Module]:
+    """Either stage; the authors fix the width of the prior."""
+    return lambda meta: cls(**meta["constructor"], n_feats=patched(meta, "prior width", (64,))[0])
+
+
+def first_stage(network: nn.Module, inputs: Mapping[str, Any]) -> Any:
+    """The image and, if it is there, the clean one."""
+    gt = inputs.get("gt", inputs["x"])
+    return {"out": network(inputs["x"], gt), "ipr": network.prior_of(inputs["x"], gt)}
+
+
+def second_stage(network: nn.Module, inputs: Mapping[str, Any]) -> Any:
+    """The image and, if it is there, the noise of the prior."""
+    restored, prior = network(inputs["x"], inputs.get("z"), with_prior=True)
+    return {"out": restored, "ipr": prior}
+
+
 TRANSWEATHER = "jeya-maria-jose/TransWeather"
 
 RIVAL_ADAPTERS: dict[tuple[str, str], Any] = {
     ("eduardzamfir/MoCE-IR", "MoCEIR"): BlindSRAdapter(moce_ir, with_router_noise),
     ("c-yn/AdaIR", "AdaIR"): BlindSRAdapter(with_unused(adair), on_the_image),
+    ("Zj-BinXia/DiffIR", "DiffIRS1"): BlindSRAdapter(diffir(DiffIRS1), first_stage),
+    ("Zj-BinXia/DiffIR", "DiffIRS2"): BlindSRAdapter(diffir(DiffIRS2), second_stage),
     ("mv-lab/InstructIR", "InstructIR"): BlindSRAdapter(instructir, with_embedding),
     ("mv-lab/InstructIR", "create_model"): BlindSRAdapter(instructir, with_embedding),
     ("mv-lab/InstructIR", "LMHead"): BlindSRAdapter(lambda meta: LMHead(**meta["constructor"]), on_sentences),
