@@ -62,6 +62,7 @@ ARCH_CONFIGS: dict[str, dict[str, Any]] = {
     "DGRN": {"n_groups": 1, "n_blocks": 1, "n_feats": 6, "map_channels": 5},
     "DegradationPredictor": {"nf": 4, "num_networks": 3},
     "Degradation_Predictor": {"nf": 4, "num_networks": 3},
+    "DiffUIR": {"dim": 8, "dim_mults": [1, 2]},
     "ExpertNet": {"experts": 3, "backbone": {"type": "NAFNet", **NAFNET}},
     "FeatureClassifier": {
         "feature_points": points("FeatureClassifier"),

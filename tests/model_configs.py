@@ -23,6 +23,18 @@ def moce_ir_changes(pairs: Path) -> dict[str, Any]:
     }
 
 
+def diffusion_changes(pairs: Path, network: str, **more: Any) -> dict[str, Any]:
+    """A small network that estimates a quantity in states with noise."""
+    made = restoring_changes(pairs)
+    return {
+        **made,
+        "network_g": {"type": network, **ARCH_CONFIGS[network]},
+        "train.pixel_opt": None,
+        "train.diffusion_opt": {"type": "L1Loss"},
+        **more,
+    }
+
+
 def idr_changes(pairs: Path) -> dict[str, Any]:
     """A small IDR in its first stage, with two hubs."""
     made = restoring_changes(pairs)
@@ -69,6 +81,7 @@ def restoring_changes(pairs: Path) -> dict[str, Any]:
 
 MODELS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "BlindSRModel": blind_sr_options.changes,
+    "DiffUIRModel": lambda pairs: diffusion_changes(pairs, "DiffUIR"),
     "IDRModel": idr_changes,
     "MoCEIRModel": moce_ir_changes,
     "OneRestoreModel": onerestore_changes,

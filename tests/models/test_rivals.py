@@ -35,7 +35,7 @@ def changes_for(name: str, pairs: Path) -> dict[str, Any]:
     return {**kept, "val": None, "datasets.val": None}
 
 
-@pytest.mark.parametrize("name", [*PLAIN, "MoCEIRModel", "OneRestoreModel", "IDRModel"])
+@pytest.mark.parametrize("name", [*PLAIN, "MoCEIRModel", "OneRestoreModel", "IDRModel", "DiffUIRModel"])
 def test_a_resumed_run_is_the_same_and_restores_by_its_card(
     name: str, write_options: Write, pair_folders: Path, tmp_path: Path
 ) -> None:
