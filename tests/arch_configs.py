@@ -68,6 +68,7 @@ ARCH_CONFIGS: dict[str, dict[str, Any]] = {
     "Degradation_Predictor": {"nf": 4, "num_networks": 3},
     "DiffIRS1": DIFFIR,
     "DiffIRS2": DIFFIR,
+    "DiffUIR": {"dim": 8, "dim_mults": [1, 2]},
     "ExpertNet": {"experts": 3, "backbone": {"type": "NAFNet", **NAFNET}},
     "FeatureClassifier": {
         "feature_points": points("FeatureClassifier"),

@@ -46,6 +46,18 @@ def instructir_changes(pairs: Path) -> dict[str, Any]:
     }
 
 
+def diffusion_changes(pairs: Path, network: str, **more: Any) -> dict[str, Any]:
+    """A small network that estimates a quantity in states with noise."""
+    made = restoring_changes(pairs)
+    return {
+        **made,
+        "network_g": {"type": network, **ARCH_CONFIGS[network]},
+        "train.pixel_opt": None,
+        "train.diffusion_opt": {"type": "L1Loss"},
+        **more,
+    }
+
+
 def idr_changes(pairs: Path) -> dict[str, Any]:
     """A small IDR in its first stage, with two hubs."""
     made = restoring_changes(pairs)
@@ -97,6 +109,7 @@ MODELS: dict[str, Callable[[Path], dict[str, Any]]] = {
         "network_g": {"type": "DiffIRS1", **ARCH_CONFIGS["DiffIRS1"]},
     },
     "DiffIRS2Model": diffir_s2_changes,
+    "DiffUIRModel": lambda pairs: diffusion_changes(pairs, "DiffUIR"),
     "IDRModel": idr_changes,
     "InstructIRModel": instructir_changes,
     "MoCEIRModel": moce_ir_changes,

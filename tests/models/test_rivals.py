@@ -23,7 +23,15 @@ pytestmark = pytest.mark.thorough
 
 Write = Callable[..., Path]
 PLAIN = ("TransWeather", "TransWeatherBase", "AdaIR")
-METHODS = ("MoCEIRModel", "OneRestoreModel", "IDRModel", "InstructIRModel", "DiffIRS1Model", "DiffIRS2Model")
+METHODS = (
+    "DiffUIRModel",
+    "MoCEIRModel",
+    "OneRestoreModel",
+    "IDRModel",
+    "InstructIRModel",
+    "DiffIRS1Model",
+    "DiffIRS2Model",
+)
 
 
 def changes_for(name: str, pairs: Path) -> dict[str, Any]:
