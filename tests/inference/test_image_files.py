@@ -202,6 +202,7 @@ def test_a_limit_of_pixels(tmp_path: Path) -> None:
     assert "claims 6x5 = 30 pixels" in outcome.failed[str(tmp_path / "a.png")]
 
 
+@pytest.mark.thorough
 def test_fifty_thousand_files_are_planned_within_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"{index // 100}/{index}.png" for index in range(50_000)]
     monkeypatch.setattr("uir.inference.image_plan.list_folder", lambda folder: (names, {}))

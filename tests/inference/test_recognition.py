@@ -140,6 +140,7 @@ def esrgan() -> dict[str, torch.Tensor]:
     return state
 
 
+@pytest.mark.thorough
 @needs_spandrel
 def test_what_spandrel_knows_restores_with_tiles(tmp_path: Path) -> None:
     torch.save({"params_ema": esrgan()}, tmp_path / "esrgan.pth")

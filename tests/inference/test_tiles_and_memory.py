@@ -117,6 +117,7 @@ def test_free_memory_is_that_of_the_container_if_it_has_less(tmp_path: Path, mon
     assert free_bytes(CPU) != 3000
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["NAFNet", "Baseline", "HalfNAFNet", "Restormer", "PromptIR"])
 def test_tiles_of_a_network_with_global_statistics_agree(name: str, photographs: list[Path]) -> None:
     net = build_network(name, moved=0.05)
