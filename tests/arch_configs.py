@@ -50,11 +50,20 @@ def file_of_spandrel() -> str:
     return str(Path(folder) / "nafnet.pth")
 
 
+def folder_of_clip() -> str:
+    """A folder that says that it holds a CLIP, for the message that transformers is missing."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    (Path(folder) / "config.json").write_text("{}")
+    return folder
+
+
 ARCH_CONFIGS: dict[str, dict[str, Any]] = {
     "AdaIR": {**RESTORMER, "frequency_grid": 1, "gate_reduction": 4},
     "Baseline": NAFNET,
     "Bicubic": {"scale": 2},
     "CBDE": WIDTHS,
+    "CLIPEncoder": {"folder": folder_of_clip()},
     "CRLSR": {"scale": 2, "map_channels": 5, "num_feat": 6, "num_block": 2, "growth": 3},
     "CRLSREncoder": {"num_feat": 6, "num_block": 1, "growth": 3, "num_local": 5},
     "CDSR": {"scale": 2, "nf": 8, "nb": 1, "gc": 4, "code_channels": 6},
@@ -62,6 +71,14 @@ ARCH_CONFIGS: dict[str, dict[str, Any]] = {
     "ConditionedNet": {"scale": 3, "body": "nafnet", "num_feat": 8, "num_block": 2, "code_channels": 6},
     "ConvBN6Encoder": WIDTHS,
     "DAAEncoder": {**WIDTHS, "ranker_widths": [12, 10, 8]},
+    "DACLIPUNet": {
+        "nf": 16,
+        "ch_mult": [2, 2],
+        "code_channels": 6,
+        "content_channels": 6,
+        "context_level": 1,
+        "timesteps": 10,
+    },
     "DASR": {"scale": 2, "n_groups": 2, "n_blocks": 1, "n_feats": 8, "code_channels": 6},
     "DGRN": {"n_groups": 1, "n_blocks": 1, "n_feats": 6, "map_channels": 5},
     "DegradationPredictor": {"nf": 4, "num_networks": 3},
