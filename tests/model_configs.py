@@ -81,6 +81,18 @@ def restoring_changes(pairs: Path) -> dict[str, Any]:
 
 MODELS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "BlindSRModel": blind_sr_options.changes,
+    "IRSDEModel": lambda pairs: diffusion_changes(pairs, "ConditionalUNet"),
+    "RefusionModel": lambda pairs: diffusion_changes(
+        pairs,
+        "ConditionalNAFNet",
+        network_l={"type": "LatentUNet", **ARCH_CONFIGS["LatentUNet"]},
+        **{
+            "train.optim_l": {"type": "Adam", "lr": 1e-4},
+            "train.rebuild_opt": {"type": "L1Loss"},
+            "train.replace_opt": {"type": "L1Loss"},
+        },
+    ),
+    "WeatherDiffModel": lambda pairs: diffusion_changes(pairs, "WeatherDiff", **{"train.patches": 2}),
     "DiffUIRModel": lambda pairs: diffusion_changes(pairs, "DiffUIR"),
     "IDRModel": idr_changes,
     "MoCEIRModel": moce_ir_changes,

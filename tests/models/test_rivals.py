@@ -22,6 +22,7 @@ from uir.engine.train_loop import train
 pytestmark = pytest.mark.thorough
 
 Write = Callable[..., Path]
+DIFFUSION = ("DiffUIRModel", "IRSDEModel", "RefusionModel", "WeatherDiffModel")
 PLAIN = ("TransWeather", "TransWeatherBase", "AdaIR")
 
 
@@ -35,7 +36,7 @@ def changes_for(name: str, pairs: Path) -> dict[str, Any]:
     return {**kept, "val": None, "datasets.val": None}
 
 
-@pytest.mark.parametrize("name", [*PLAIN, "MoCEIRModel", "OneRestoreModel", "IDRModel", "DiffUIRModel"])
+@pytest.mark.parametrize("name", [*PLAIN, "MoCEIRModel", "OneRestoreModel", "IDRModel", *DIFFUSION])
 def test_a_resumed_run_is_the_same_and_restores_by_its_card(
     name: str, write_options: Write, pair_folders: Path, tmp_path: Path
 ) -> None:

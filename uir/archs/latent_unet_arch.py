@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from uir.layers.padding import crop, pad_to_multiple
 from uir.layers.features import FeaturePoint
+from uir.layers.padding import crop, pad_to_multiple
 from uir.layers.pointwise import PointwiseConv2d
 from uir.layers.time_unet import LinearAttention, Residual, ResidualBlock, UpsampleConv, down_conv
 from uir.registry import ARCH_REGISTRY
@@ -44,7 +45,7 @@ class LatentUNet(nn.Module):
         self._widths = widths
         self.init_conv = nn.Conv2d(in_ch, ch, 3, padding=1, bias=False)
         self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
-        pairs = list(zip(widths, widths[1:], strict=False))
+        pairs = list(pairwise(widths))
         for level, (fine, coarse) in enumerate(pairs):
             last = level + 1 == len(pairs)
             down = nn.Conv2d(fine, coarse, 3, padding=1, bias=False) if last else down_conv(fine, coarse)
