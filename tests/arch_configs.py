@@ -85,6 +85,8 @@ ARCH_CONFIGS: dict[str, dict[str, Any]] = {
     "Degradation_Predictor": {"nf": 4, "num_networks": 3},
     "DiffIRS1": DIFFIR,
     "DiffIRS2": DIFFIR,
+    "ConditionalNAFNet": {"width": 4, "enc_blk_nums": [1], "dec_blk_nums": [1], "timesteps": 5},
+    "ConditionalUNet": {"nf": 4, "depth": 2, "timesteps": 5},
     "DiffUIR": {"dim": 8, "dim_mults": [1, 2]},
     "ExpertNet": {"experts": 3, "backbone": {"type": "NAFNet", **NAFNET}},
     "FeatureClassifier": {
@@ -118,6 +120,7 @@ ARCH_CONFIGS: dict[str, dict[str, Any]] = {
     },
     "NAFNet": NAFNET,
     "NAFNetLocal": {**NAFNET, "train_size": [1, 3, 16, 16]},
+    "LatentUNet": {"ch": 4, "ch_mult": [1, 2], "embed_dim": 4},
     "OneRestore": {"channels": 4, "heads": 2, "num_middle_blocks": 1, "code_channels": 9},
     "PromptIR": {**RESTORMER, "prompt_dims": [4, 6, 8], "prompt_len": 3, "prompt_sizes": [12, 8, 4]},
     "PromptIR_DC": {"feature_dims": [4, 6], "num_res_blocks": 1, "num_classes": 3},
@@ -143,6 +146,15 @@ ARCH_CONFIGS: dict[str, dict[str, Any]] = {
     "UNetDiscriminatorSN": {"num_in_ch": 3, "num_feat": 4},
     "VGGStyleDiscriminator": {"num_in_ch": 3, "num_feat": 2, "input_size": None},
     "WaveletDiscriminator": {"discriminator": {**PATCH, "n_layers": 1}},
+    "WeatherDiff": {
+        "ch": 8,
+        "ch_mult": [1, 2],
+        "num_res_blocks": 1,
+        "groups": 4,
+        "resolution": 16,
+        "attn_resolutions": [8],
+        "timesteps": 50,
+    },
     "TransWeather": {**TRANSWEATHER, "decoder_depth": 1, "decoder_heads": 2, "num_queries": 6},
     "TransWeatherBase": TRANSWEATHER,
 }

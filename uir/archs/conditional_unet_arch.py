@@ -86,10 +86,10 @@ class ConditionalUNet(MeanReverting, TimeUNet):
             )
         widths = [nf * (2 ** (level + 1)) for level in range(depth)] if ch_mult is None else [nf * m for m in ch_mult]
         super().__init__(2 * in_nc, out_nc, nf, widths, normed=False)
-        self._process = (timesteps, max_sigma, eps, schedule_type)
+        self._process, self.in_channels = (timesteps, max_sigma, eps, schedule_type), in_nc
         mean_reverting_schedule(*self._process)
 
-    forward = MeanReverting.forward
+    forward = MeanReverting.forward  # type: ignore[assignment]
 
     @property
     def pad_multiple(self) -> int:
@@ -213,7 +213,7 @@ class ConditionalNAFNet(MeanReverting):
                 "ConditionalNAFNet: expected an even width and as many encoder as decoder levels, got "
                 f"{width}, {list(enc_blk_nums)} and {list(dec_blk_nums)}"
             )
-        self._process = (timesteps, max_sigma, eps, schedule_type)
+        self._process, self.in_channels = (timesteps, max_sigma, eps, schedule_type), img_channel
         mean_reverting_schedule(*self._process)
         self._width, time_channels = width, 4 * width
         self.time_mlp = nn.Sequential(
@@ -277,9 +277,8 @@ class ConditionalNAFNet(MeanReverting):
     def estimate(self, pair: Tensor, time: Tensor) -> Tensor:
         """The output for [state − degraded, degraded] at times [B]."""
         embedded = self.time_mlp(time)
-        x = self.intro(
-            pad_to_multiple(pair, self.pad_multiple, "constant").contiguous(memory_format=torch.channels_last)
-        )
+        padded = pad_to_multiple(pair, self.pad_multiple, "constant")
+        x = self.intro(padded.contiguous(memory_format=torch.channels_last))
         skips = []
         for encoder, down in zip(self.encoders, self.downs, strict=True):
             x = encoder(x, embedded)

@@ -48,7 +48,7 @@ class DiffUIR(nn.Module):
         if not dim_mults or min(dim_mults) < 1:
             raise ValueError(f"DiffUIR.dim_mults: expected numbers of at least 1, got {list(dim_mults)}")
         residual_schedule(timesteps, delta_end)
-        self._process = (timesteps, delta_end)
+        self._process, self.in_channels = (timesteps, delta_end), channels
         self.unet0 = TimeUNet(2 * channels, channels, dim, [dim * factor for factor in dim_mults], normed=True)
 
     @property

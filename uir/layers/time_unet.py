@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -148,15 +149,18 @@ class LinearAttention(nn.Module):
         queries, keys, values = (self._tokens(x, weight) for weight in self.to_qkv.weight.chunk(3))
         context = self.shared(self._context(keys, values))
         queries = queries.float().softmax(-1).to(x.dtype)
-        conv, norm = self.to_out
+        conv: Any = self.to_out[0]
+        norm = self.to_out[1]
         if x.device.type == "meta":  # for counting multiply-adds, compute as in the paper
             attended = (queries.transpose(1, 2) @ context).transpose(1, 2).flatten(2)
-            return norm(conv(attended.transpose(1, 2).unflatten(2, size)))
+            counted: Tensor = norm(conv(attended.transpose(1, 2).unflatten(2, size)))
+            return counted
         # The products with context and projection are both linear: one matrix [hidden, C] per image does both.
         projection = conv.weight.view(len(conv.weight), self.heads, -1).permute(1, 2, 0)
         joint = (context @ projection.to(context.dtype)).flatten(1, 2)
         projected = queries.flatten(2) @ joint.to(queries.dtype) + conv.bias
-        return norm(projected.unflatten(1, size).permute(0, 3, 1, 2))
+        normed: Tensor = norm(projected.unflatten(1, size).permute(0, 3, 1, 2))
+        return normed
 
     def _tokens(self, x: Tensor, weight: Tensor) -> Tensor:
         """One of queries, keys and values: [B, H·W, heads, c]."""
@@ -218,16 +222,17 @@ class Residual(nn.Module):
 
 
 class UpsampleConv(nn.Sequential):
-    """Nearest enlargement by 2 and a 3×3 convolution: [B, in, H, W] to [B, out, 2H, 2W]; the convolution's key is `1`."""
+    """Nearest enlargement by 2 and a 3×3 convolution: [B, in, H, W] to [B, out, 2H, 2W]; its key is `1`."""
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__(nn.Upsample(scale_factor=2), nn.Conv2d(in_channels, channels, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Enlarge and convolve."""
-        conv: nn.Conv2d = self[1]
+        conv: Any = self[1]
         if x.device.type == "meta" or torch.is_grad_enabled():
-            return conv(self[0](x))
+            convolved: Tensor = conv(self[0](x))
+            return convolved
         # Equal to a transposed 4×4 convolution, with less than half as many multiply-adds.
         return F.conv_transpose2d(x, _enlarging(conv.weight).to(x.dtype), conv.bias, stride=2, padding=1)
 
@@ -246,10 +251,10 @@ def down_conv(in_channels: int, channels: int) -> nn.Conv2d:
 
 
 class TimeUNet(nn.Module):
-    """A U-Net of residual blocks and linear attention with a time. [B, in, H, W] to [B, out, H, W]; H, W fit the levels.
+    """A U-Net of residual blocks and linear attention with a time. [B, in, H, W] to [B, out, H, W].
 
     Args:
-        in_channels, out_channels: of the image.
+        in_channels, out_channels: of the image; its height and width are multiples of 2 to the power of the levels.
         dim: channels after the first convolution.
         widths: channels after each level.
         normed: as in `Block`; it also chooses attention between pixels in the middle, and a last convolution of 1×1.
