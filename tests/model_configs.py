@@ -121,6 +121,20 @@ MODELS: dict[str, Callable[[Path], dict[str, Any]]] = {
         },
     ),
     "WeatherDiffModel": lambda pairs: diffusion_changes(pairs, "WeatherDiff", **{"train.patches": 2}),
+    "DACLIPModel": lambda pairs: diffusion_changes(
+        pairs,
+        "DACLIPUNet",
+        network_e={"type": "ConvBN6Encoder", **ARCH_CONFIGS["ConvBN6Encoder"]},
+        **{
+            "network_g": {
+                "type": "DACLIPUNet",
+                **ARCH_CONFIGS["DACLIPUNet"],
+                "code_channels": None,
+                "content_channels": None,
+            },
+            "train.optim_e": {"type": "Adam", "lr": 1e-4},
+        },
+    ),
     "DiffUIRModel": lambda pairs: diffusion_changes(pairs, "DiffUIR"),
     "IDRModel": idr_changes,
     "InstructIRModel": instructir_changes,

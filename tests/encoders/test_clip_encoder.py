@@ -89,6 +89,12 @@ def test_its_file_holds_the_names_alone_and_copies_share_the_clip(encoder: CLIPE
     assert copy.deepcopy(encoder).clip is encoder.clip
 
 
+def test_a_check_of_an_option_file_can_build_it(encoder: CLIPEncoder, tmp_path: Path) -> None:
+    with torch.device("meta"):
+        built = CLIPEncoder(tmp_path, types=("rainy",))
+    assert built.names.isfinite().all()
+
+
 def test_a_folder_without_a_clip_and_a_missing_library_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,7 @@ from uir.engine.train_loop import train
 pytestmark = pytest.mark.thorough
 
 Write = Callable[..., Path]
-DIFFUSION = ("DiffUIRModel", "IRSDEModel", "RefusionModel", "WeatherDiffModel")
+DIFFUSION = ("DACLIPModel", "DiffUIRModel", "IRSDEModel", "RefusionModel", "WeatherDiffModel")
 PLAIN = ("TransWeather", "TransWeatherBase", "AdaIR")
 METHODS = (
     "MoCEIRModel",

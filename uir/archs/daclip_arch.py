@@ -59,10 +59,15 @@ class DACLIPUNet(ConditionalUNet):
         )
         self.prompt_mlp = nn.Linear(time_channels, time_channels)
         for level in range(context_level, self.levels):
-            self.downs[level][2] = SpatialTransformer(self._widths[level], content_channels)  # type: ignore[index]
-            up = self.ups[self.levels - 1 - level]
-            up[2] = SpatialTransformer(self._widths[level + 1], content_channels)  # type: ignore[index]
-        self.mid_attn: nn.Module = SpatialTransformer(self._widths[-1], content_channels)
+            down, up = self.downs[level], self.ups[self.levels - 1 - level]
+            down.register_module("2", SpatialTransformer(self._widths[level], content_channels))
+            up.register_module("2", SpatialTransformer(self._widths[level + 1], content_channels))
+        self.register_module("mid_attn", SpatialTransformer(self._widths[-1], content_channels))
+
+    def depths(self) -> list[list[str]]:
+        """All modules in groups, from the input to the output; the prompt's are with the first."""
+        first, *others = super().depths()
+        return [[*first, "prompt", "text_mlp", "prompt_mlp"], *others]
 
     def forward(  # type: ignore[override]
         self,
@@ -94,8 +99,7 @@ class DACLIPUNet(ConditionalUNet):
             degradation = code.require("vector", "DACLIPUNet", self.code_channels)
             weights = self.text_mlp(degradation).softmax(1)
             embedded = embedded + self.prompt_mlp(weights * self.prompt)
-            field = "vector" if code.content is None else "content"
-            context = code.require(field, "DACLIPUNet", self.content_channels)
+            context = code.require("vector" if code.content is None else "content", "DACLIPUNet", self.content_channels)
         padded = pad_to_multiple(pair, self.pad_multiple)
         return crop(self._run_with(padded, embedded, context), *pair.shape[-2:]).contiguous()
 

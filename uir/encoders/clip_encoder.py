@@ -46,7 +46,9 @@ class ClipFolder:
             raise ImportError(needs) from error
         loader: Any = transformers
         self.tokenizer = loader.AutoTokenizer.from_pretrained(str(path), local_files_only=True)
-        self.model = loader.CLIPModel.from_pretrained(str(path), local_files_only=True).eval().requires_grad_(False)
+        with torch.device("cpu"):  # while an option file is checked, networks are built on the device "meta"
+            self.model = loader.CLIPModel.from_pretrained(str(path), local_files_only=True)
+        self.model.eval().requires_grad_(False)
         self.side, self.width = self.model.config.vision_config.image_size, self.model.config.projection_dim
         self.sharpness = float(self.model.logit_scale.exp())
 
@@ -55,9 +57,10 @@ class ClipFolder:
 
     @torch.no_grad()
     def of_texts(self, texts: Sequence[str]) -> Tensor:
-        """The embeddings [N, width] of texts."""
-        tokens = self.tokenizer(list(texts), padding=True, return_tensors="pt")
-        embedded: Tensor = self.model.text_projection(self.model.text_model(**tokens)[1]).float()
+        """The embeddings [N, width] of texts, on the CPU."""
+        with torch.device("cpu"):
+            tokens = self.tokenizer(list(texts), padding=True, return_tensors="pt")
+            embedded: Tensor = self.model.text_projection(self.model.text_model(**tokens)[1]).float()
         return embedded
 
     @torch.no_grad()

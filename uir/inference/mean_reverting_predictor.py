@@ -37,14 +37,19 @@ class MeanRevertingPredictor(SamplingPredictor):
         start, draw = self.noise(conditions, place, degraded)
 
         def estimate(state: Tensor, time: int) -> Tensor:
-            noise: Tensor = network(degraded, state, torch.full((len(state),), float(time), device=state.device))
-            return noise.float()
+            times = torch.full((len(state),), float(time), device=state.device)
+            return self.estimated(degraded, state, times, conditions).float()
 
         times = spread_times(schedule.timesteps, min(conditions["steps"], schedule.timesteps))
         return sample(
             estimate, degraded, degraded + schedule.deviation * start, schedule, times, conditions["sampler"],
             conditions["eta"], draw,
         )  # fmt: skip
+
+    def estimated(self, degraded: Tensor, state: Tensor, times: Tensor, conditions: Mapping[str, Any]) -> Tensor:
+        """The noise in a state at its time [B]."""
+        noise: Tensor = self.network(degraded, state, times)
+        return noise
 
 
 @PREDICTORS.register()
