@@ -55,23 +55,9 @@ class DACLIPModel(IRSDEModel):
         code: DegradationCode = self.net_e(self.lq)
         return code
 
-    @offers("network_output", runs=("e", "g"))
-    def _network_output(self) -> Tensor:
-        return self.run_network(self.value("learned"))
-
     def run_network(self, learned: Learned) -> Tensor:
         """The network's output for the states and the code, float32."""
         output: Tensor = self.net_g(
             learned.degraded, code=self.value("code"), noisy=learned.state, timestep=self.network_time(learned.times)
         )
         return output.float()
-
-    @offers("estimate", runs=("e", "g"))
-    def estimate(self) -> Tensor:
-        """What `diffusion_opt` compares with `estimate_target`."""
-        return super().estimate()
-
-    @offers("restored", runs=("e", "g"))
-    def restored_batch(self) -> Tensor:
-        """The clean images that follow from the estimate in one step: [B, 3, H, W], float32."""
-        return super().restored_batch()
