@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +16,14 @@ from uir.layers.pointwise import PointwiseConv2d
 from uir.layers.time_unet import GainNorm, SinusoidalEmbedding, TimeUNet
 from uir.registry import ARCH_REGISTRY
 
+_NOT_SHOWN = "{}: the weights do not show the diffusion that they are for (timesteps, max_sigma, eps)"
+
 
 class MeanReverting(nn.Module):
     """What the networks share: the diffusion that the weights are for, and the images as they get them."""
 
     scale = 1
+    predictor: ClassVar[str] = "MeanRevertingPredictor"
     _process: tuple[int, float, float, Kind]
 
     @property
@@ -90,6 +94,17 @@ class ConditionalUNet(MeanReverting, TimeUNet):
         mean_reverting_schedule(*self._process)
 
     forward = MeanReverting.forward  # type: ignore[assignment]
+
+    @staticmethod
+    def arch_of(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+        """None if weights are not IR-SDE's.
+
+        Raises:
+            ValueError: they are; they do not show their diffusion.
+        """
+        if not {"init_conv.weight", "downs.0.0.block1.proj.weight", "time_mlp.1.weight"} <= set(state):
+            return None
+        raise ValueError(_NOT_SHOWN.format("ConditionalUNet"))
 
     @property
     def pad_multiple(self) -> int:
@@ -242,6 +257,17 @@ class ConditionalNAFNet(MeanReverting):
             self.decoders.append(stage(count, channels))
 
     pads_itself = True
+
+    @staticmethod
+    def arch_of(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+        """None if weights are not Refusion's.
+
+        Raises:
+            ValueError: they are; they do not show their diffusion.
+        """
+        if not {"intro.weight", "time_mlp.1.weight", "encoders.0.0.mlp.1.weight"} <= set(state):
+            return None
+        raise ValueError(_NOT_SHOWN.format("ConditionalNAFNet"))
 
     @property
     def pad_multiple(self) -> int:

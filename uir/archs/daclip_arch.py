@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +33,8 @@ class DACLIPUNet(ConditionalUNet):
     Raises:
         ValueError: an argument is out of range.
     """
+
+    predictor: ClassVar[str] = "DACLIPPredictor"
 
     def __init__(
         self,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from uir.core.state_keys import count_of
 from uir.diffusion.gaussian import GaussianSchedule, gaussian_schedule
 from uir.layers.features import FeaturePoint
 from uir.layers.padding import crop, pad_to_multiple
@@ -16,6 +17,8 @@ from uir.layers.time_unet import SinusoidalEmbedding
 from uir.registry import ARCH_REGISTRY
 
 EPS = 1e-6
+PUBLISHED_SIDE = 16
+"""Height and width of the level with attention."""
 
 
 class Embedding(nn.Module):
@@ -140,6 +143,7 @@ class WeatherDiff(nn.Module):
     """
 
     scale = 1
+    predictor: ClassVar[str] = "PatchPredictor"
 
     def __init__(
         self,
@@ -277,6 +281,32 @@ class WeatherDiff(nn.Module):
     def convert_state_dict(state: dict[str, Tensor]) -> dict[str, Tensor]:
         """The keys of published checkpoints without DataParallel's `module.`."""
         return {key.removeprefix("module."): value for key, value in state.items()}
+
+    @staticmethod
+    def arch_of(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+        """The network of published weights; None if they are another's. One level, 16 pixels wide, has attention.
+
+        Raises:
+            ValueError: not just one level has attention, so that the size of the patches does not show.
+        """
+        state = WeatherDiff.convert_state_dict(dict(state))
+        if not {"temb.dense.0.weight", "conv_in.weight", "conv_out.weight", "down.0.block.0.conv2.weight"} <= set(
+            state
+        ):
+            return None
+        levels, ch = range(count_of(state, "down")), state["conv_in.weight"].shape[0]
+        attending = [level for level in levels if f"down.{level}.attn.0.q.weight" in state]
+        if len(attending) != 1:
+            raise ValueError("WeatherDiff: the weights do not show the size of the patches (resolution)")
+        return {
+            "type": "WeatherDiff",
+            "in_channels": state["conv_out.weight"].shape[0],
+            "ch": ch,
+            "ch_mult": [state[f"down.{level}.block.0.conv2.weight"].shape[0] // ch for level in levels],
+            "num_res_blocks": count_of(state, "down.0.block"),
+            "attn_resolutions": [PUBLISHED_SIDE],
+            "resolution": PUBLISHED_SIDE * 2 ** attending[0],
+        }
 
 
 def _last(level: Any, name: str, index: int) -> str:
