@@ -20,6 +20,7 @@ from uir.layers.global_statistic import GlobalStatistic
 from uir.layers.pointwise import PointwiseConv2d
 
 GROUPS = 8
+_FEWEST_PIXELS = 1024
 _PIXELS = 4096  # that attention takes at once, so that what it computes of them stays in the cache
 
 
@@ -247,7 +248,8 @@ class UpsampleConv(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         """Enlarge and convolve."""
         conv: Any = self[1]
-        if x.device.type == "meta" or torch.is_grad_enabled():
+        small = x.shape[-2] * x.shape[-1] < _FEWEST_PIXELS  # then preparing the kernel takes longer than it saves
+        if x.device.type == "meta" or torch.is_grad_enabled() or small:
             convolved: Tensor = conv(self[0](x))
             return convolved
         # Equal to a transposed 4×4 convolution, with less than half as many multiply-adds.
