@@ -28,7 +28,6 @@ from uir.inference.predictor import Predictor, Running, Whole
 from uir.inference.tiling import OVERLAP, Read, check_tiling
 from uir.layers.degradation_code import DegradationCode
 from uir.layers.image_channels import image_channels
-from uir.layers.padding import multiple_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -86,7 +85,7 @@ class Restorer:
         for part in predictor.networks.values():
             part.to(self.device).eval()
         self.scale = predictor.scale
-        self.multiple: int = multiple_of(predictor.network)
+        self.multiple: int = predictor.grid
         self.tile, self.overlap = self._tiling(tile, overlap)
         self._running = Running(self.device, precision, self.tile, self.overlap, torch.inference_mode)
 

@@ -24,7 +24,7 @@ from uir.inference.place import Place
 from uir.inference.pooled_statistics import PooledStatistics, mosaic
 from uir.inference.strategies import Strategy, wrapped
 from uir.inference.tiling import OVERLAP, tiled_rows
-from uir.layers.padding import crop, multiple_of, pad_to_multiple
+from uir.layers.padding import crop, pad_to_multiple
 
 if TYPE_CHECKING:
     from uir.inference.predictor import Predictor, Whole
@@ -116,7 +116,7 @@ class Running:
             tile = self.memory.limit
             assert tile is not None  # `_tried` has set it
         tile = min(tile, self.memory.limit or tile)
-        multiple = multiple_of(predictor.network)
+        multiple = predictor.grid
         if max(whole.size) > tile:
             run = self._with_statistics(predictor, whole, run, tile, multiple)
         yield from tiled_rows(
@@ -164,7 +164,7 @@ class Running:
 
         bands = tiled_rows(
             lambda r, c: pixels[..., r, c], run_part, (height, width), tile=side, overlap=self._overlap(side),
-            multiple=multiple_of(predictor.network), scale=predictor.scale,
+            multiple=predictor.grid, scale=predictor.scale,
         )  # fmt: skip
         return torch.cat(list(bands), -2)
 
@@ -174,7 +174,7 @@ class Running:
             return run(pixels, rows, columns)
         except (RuntimeError, MemoryError) as error:
             problem = problem_of_machine(error) or ""
-            multiple = multiple_of(predictor.network)
+            multiple = predictor.grid
             side = max(pixels.shape[-2:]) // 2 // multiple * multiple
             if not problem.startswith(NO_MEMORY) or side < max(SMALLEST, multiple):
                 raise
@@ -190,7 +190,7 @@ class Running:
         if self.tile != "auto":
             limit = self.memory.limit
             return self.tile if self.tile is not None or limit is None or max(whole.size) <= limit else limit
-        multiple = multiple_of(predictor.network)
+        multiple = predictor.grid
         free = free_bytes(self.device)
         if free is None:
             side = UNKNOWN
