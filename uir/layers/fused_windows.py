@@ -136,8 +136,9 @@ class _Step:
         (weight, bias), proj = _padded(attention)
         self.qkv = _Linear(weight, bias, dtype, rows)
         self.proj = _Linear(proj, attention.proj.bias, dtype, rows)
-        self.fc1 = _Linear(block.mlp.fc1.weight, block.mlp.fc1.bias, dtype, rows)
-        self.fc2 = _Linear(block.mlp.fc2.weight, block.mlp.fc2.bias, dtype, rows)
+        first, second = (part for part in block.mlp if isinstance(part, nn.Linear))
+        self.fc1 = _Linear(first.weight, first.bias, dtype, rows)
+        self.fc2 = _Linear(second.weight, second.bias, dtype, rows)
         added = attention.position_bias()
         self.bias = None if added is None else added.to(dtype)[None]
 
