@@ -2,10 +2,10 @@
 
     python benchmarks/tiles.py [--side 256] [--tiles 64 128] [--overlap 64]
 
-The networks are small ones with random weights, and the image is a part of datasets/demo/test/flower.jpg. The difference
-is given in levels of 8 bits (0.5 is what rounding hides), as a mean and at most over all pixels, so that it says what a
-border between tiles could show. Parameters that are zero in a new network
-are random, too: with zeros some branches would be left out.
+The networks are small ones with random weights, and the image is a part of datasets/demo/test/flower.jpg. The
+difference is given in levels of 8 bits (0.5 is what rounding hides), as a mean and at most over all pixels, so that it
+says what a border between tiles could show. Parameters that are zero in a new network are random, too: with zeros some
+branches would be left out.
 """
 
 from __future__ import annotations
