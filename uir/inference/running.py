@@ -38,7 +38,7 @@ UNKNOWN = 512
 """Side of a tile where the machine does not say how much memory is free."""
 LARGEST = 1024
 """Side of the largest automatic tile: a row of them, restored, is in the computer's memory, however much a GPU has."""
-MOST_ON_CPU = 500_000_000
+MOST_ON_CPU = 400_000_000
 """Bytes that the networks may take on a CPU if the tile is automatic. Larger tiles are no faster there, and the rest of
 2 GB is for the program and a photograph of 100 megapixels."""
 _PROBE = 128  # side of the square whose memory is measured
