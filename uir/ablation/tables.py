@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-from uir.ablation.costs import SIDE, Cost
+from uir.ablation.costs import SIDE, TIMED_SIDE, Cost
 from uir.ablation.history import History, Results
 from uir.ablation.runs import Plan
 from uir.ablation.statistics import Interval, interval, paired
@@ -220,7 +220,8 @@ def as_markdown(plan: Plan, tables: Sequence[Table], unfinished: Sequence[str]) 
         f"{len(ablation.cells)} cell{'s' * (len(ablation.cells) != 1)}, seed{'s' * (len(ablation.seeds) != 1)} "
         f"{', '.join(map(str, ablation.seeds))}; from `{ablation.file.name}`. "
         "Mean ± half of the 95 % interval (Student's t over the seeds). Differences are computed seed by seed; bold "
-        "means that the interval does not contain 0 (there is no correction for the number of comparisons).", "",
+        "means that the interval does not contain 0 (there is no correction for the number of comparisons). CPU s per MP: "
+        f"processor seconds of one core of this machine for a megapixel, measured on {TIMED_SIDE}×{TIMED_SIDE} pixels.", "",
     ]  # fmt: skip
     if ablation.is_smoke_test:
         lines += ["**A smoke test: with so few iterations the numbers say only that every cell runs.**", ""]
@@ -240,7 +241,7 @@ def as_markdown(plan: Plan, tables: Sequence[Table], unfinished: Sequence[str]) 
 
 def _result_rows(table: Table) -> list[list[str]]:
     digits = digits_of(table)
-    costs = ["parameters", f"MACs ({SIDE}×{SIDE})"] if any(row.cost for row in table.rows) else []
+    costs = ["parameters", f"MACs ({SIDE}×{SIDE})", "CPU s per MP"] if any(row.cost for row in table.rows) else []
     rows = [["cell", "seeds", *table.columns, *costs, "iterations", "training s"]]
     if table.inputs:
         values = ["" if name not in table.inputs else f"{table.inputs[name]:.{digits}f}" for name in table.columns]
@@ -248,16 +249,25 @@ def _result_rows(table: Table) -> list[list[str]]:
     for row in table.rows:
         shown = [_number(row.results.get(name), digits) for name in table.columns]
         seeds = max(interval_.count for interval_ in row.results.values())
-        time = "" if row.seconds is None else f"{row.seconds:.3g}" if row.seconds < 100 else f"{row.seconds:.0f}"
+        time = "" if row.seconds is None else _seconds(row.seconds)
         cost = _cost_cells(row.cost) if costs else []
         rows.append([row.cell, str(seeds), *shown, *cost, f"{row.iterations:.0f}", time])
     return rows
 
 
+def _seconds(value: float) -> str:
+    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
+
+
 def _cost_cells(cost: Cost | None) -> list[str]:
     if cost is None:
-        return ["", ""]
-    return [f"{cost.parameters:,d}", "" if cost.macs is None else f"{cost.macs / 1e9:.3g} G"]
+        return ["", "", ""]
+    seconds = cost.seconds_per_megapixel
+    return [
+        f"{cost.parameters:,d}",
+        "" if cost.macs is None else f"{cost.macs / 1e9:.3g} G",
+        "" if seconds is None else _seconds(seconds),
+    ]
 
 
 def _difference_rows(table: Table) -> list[list[str]]:
