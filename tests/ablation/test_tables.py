@@ -106,7 +106,10 @@ def test_unequal_networks_look_unequal_and_the_degraded_input_has_a_row(
     }
     costs = {"scratch": Cost(1234567, 2_500_000_000, 3.456), "dcpt": Cost(765, None)}
     page = as_markdown(plan, make_tables(plan, measured, costs), [])
-    assert "| cell | seeds | haze | rain | mean | parameters | MACs (64×64) | CPU s per MP | iterations | training s |" in page
+    assert (
+        "| cell | seeds | haze | rain | mean | parameters | MACs (64×64) | CPU s per MP | iterations | training s |"
+        in page
+    )
     assert "| degraded input |  | 11.000 | 17.000 | 14.000 |  |  |  |  |  |" in page
     assert "| 1,234,567 | 2.5 G | 3.46 | 40 | 4 |" in page
     assert "| 765 |  |  | 40 | 8 |" in page

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from uir.core.images import write_image
-from uir.data.held_out_dataset import HeldOutImageDataset
 from uir.data.contrastive_dataset import ContrastiveDataset, RankingDataset
+from uir.data.held_out_dataset import HeldOutImageDataset
 from uir.data.loading import build_train_loader
 from uir.data.multi_task_dataset import MultiTaskDataset
 from uir.degradations.base import replay

@@ -220,11 +220,16 @@ def as_markdown(plan: Plan, tables: Sequence[Table], unfinished: Sequence[str]) 
         f"{len(ablation.cells)} cell{'s' * (len(ablation.cells) != 1)}, seed{'s' * (len(ablation.seeds) != 1)} "
         f"{', '.join(map(str, ablation.seeds))}; from `{ablation.file.name}`. "
         "Mean ± half of the 95 % interval (Student's t over the seeds). Differences are computed seed by seed; bold "
-        "means that the interval does not contain 0 (there is no correction for the number of comparisons). CPU s per MP: "
-        f"processor seconds of one core of this machine for a megapixel, measured on {TIMED_SIDE}×{TIMED_SIDE} pixels.", "",
+        "means that the interval does not contain 0 (there is no correction for the number of comparisons).", "",
     ]  # fmt: skip
     if ablation.is_smoke_test:
         lines += ["**A smoke test: with so few iterations the numbers say only that every cell runs.**", ""]
+    if any(row.cost for table in tables for row in table.rows):
+        size = f"{TIMED_SIDE}×{TIMED_SIDE}"
+        lines += [
+            f"CPU s per MP: processor seconds of one core of this machine for a megapixel, by {size}.",
+            "",
+        ]
     if unfinished:
         lines += [f"**Not finished and not counted:** {', '.join(unfinished)}.", ""]
     for table in tables:
