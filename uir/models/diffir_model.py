@@ -63,7 +63,7 @@ class DiffIRS2Model(BaseModel):
     predictor_type: ClassVar[type[Predictor]] = PriorPredictor
 
     def load_network(self, role: str, network: nn.Module) -> None:
-        """Load weights; a first stage's file gives `network_g` the U-Net, and `network_s1` all if it has no own file."""
+        """Load weights; a first stage's file gives `network_g` the U-Net, and `network_s1` all if it has no own."""
         own, first = (getattr(self.path, f"pretrain_network_{name}", None) for name in ("s1", "g"))
         if first is None or (role == "s1" and own is not None) or not self._is_first_stage(first):
             super().load_network(role, network)
