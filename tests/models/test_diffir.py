@@ -156,12 +156,12 @@ def test_the_second_stage_takes_both_networks_from_the_first(
 ) -> None:
     first = build_network("DiffIRS1", seed=3)
     card = {"arch": {"type": "DiffIRS1", **ARCH_CONFIGS["DiffIRS1"]}, "role": "g"}
-    write_checkpoint(tmp_path / "net_g_10.pth", {"params": first.state_dict()}, card)
+    write_checkpoint(tmp_path / "net_g_10.pth", {"params": first.state_dict(), "params_ema": first.state_dict()}, card)
     changes = {**diffir_s2_changes(pair_folders), "model_type": "DiffIRS2Model"}
-    changes["path.pretrain_network_g"] = str(tmp_path / "net_g_10.pth")
+    changes |= {"path.pretrain_network_g": str(tmp_path / "net_g_10.pth"), "train.ema_decay": 0.9}
     with torch.random.fork_rng(devices=[]):
         model = build_model(load_options(write_options(changes)), torch.device("cpu"))
     state = first.state_dict()
     assert all(torch.equal(value, state[key]) for key, value in model.bare["s1"].state_dict().items())
-    u_net = model.bare["g"].G.state_dict()
-    assert all(torch.equal(value, state[f"G.{key}"]) for key, value in u_net.items())
+    for network in (model.bare["g"], model.ema["g"].module):
+        assert all(torch.equal(value, state[f"G.{key}"]) for key, value in network.G.state_dict().items())

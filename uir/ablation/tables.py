@@ -105,7 +105,8 @@ def make_tables(plan: Plan, histories: Histories, costs: Mapping[str, Cost | Non
         for name, about in plan.metrics.items()
         for at, view in views.items()
     ]  # fmt: skip
-    return [table for table in tables if table.rows]
+    compared = min(2, len(histories))  # at equal time, cells that were validated only later have no row
+    return [table for table in tables if len(table.rows) >= (1 if table.at == "end" else compared)]
 
 
 def _at_equal_time(
