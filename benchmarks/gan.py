@@ -85,7 +85,7 @@ def memory(side: str, method: str, size: int, count: int) -> float:
 def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="of one step each, after one that does not count")
     parser.add_argument("--size", type=int, default=128, help="side of the clean images")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--methods", nargs="+", default=METHODS)
@@ -98,19 +98,21 @@ def main() -> None:
             step(model, iteration, arguments.size, arguments.batch)
         print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
         return
-    table = Table("method", *(f"{side}, s" for side in SIDES), "ratio", *(f"{side}, MiB" for side in SIDES))
+    table = Table("method", *(f"{side}, s" for side in SIDES), "basicsr / uir", *(f"{side}, MiB" for side in SIDES))
     for method in arguments.methods:
         models = {side: built(side, method, arguments.size) for side in SIDES}
         times: dict[str, list[float]] = {side: [] for side in SIDES}
         for iteration in range(1, arguments.rounds + 2):
-            for side, model in models.items():
+            # The first of a round finds the caches of the other side's step, so the order changes in each round.
+            for side, model in list(models.items())[:: 1 if iteration % 2 else -1]:
                 began = time.process_time()
                 step(model, iteration, arguments.size, arguments.batch)
                 times[side].append(time.process_time() - began)
         seconds = {side: statistics.median(values[1:]) for side, values in times.items()}
         peaks = [f"{memory(side, method, arguments.size, arguments.batch):.0f}" for side in SIDES]
-        ratio = seconds["basicsr"] / seconds["uir"]
-        table.add_row(method, *(f"{value:.2f}" for value in seconds.values()), f"{ratio:.2f}", *peaks)
+        ratios = [theirs / own for own, theirs in zip(times["uir"][1:], times["basicsr"][1:], strict=True)]
+        ratio = f"{statistics.median(ratios):.3f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        table.add_row(method, *(f"{value:.2f}" for value in seconds.values()), ratio, *peaks)
     console.print(table)
 
 

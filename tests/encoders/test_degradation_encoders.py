@@ -12,6 +12,7 @@ from uir.encoders.airnet_encoder import CBDE
 from uir.encoders.cdsr_encoder import CDSREncoder
 from uir.encoders.conv_bn_encoder import ConvBN6Encoder
 from uir.encoders.daa_encoder import DAAEncoder
+from uir.encoders.degradation_predictor_encoder import DegradationPredictor
 from uir.encoders.ikc_encoder import IKCPredictor
 from uir.encoders.timm_encoder import TimmEncoder
 
@@ -29,6 +30,16 @@ def test_ikc_trunk_gives_the_published_numbers(shared):
     code = predictor(torch.from_numpy(stored["in_x"]))
     torch.testing.assert_close(code.params, torch.from_numpy(stored["out_params"]), atol=1e-5, rtol=1e-4)
     assert code.vector is code.params
+
+
+@torch.no_grad()
+def test_a_predictor_tells_images_apart_before_it_learns():
+    torch.manual_seed(0)
+    smooth = torch.full((1, 3, 32, 32), 0.5)
+    noisy = smooth + 0.1 * torch.randn(1, 3, 32, 32)
+    params = DegradationPredictor(nf=16)(torch.cat([smooth, noisy])).params
+    assert 0.3 < params.mean() < 0.7
+    assert (params[0] - params[1]).abs().mean() > 0.001
 
 
 def test_published_ikc_predictor_has_as_many_parameters():

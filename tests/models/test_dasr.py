@@ -62,6 +62,20 @@ def test_the_predictor_and_the_restorer_learn_together(write_options, pair_folde
     assert set(model.ema) == {"p", "g"}
 
 
+def test_the_predictor_may_be_trained_alone(write_options, pair_folders):
+    absent = dict.fromkeys(("train.optim_g", "train.optim_d", "train.pixel_opt", "train.gan_opt"))
+    model, stream = built(write_options, degrading(pair_folders, **absent))
+    before = {role: [p.clone() for p in model.bare[role].parameters()] for role in "pg"}
+    model.feed_data(stream.next())
+    model.optimize_parameters(1)
+    assert set(model.log_dict) == {"l_g_regress"}
+    changed = {
+        role: any(not torch.equal(p, old) for p, old in zip(model.bare[role].parameters(), parameters, strict=True))
+        for role, parameters in before.items()
+    }
+    assert changed == {"p": True, "g": False}
+
+
 def test_only_known_numbers_count(write_options, pair_folders):
     model, stream = built(write_options, degrading(pair_folders))
     model.feed_data(stream.next())

@@ -45,7 +45,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, *experts: Tensor) -> Tensor:
         """One block; `experts` is given to the convolutions."""
-        residual: Tensor = self.conv2(F.relu(self.conv1(x, *experts)), *experts)
+        residual: Tensor = self.conv2(F.relu(self.conv1(x, *experts), inplace=True), *experts)
         return x + residual
 
 
@@ -83,18 +83,23 @@ class _MSRResNetBase(nn.Module):
         return [FeaturePoint(f"body.{index}", self.num_feat, 1) for index in range(len(self.body))]
 
     def _restored(self, lq: Tensor, *experts: Tensor) -> Tensor:
-        features = F.leaky_relu(self.conv_first(lq, *experts), 0.1)
+        features = _active(self.conv_first(lq, *experts))
         for block in self.body:
             features = block(features, *experts)
         base = lq
         if self.scale > 1:
             first = 2 if self.scale == 4 else self.scale
-            features = F.leaky_relu(F.pixel_shuffle(self.upconv1(features, *experts), first), 0.1)
+            features = _active(F.pixel_shuffle(self.upconv1(features, *experts), first))
             base = F.interpolate(lq, scale_factor=float(self.scale), mode="bilinear", align_corners=False)
         if self.scale == 4:
-            features = F.leaky_relu(F.pixel_shuffle(self.upconv2(features, *experts), 2), 0.1)
-        restored: Tensor = self.conv_last(F.leaky_relu(self.conv_hr(features, *experts), 0.1), *experts)
+            features = _active(F.pixel_shuffle(self.upconv2(features, *experts), 2))
+        restored: Tensor = self.conv_last(_active(self.conv_hr(features, *experts)), *experts)
         return restored + base
+
+
+def _active(features: Tensor) -> Tensor:
+    """A leaky ReLU of features that nobody else needs, in place."""
+    return F.leaky_relu(features, 0.1, inplace=True)
 
 
 def _conv(in_channels: int, out_channels: int) -> nn.Conv2d:

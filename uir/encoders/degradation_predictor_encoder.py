@@ -7,12 +7,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from uir.encoders.ikc_encoder import IKCPredictor
+from uir.encoders.ikc_encoder import SLOPE, IKCPredictor
 from uir.layers.degradation_code import DegradationCode
 from uir.registry import ARCH_REGISTRY
 
 HIDDEN = 15
-_SMALL_START = 0.1
+_SMALL_START = 0.1  # of the mapping
+_SMALL_SPREAD, _MIDDLE = 0.3, 0.5  # of the numbers, most of which lie in [0, 1]
 
 
 class ExpertMapping(nn.Sequential):
@@ -42,7 +43,8 @@ class DegradationPredictor(IKCPredictor):
     """IKC's trunk with the numbers that describe a degradation, and the weights of the experts for it.
 
     Input [B, 3, H, W] in [0, 1]; the code's `params` and `vector` are [B, P], its `experts` [B, K]. Arguments and keys
-    are the authors', and so is the second name, `Degradation_Predictor`.
+    are the authors', and so is the second name, `Degradation_Predictor`. The convolutions start by He's rule (ICCV
+    2015): with torch's start, the numbers of all images would be the same up to 1e-4, and hardly learn.
 
     Args:
         in_nc: channels of the image.
@@ -61,6 +63,7 @@ class DegradationPredictor(IKCPredictor):
         super().__init__(in_nc, nf, num_params)
         if num_networks < 1:
             raise ValueError(f"DegradationPredictor.num_networks: expected at least 1, got {num_networks}")
+        self._start()
         self.num_networks = num_networks
         self.MappingNet = ExpertMapping(num_params, num_networks, use_bias)
 
@@ -68,6 +71,16 @@ class DegradationPredictor(IKCPredictor):
         """The code of each image [B, in_nc, H, W] in [0, 1]; any H, W."""
         code = super().forward(image)
         return replace(code, experts=self.route(code))
+
+    def _start(self) -> None:
+        """He's start, with numbers around the middle of their range."""
+        convolutions = [layer for layer in self.ConvNet if isinstance(layer, nn.Conv2d)]
+        for layer in convolutions:
+            nn.init.kaiming_normal_(layer.weight, a=SLOPE)
+            nn.init.zeros_(layer.bias)
+        with torch.no_grad():
+            convolutions[-1].weight.mul_(_SMALL_SPREAD)
+            convolutions[-1].bias.fill_(_MIDDLE)
 
     def predict(self, image: Tensor) -> DegradationCode:
         """The same as `forward`, by the name of its counterpart `route`."""
