@@ -42,6 +42,7 @@ EXTRAS = {
     "tb": ["tensorboard>=2.16"],
     # asks for torchvision: install the torch and torchvision of constraints.txt first
     "spandrel": ["spandrel>=0.4.2", "torchvision>=0.21"],
+    "text": ["transformers>=4.44; python_version >= '3.11'"],
     "heif": ["pillow-heif>=0.20"],
     "hub": ["huggingface_hub>=0.26"],
     "metrics": ["torchmetrics>=1.8", "lpips>=0.1.4", "torchvision>=0.21", "scikit-image>=0.22"],
@@ -79,7 +80,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.14",
     packages=find_packages(include=["uir", "uir.*"]),
-    package_data={"uir": ["py.typed"], "uir.metrics": ["*.npz"], "uir.weights": ["*"]},
+    package_data={"uir": ["py.typed"], "uir.metrics": ["*.npz"], "uir.models": ["*.yml"], "uir.weights": ["*"]},
     install_requires=CORE,
     extras_require=EXTRAS,
     entry_points={"console_scripts": ["uir = uir.cli:main"]},

@@ -1,6 +1,6 @@
 """How fast are uir's rivals on this CPU? Each runs alternately with a plain rendering of the published forward pass.
 
-    python benchmarks/rivals.py [--networks TransWeather AdaIR MoCEIR] [--rounds 5] [--threads 1 2] [--full]
+    python benchmarks/rivals.py [--networks TransWeather AdaIR MoCEIR DiffUIR] [--rounds 5] [--threads 1 2] [--full]
 
 A plain network is uir's with every part replaced by one that computes as the published code does: one operation after
 another, in the order of memory that it has there. The weights are the same, and the outputs are compared before the
@@ -19,10 +19,12 @@ import torch
 from restormer import alternate, infer, train_step
 from rich.console import Console
 from rich.table import Table
+from time_unet_plain import PLAIN as PLAIN_TIME_UNET
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from uir.archs.adair_arch import AdaIR, FrequencyModule
+from uir.archs.diffuir_arch import DiffUIR
 from uir.archs.moce_ir_arch import MoCEIR
 from uir.archs.transweather_arch import QueryAttention, TransWeather, TransWeatherBase, UpsampleConvolution
 from uir.layers.complexity_experts import WindowSpectrumAttention
@@ -37,11 +39,12 @@ from uir.layers.transposed_attention import (
     TransposedAttention,
 )
 
-FULL: dict[str, dict[str, Any]] = {"TransWeather": {}, "AdaIR": {}, "MoCEIR": {}}
+FULL: dict[str, dict[str, Any]] = {"TransWeather": {}, "AdaIR": {}, "MoCEIR": {}, "DiffUIR": {}}
 SMALL: dict[str, dict[str, Any]] = {
     "TransWeather": {"embed_dims": [32, 64, 160, 256], "depths": [1, 1, 1, 1], "decoder_depth": 1},
     "AdaIR": {"dim": 16, "num_blocks": [1, 1, 1, 2], "num_refinement_blocks": 1},
     "MoCEIR": {"dim": 16, "num_blocks": [1, 1, 1, 2], "num_dec_blocks": [1, 1, 1], "num_refinement_blocks": 1},
+    "DiffUIR": {"dim": 32, "dim_mults": [1, 1, 1, 1]},
 }
 
 
@@ -207,6 +210,7 @@ PLAIN: dict[type[nn.Module], type[nn.Module]] = {
     QueryAttention: PlainQueryAttention,
     ConvFeedForward: PlainConvFeedForward,
     UpsampleConvolution: PlainUpsample,
+    **PLAIN_TIME_UNET,
 }
 
 
@@ -214,8 +218,9 @@ def plain(network: nn.Module) -> nn.Module:
     """Replace the computation of every part, in place; the parameters stay."""
     for module in network.modules():
         module.__class__ = PLAIN.get(type(module), type(module))
-    name = type(network).__name__
-    network.__class__ = type(f"Plain{name}", (type(network),), {"forward": _FORWARDS[type(network)]})
+    name, forward = type(network).__name__, _FORWARDS.get(type(network))
+    if forward is not None:
+        network.__class__ = type(f"Plain{name}", (type(network),), {"forward": forward})
     return network
 
 
@@ -262,7 +267,12 @@ _FORWARDS: dict[type[nn.Module], Callable[..., Tensor]] = {
     AdaIR: _adair,
     MoCEIR: _moce_ir,
 }
-NETWORKS: dict[str, type[nn.Module]] = {"TransWeather": TransWeather, "AdaIR": AdaIR, "MoCEIR": MoCEIR}
+NETWORKS: dict[str, type[nn.Module]] = {
+    "TransWeather": TransWeather,
+    "AdaIR": AdaIR,
+    "MoCEIR": MoCEIR,
+    "DiffUIR": DiffUIR,
+}
 
 
 def make_pair(name: str, **arguments: Any) -> tuple[nn.Module, nn.Module]:

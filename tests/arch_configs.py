@@ -14,8 +14,12 @@ NAFNET = {"width": 4, "middle_blk_num": 1, "enc_blk_nums": [1, 2], "dec_blk_nums
 
 RESTORMER = {"dim": 8, "num_blocks": [1, 1, 1, 1], "num_refinement_blocks": 1, "heads": [1, 2, 2, 4]}
 
+DIFFIR = {**RESTORMER, "n_encoder_res": 1, "n_feats": 3}
+
 PATCH = {"type": "PatchDiscriminator", "num_feat": 4, "n_layers": 2, "norm": "instance"}
 TRANSWEATHER = {"embed_dims": [4, 4, 6, 8], "depths": [1, 1, 1, 1], "num_heads": [1, 2, 2, 2], "drop_path_rate": 0.0}
+
+WORDS = ["remove", "the", "noise", "rain", "photo"]
 
 WIDTHS = {"widths": [4, 6, 8]}
 
@@ -62,6 +66,9 @@ ARCH_CONFIGS: dict[str, dict[str, Any]] = {
     "DGRN": {"n_groups": 1, "n_blocks": 1, "n_feats": 6, "map_channels": 5},
     "DegradationPredictor": {"nf": 4, "num_networks": 3},
     "Degradation_Predictor": {"nf": 4, "num_networks": 3},
+    "DiffIRS1": DIFFIR,
+    "DiffIRS2": DIFFIR,
+    "DiffUIR": {"dim": 8, "dim_mults": [1, 2]},
     "ExpertNet": {"experts": 3, "backbone": {"type": "NAFNet", **NAFNET}},
     "FeatureClassifier": {
         "feature_points": points("FeatureClassifier"),
@@ -75,6 +82,7 @@ ARCH_CONFIGS: dict[str, dict[str, Any]] = {
     "IMDN": {"nf": 8, "upscale": 2, "reduction": 2},
     "IMDNAdapted": {"nf": 8, "upscale": 2, "reduction": 2, "code_channels": 6},
     "Identity": {},
+    "InstructIR": {**NAFNET, "txtdim": 6},
     "LIPSPADENet": {"num_feat": 4, "num_down": 2},
     "MSRResNet": {"num_feat": 8, "num_block": 2, "upscale": 4},
     "MSRResNetDynamic": {"num_feat": 8, "num_block": 2, "num_models": 3, "upscale": 2},
@@ -97,6 +105,7 @@ ARCH_CONFIGS: dict[str, dict[str, Any]] = {
     "PromptIR": {**RESTORMER, "prompt_dims": [4, 6, 8], "prompt_len": 3, "prompt_sizes": [12, 8, 4]},
     "PromptIR_DC": {"feature_dims": [4, 6], "num_res_blocks": 1, "num_classes": 3},
     "PromptIR_NoImg_DC": {"feature_dims": [4, 6, 6], "num_res_blocks": 1, "num_classes": 3},
+    "PromptEncoder": {"tasks": ["noise", "rain"], "words": WORDS, "embedding_dim": 8, "hidden_dim": 6},
     "ResidualDiscriminator": {"discriminator": PATCH},
     "Restormer": RESTORMER,
     "RestormerDCPT": RESTORMER,

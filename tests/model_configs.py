@@ -23,6 +23,41 @@ def moce_ir_changes(pairs: Path) -> dict[str, Any]:
     }
 
 
+def diffir_s2_changes(pairs: Path) -> dict[str, Any]:
+    """A small second stage of DiffIR, with a first one of random weights."""
+    return {
+        **restoring_changes(pairs),
+        "network_s1": {"type": "DiffIRS1", **ARCH_CONFIGS["DiffIRS1"]},
+        "network_g": {"type": "DiffIRS2", **ARCH_CONFIGS["DiffIRS2"]},
+        "train.prior_opt": {"type": "L1Loss"},
+    }
+
+
+def instructir_changes(pairs: Path) -> dict[str, Any]:
+    """A small InstructIR with a table of words, its loss on intentions, and noise alone."""
+    made = restoring_changes(pairs)
+    made["datasets"]["train"]["label"] = "noise"
+    return {
+        **made,
+        "network_g": {"type": "InstructIR", **ARCH_CONFIGS["InstructIR"], "txtdim": None},
+        "network_t": {"type": "PromptEncoder", "embedding_dim": 8, "hidden_dim": 6},
+        "train.optim_t": {"type": "AdamW", "lr": 1e-3},
+        "train.intent_opt": {"type": "CrossEntropyLoss"},
+    }
+
+
+def diffusion_changes(pairs: Path, network: str, **more: Any) -> dict[str, Any]:
+    """A small network that estimates a quantity in states with noise."""
+    made = restoring_changes(pairs)
+    return {
+        **made,
+        "network_g": {"type": network, **ARCH_CONFIGS[network]},
+        "train.pixel_opt": None,
+        "train.diffusion_opt": {"type": "L1Loss"},
+        **more,
+    }
+
+
 def idr_changes(pairs: Path) -> dict[str, Any]:
     """A small IDR in its first stage, with two hubs."""
     made = restoring_changes(pairs)
@@ -69,7 +104,14 @@ def restoring_changes(pairs: Path) -> dict[str, Any]:
 
 MODELS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "BlindSRModel": blind_sr_options.changes,
+    "DiffIRS1Model": lambda pairs: {
+        **restoring_changes(pairs),
+        "network_g": {"type": "DiffIRS1", **ARCH_CONFIGS["DiffIRS1"]},
+    },
+    "DiffIRS2Model": diffir_s2_changes,
+    "DiffUIRModel": lambda pairs: diffusion_changes(pairs, "DiffUIR"),
     "IDRModel": idr_changes,
+    "InstructIRModel": instructir_changes,
     "MoCEIRModel": moce_ir_changes,
     "OneRestoreModel": onerestore_changes,
     "DASRModel": lambda pairs: dasr_options.changes(),

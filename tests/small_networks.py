@@ -19,7 +19,7 @@ from uir.layers.degradation_code import DegradationCode
 from uir.registry import ARCH_REGISTRY
 from uir.registry.components import build
 
-KINDS = ("backbone", "encoder", "classifier", "decoder", "discriminator")
+KINDS = ("backbone", "encoder", "classifier", "decoder", "discriminator", "text")
 SIDES = {"VGGStyleDiscriminator": (32, 40)}
 """Height and width of the image for networks that need a larger one than others."""
 
@@ -49,7 +49,7 @@ def kind_of(name: str) -> str:
     with torch.no_grad():
         result = network(**inputs)
     if isinstance(result, DegradationCode):
-        return "encoder"
+        return "text" if "prompts" in inputs else "encoder"
     if isinstance(result, list) or (isinstance(result, Tensor) and "features" not in inputs and result.shape[1] == 1):
         return "discriminator"
     if isinstance(result, Tensor) and result.ndim == 4:
@@ -138,6 +138,8 @@ CONDITIONS: dict[str, Callable[[nn.Module, Tensor, str], Any]] = {
 def made_inputs(network: nn.Module, name: str, height: int, width: int, batch: int = 2) -> dict[str, Any] | str:
     """What a network's forward takes, by the names of its parameters; a sentence where nothing is known of one."""
     image_name, *others = inspect.signature(network.forward).parameters.values()
+    if image_name.name == "prompts":
+        return {"prompts": [" ".join(ARCH_CONFIGS[name]["words"][index:]) for index in range(batch)]}
     inputs: dict[str, Any] = {image_name.name: made_image(height, width, batch)}
     for parameter in others:
         if parameter.name in CONDITIONS:

@@ -17,6 +17,7 @@ LAYERS = (
     ("config",),
     ("compat",),
     ("layers",),
+    ("diffusion",),
     ("degradations",),
     ("archs", "encoders", "losses", "metrics", "data"),
     ("inference",),

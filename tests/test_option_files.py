@@ -49,7 +49,7 @@ def test_every_backbone_has_all_files_of_a_task(backbone: str, method: str, task
     assert {stem, f"{stem}_proxy"} <= {file.stem for file in TEST}
 
 
-@pytest.mark.parametrize("backbone", ["adair", "moce_ir", "transweather"])
+@pytest.mark.parametrize("backbone", ["adair", "instructir", "moce_ir", "transweather"])
 def test_every_rival_has_its_files(backbone: str) -> None:
     task = "weather" if backbone == "transweather" else "5d"
     pairs = {f"{backbone}_{task}", f"{backbone}_{task}_proxy"}

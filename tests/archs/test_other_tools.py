@@ -26,9 +26,10 @@ KNOWN_TO: dict[str, tuple[str, ...]] = {
     "SwinIR": ("basicsr", "spandrel"),
 }
 KNOWN_TO_NEITHER = {
-    "AdaIR", "Baseline", "Bicubic", "CDSR", "CRLSR", "ConditionedNet", "DASR", "DGRN", "ExpertNet", "GainNet",
-    "HalfNAFNet", "IDR", "IMDN", "IMDNAdapted", "Identity", "LIPSPADENet", "MSRResNetDynamic", "MoCEIR", "OneRestore",
-    "Pix2PixUNet", "PromptIR", "Restormer", "RestormerDCPT", "SpandrelNet", "TransWeather", "TransWeatherBase",
+    "AdaIR", "Baseline", "Bicubic", "CDSR", "CRLSR", "ConditionedNet", "DASR", "DGRN", "DiffUIR", "ExpertNet",
+    "GainNet", "HalfNAFNet", "IDR", "IMDN", "IMDNAdapted", "Identity", "LIPSPADENet", "MSRResNetDynamic", "MoCEIR",
+    "OneRestore", "Pix2PixUNet", "PromptIR", "Restormer", "RestormerDCPT", "SpandrelNet", "TransWeather",
+    "TransWeatherBase",
 }  # fmt: skip
 # The published SwinIR has 64 channels before its upsampler, whatever num_feat its author is asked for.
 PUBLISHED: dict[str, list[dict[str, Any]]] = {

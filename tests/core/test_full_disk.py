@@ -6,6 +6,7 @@ import errno
 import io
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,15 @@ from uir.engine.state import write_state
 resource: Any = pytest.importorskip("resource", reason="this system cannot limit the size of files")
 
 
-@pytest.fixture
-def full() -> Iterator[None]:
-    """This process can write no file of more than 300 bytes."""
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """This process can write no file of more than 300 bytes; pytest, whose output may be a file, must not be inside."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (300, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 WRITERS: dict[str, Callable[[Path], None]] = {
@@ -40,26 +43,26 @@ WRITERS: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_a_file_that_cannot_be_finished_is_named_and_removed(full: None, tmp_path: Path, name: str) -> None:
-    with pytest.raises(OSError, match=name) as caught:
+def test_a_file_that_cannot_be_finished_is_named_and_removed(tmp_path: Path, name: str) -> None:
+    with pytest.raises(OSError, match=name) as caught, full_disk():
         WRITERS[name](tmp_path / name)
     assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(tmp_path / name))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_cannot_grow_is_named(full: None, tmp_path: Path) -> None:
+def test_a_file_that_cannot_grow_is_named(tmp_path: Path) -> None:
     append_text(tmp_path / "metrics.jsonl", "x" * 200)
-    with pytest.raises(OSError, match=r"metrics\.jsonl"):
+    with pytest.raises(OSError, match=r"metrics\.jsonl"), full_disk():
         append_text(tmp_path / "metrics.jsonl", "x" * 200)
 
 
 def test_a_log_file_that_cannot_grow_stops_the_run_without_a_traceback(
-    full: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     screen = io.StringIO()
     monkeypatch.setattr("sys.stderr", screen)
     start_logging(tmp_path / "train.log")
-    with pytest.raises(OSError, match=r"train\.log"):
+    with pytest.raises(OSError, match=r"train\.log"), full_disk():
         logging.getLogger("uir").info("x" * 400)
     stop_logging()
     assert "Traceback" not in screen.getvalue()

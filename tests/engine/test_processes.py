@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from adversarial_options import changes
 
 from uir.config.options import load_options
 from uir.core import distributed
@@ -168,6 +169,21 @@ def test_a_resumed_run_of_two_processes_equals_an_uninterrupted_one(two_runs: tu
     parts = run_of(file, 2, *force[:-1], "name=parts", "--auto_resume")
     one, other = (read_file(folder / "models" / "net_g_20.pth")["params"] for folder in (two_runs[1], parts))
     assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.thorough
+def test_a_discriminator_and_its_restorer_learn_in_two_processes_as_in_one(write_options: Write) -> None:
+    shared = {key: value for key, value in CHANGES.items() if not key.startswith("val")}
+    adversarial = changes("SRGANModel", **{"train.total_iter": 6, "train.optim_d": {"type": "Adam", "lr": 2e-4}})
+    file = write_options({**shared, **adversarial})
+    force = ["--force_yml", "datasets:train:dataset_enlarge_ratio=4", "logger:save_checkpoint_freq=6"]
+    one = run_of(file, 1, *force, "datasets:train:batch_size_per_gpu=4", "name=one")
+    two = run_of(file, 2, *force, "name=two")
+    for role in ("g", "d"):
+        expected, weights = (read_file(run / "models" / f"net_{role}_6.pth")["params"] for run in (one, two))
+        assert expected.keys() == weights.keys()
+        for key, value in expected.items():
+            torch.testing.assert_close(weights[key], value, atol=1e-5, rtol=0)
 
 
 @pytest.mark.thorough

@@ -25,6 +25,11 @@ OTHERS: dict[str, list[dict[str, Any]]] = {
     "NAFNet": [{}, {"img_channel": 1, "enc_blk_nums": [0, 2], "dec_blk_nums": [0, 1]}],
     "Baseline": [{}, {"dw_expand": 2, "ffn_expand": 3}],
     "HalfNAFNet": [{}, {"tone": 5}],
+    "AdaIR": [{}],
+    "DiffIRS1": [{}, {"n_encoder_res": 2, "ffn_expansion_factor": 2.66, "bias": True}],
+    "DiffIRS2": [{}, {"timesteps": 3, "linear_start": 0.2, "n_denoise_res": 2}],
+    "InstructIR": [{}],
+    "MoCEIR": [{"topk": 1}, {"topk": 1, "with_complexity": False, "num_experts": 3}],
     "Restormer": [
         {}, {"LayerNorm_type": "BiasFree", "bias": True, "ffn_expansion_factor": 2.0},
         {"inp_channels": 6, "dual_pixel_task": True},
@@ -50,6 +55,7 @@ def test_the_weights_of_a_published_network_show_its_arguments(name: str, change
     assert {key: value.shape for key, value in again.state_dict().items()} == {
         key: value.shape for key, value in network.state_dict().items()
     }
+
     expected = {**ARCH_CONFIGS[name], **changes}
     assert {key: value for key, value in arch.items() if key in expected and value != expected[key]} == {}
 
@@ -59,6 +65,36 @@ def _built(name: str, arch: dict[str, Any]) -> nn.Module:
 
     network: nn.Module = build("archs", {"type": f"uir:{name}", **arch})
     return network
+
+
+@pytest.mark.parametrize("name", ["TransWeather", "TransWeatherBase"])
+def test_transweather_has_one_published_size(name: str) -> None:
+    with torch.device("meta"):
+        state = _built(name, {}).state_dict()
+    published = {f"module.{key}": value for key, value in state.items()}
+    assert recognised(published, Path("it.pth")) == {"type": name}
+    with pytest.raises(CheckpointError, match=rf"it.pth: {name}: weights of other sizes .* num_heads; give the option"):
+        recognised(build_network(name).state_dict(), Path("it.pth"))
+
+
+@pytest.mark.parametrize("name", ["AdaIR", "MoCEIR", "PromptIR"])
+def test_a_trainers_prefix_does_not_hide_a_network(name: str) -> None:
+    state = build_network(name, topk=1).state_dict() if name == "MoCEIR" else build_network(name).state_dict()
+    assert recognised({f"net.{key}": value for key, value in state.items()}, Path("it.pth"))["type"] == name
+
+
+def test_a_recognised_network_restores_by_its_own_predictor(tmp_path: Path) -> None:
+    network = build_network("DiffIRS2", moved=0.1)
+    torch.save({"params": network.state_dict()}, tmp_path / "theirs.pth")
+    restorer = Restorer.from_pretrained(tmp_path / "theirs.pth")
+    assert {"steps", "seed"} <= {control.name for control in restorer.controls}
+    assert restorer.restore_tensor(torch.rand(1, 3, 12, 17)).shape == (1, 3, 12, 17)
+
+
+def test_a_recognised_network_that_needs_another_says_which(tmp_path: Path) -> None:
+    torch.save(build_network("InstructIR").state_dict(), tmp_path / "theirs.pth")
+    with pytest.raises(CheckpointError, match=r"InstructIR restores with a network_t, but its weights are not found"):
+        Restorer.from_pretrained(tmp_path / "theirs.pth")
 
 
 def test_dcpts_keys_are_known() -> None:

@@ -23,6 +23,15 @@ pytestmark = pytest.mark.thorough
 
 Write = Callable[..., Path]
 PLAIN = ("TransWeather", "TransWeatherBase", "AdaIR")
+METHODS = (
+    "DiffUIRModel",
+    "MoCEIRModel",
+    "OneRestoreModel",
+    "IDRModel",
+    "InstructIRModel",
+    "DiffIRS1Model",
+    "DiffIRS2Model",
+)
 
 
 def changes_for(name: str, pairs: Path) -> dict[str, Any]:
@@ -35,7 +44,7 @@ def changes_for(name: str, pairs: Path) -> dict[str, Any]:
     return {**kept, "val": None, "datasets.val": None}
 
 
-@pytest.mark.parametrize("name", [*PLAIN, "MoCEIRModel", "OneRestoreModel", "IDRModel"])
+@pytest.mark.parametrize("name", [*PLAIN, *METHODS])
 def test_a_resumed_run_is_the_same_and_restores_by_its_card(
     name: str, write_options: Write, pair_folders: Path, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from adapters_adversarial import ADVERSARIAL_BLOCKS
 from adapters_blind_sr import BLIND_SR_ADAPTERS
+from adapters_diffusion import DIFFUSION_ADAPTERS
 from adapters_rivals import RIVAL_ADAPTERS
 from torch import Tensor, nn
 
@@ -177,6 +178,7 @@ ARCH_ADAPTERS: dict[tuple[str, str], Any] = {
     **BLIND_SR_ADAPTERS,
     **ADVERSARIAL_BLOCKS,
     **RIVAL_ADAPTERS,
+    **DIFFUSION_ADAPTERS,
     (NAFNET, "NAFNet"): ArchAdapter("NAFNet"),
     (NAFNET, "NAFNetLocal"): ArchAdapter("NAFNetLocal"),
     (NAFNET, "Baseline"): ArchAdapter("Baseline"),

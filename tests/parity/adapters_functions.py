@@ -23,6 +23,7 @@ import torch
 from adapters_adversarial import ADVERSARIAL_FUNCTIONS
 from adapters_codec import CODEC_ADAPTERS
 from adapters_dasr import DASR_ADAPTERS
+from adapters_diffusion import DIFFUSION_FUNCTIONS
 from adapters_kernels import FUNCTION_ADAPTERS as KERNEL_ADAPTERS
 from adapters_moco import MOCO_ADAPTERS
 from torch import Tensor
@@ -107,5 +108,6 @@ def function_adapter_of(name: str) -> FunctionAdapter | None:
 FUNCTION_ADAPTERS.update(ADVERSARIAL_FUNCTIONS)
 FUNCTION_ADAPTERS.update(CODEC_ADAPTERS)
 FUNCTION_ADAPTERS.update(DASR_ADAPTERS)
+FUNCTION_ADAPTERS.update(DIFFUSION_FUNCTIONS)
 FUNCTION_ADAPTERS.update(KERNEL_ADAPTERS)
 FUNCTION_ADAPTERS.update(MOCO_ADAPTERS)

@@ -13,8 +13,12 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from uir.archs.adair_arch import AdaIR
+from uir.archs.diffir_arch import DiffIRS1, DiffIRS2
+from uir.archs.instructir_arch import InstructIR
 from uir.archs.moce_ir_arch import MoCEIR
 from uir.archs.transweather_arch import TransWeather, TransWeatherBase
+from uir.encoders.prompt_encoder import LMHead
+from uir.layers.degradation_code import DegradationCode
 
 Meta = Mapping[str, Any]
 
@@ -110,11 +114,54 @@ def with_router_noise(network: nn.Module, inputs: Mapping[str, Any]) -> Any:
     return restored, balance.mean(0, keepdim=True)
 
 
+CREATED = {"input_channels": "img_channel", "enc_blks": "enc_blk_nums", "dec_blks": "dec_blk_nums"}
+"""The arguments of InstructIR's `create_model`, and those of its class."""
+
+
+def instructir(meta: Meta) -> nn.Module:
+    """Of the class or of `create_model`."""
+    return InstructIR(**{CREATED.get(key, key): value for key, value in meta["constructor"].items()})
+
+
+def with_embedding(network: nn.Module, inputs: Mapping[str, Any]) -> Any:
+    """The image, and the embedding of the sentence, whatever its name."""
+    (embedding,) = (value for key, value in inputs.items() if key != "x")
+    return network(inputs["x"], DegradationCode(vector=embedding))
+
+
+def on_sentences(network: nn.Module, inputs: Mapping[str, Any]) -> Any:
+    """The vectors of sentences."""
+    code = network.project(inputs["x"])
+    return code.vector, code.logits
+
+
+def diffir(cls: type[nn.Module]) -> Callable[[Meta], nn.Module]:
+    """Either stage; the authors fix the width of the prior."""
+    return lambda meta: cls(**meta["constructor"], n_feats=patched(meta, "prior width", (64,))[0])
+
+
+def first_stage(network: nn.Module, inputs: Mapping[str, Any]) -> Any:
+    """The image and, if it is there, the clean one."""
+    gt = inputs.get("gt", inputs["x"])
+    return {"out": network(inputs["x"], gt), "ipr": network.prior_of(inputs["x"], gt)}
+
+
+def second_stage(network: nn.Module, inputs: Mapping[str, Any]) -> Any:
+    """The image and, if it is there, the noise of the prior."""
+    restored, prior = network(inputs["x"], inputs.get("z"), with_prior=True)
+    return {"out": restored, "ipr": prior}
+
+
 TRANSWEATHER = "jeya-maria-jose/TransWeather"
 
 RIVAL_ADAPTERS: dict[tuple[str, str], Any] = {
     ("eduardzamfir/MoCE-IR", "MoCEIR"): BlindSRAdapter(moce_ir, with_router_noise),
     ("c-yn/AdaIR", "AdaIR"): BlindSRAdapter(with_unused(adair), on_the_image),
+    ("Zj-BinXia/DiffIR", "DiffIRS1"): BlindSRAdapter(diffir(DiffIRS1), first_stage),
+    ("Zj-BinXia/DiffIR", "DiffIRS2"): BlindSRAdapter(diffir(DiffIRS2), second_stage),
+    ("mv-lab/InstructIR", "InstructIR"): BlindSRAdapter(instructir, with_embedding),
+    ("mv-lab/InstructIR", "create_model"): BlindSRAdapter(instructir, with_embedding),
+    ("mv-lab/InstructIR", "LMHead"): BlindSRAdapter(lambda meta: LMHead(**meta["constructor"]), on_sentences),
     (TRANSWEATHER, "Transweather"): BlindSRAdapter(transweather(TransWeather), on_the_image),
     (TRANSWEATHER, "Transweather_base"): BlindSRAdapter(transweather(TransWeatherBase), on_the_image),
 }

@@ -54,6 +54,8 @@ def record_of(name: str) -> dict[str, np.ndarray]:
         arrays |= packed(network, outputs, form)
         if output_problems(arrays, form, run(filled_network(name, form, seed=1), inputs)):
             raise ValueError(f"{name} ({form}): its output depends on how torch draws its weights")
+        if kind_of(name) == "text":
+            continue
         image = next(iter(inputs))
         noise = torch.randn(inputs[image].shape, generator=torch.Generator().manual_seed(0))
         nudged = inputs[image] * (1 + 1e-6 * noise)

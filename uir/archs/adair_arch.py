@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from uir.layers.pointwise import PointwiseConv2d
-from uir.layers.restormer_unet import RestormerUNet
+from uir.layers.restormer_unet import RestormerUNet, sizes_of
 from uir.layers.transposed_attention import CrossTransposedAttention
 from uir.registry import ARCH_REGISTRY
 
@@ -230,3 +231,13 @@ class AdaIR(RestormerUNet):
             state = {key.removeprefix("net."): value for key, value in state.items() if key.startswith("net.")}
         unused = tuple(f"fre{number}.{name}." for number in _NUMBERS.values() for name in ("conv", "score_gen"))
         return {key: value for key, value in state.items() if not key.startswith(unused)}
+
+    @staticmethod
+    def arch_of(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+        """The network of published weights, with the published grid; None if they are another's."""
+        state = AdaIR.convert_state_dict(dict(state))
+        gate = state.get("fre1.frequency_refine.ChannelGate.mlp.0.weight")
+        sizes = sizes_of(state)
+        if sizes is None or gate is None:
+            return None
+        return {"type": "AdaIR", **sizes, "gate_reduction": gate.shape[1] // gate.shape[0]}

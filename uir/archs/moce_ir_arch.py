@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Literal, overload
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, overload
 
 import torch
 from torch import Tensor, nn
 
+from uir.core.state_keys import count_of
 from uir.layers.complexity_experts import ExpertAdapter
 from uir.layers.features import FeaturePoint
 from uir.layers.padding import crop, pad_to_multiple
@@ -172,6 +173,7 @@ class MoCEIR(nn.Module):
 
     scale = 1
     adds_input = True
+    predictor: ClassVar[str] = "RouterPredictor"
 
     def __init__(
         self,
@@ -312,6 +314,30 @@ class MoCEIR(nn.Module):
         if any(key.startswith("net.") for key in state):
             return {key.removeprefix("net."): value for key, value in state.items() if key.startswith("net.")}
         return state
+
+    @staticmethod
+    def arch_of(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+        """The network of published weights, which send each image to one expert; None if they are another's."""
+        state = MoCEIR.convert_state_dict(dict(state))
+        adapter = "dec.0.2.layers.0.adapter"
+        if not {"patch_embed.proj.weight", f"{adapter}.routing.complexity", "output.weight"} <= set(state):
+            return None
+        dim, channels = state["patch_embed.proj.weight"].shape[:2]
+        shallower = range(count_of(state, "enc"))
+        stages = [*(f"enc.{level}.0.layers" for level in shallower), "latent.layers"]
+        return {
+            "type": "MoCEIR",
+            "inp_channels": channels,
+            "out_channels": channels,
+            "dim": dim,
+            "levels": len(stages),
+            "num_blocks": [count_of(state, stage) for stage in stages],
+            "num_dec_blocks": [count_of(state, f"dec.{level}.2.layers") for level in reversed(shallower)],
+            "heads": [state[f"{stage}.0.mixer.temperature"].shape[0] for stage in stages],
+            "num_refinement_blocks": count_of(state, "refinement.layers"),
+            "num_experts": count_of(state, f"{adapter}.experts"),
+            "with_complexity": bool((state[f"{adapter}.routing.complexity"] < 1).any()),
+        }
 
 
 def _check(inp_channels: int, out_channels: int, dim: int, levels: int, num_experts: int, topk: int) -> None:

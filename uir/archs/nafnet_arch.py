@@ -262,13 +262,14 @@ class NAFNet(_UNet):
     @staticmethod
     def arch_of(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
         """The network of published weights; None if they are another's (see `uir.inference.recognition`)."""
-        sizes = _sizes_of(state)
-        if sizes is None or "ups.0.reduce.weight" in state or not any(key.endswith(".sca.1.weight") for key in state):
+        sizes = sizes_of(state)
+        others = {"ups.0.reduce.weight", "enc_cond.0.fc.weight"}  # HalfNAFNet's and InstructIR's
+        if sizes is None or others & set(state) or not any(key.endswith(".sca.1.weight") for key in state):
             return None
         return {"type": "NAFNet", **sizes}
 
 
-def _sizes_of(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+def sizes_of(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
     """The arguments that NAFNet and its baseline share; None if the weights are those of another network."""
     state = _UNet.convert_state_dict(dict(state))
     if not {"intro.weight", "ending.weight", "downs.0.weight"} <= set(state):
@@ -364,7 +365,7 @@ class Baseline(_UNet):
     @staticmethod
     def arch_of(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
         """The network of published weights; None if they are another's."""
-        sizes = _sizes_of(state)
+        sizes = sizes_of(state)
         block = next((key.removesuffix("se.1.weight") for key in state if key.endswith(".se.1.weight")), None)
         if sizes is None or block is None:
             return None

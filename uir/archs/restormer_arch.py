@@ -76,7 +76,7 @@ class Restormer(RestormerUNet):
     def arch_of(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
         """The network of published weights; None if they are another's (see `uir.inference.recognition`)."""
         sizes = sizes_of(state)
-        if sizes is None or any(key.startswith("prompt1.") for key in state):
+        if sizes is None or any(key.startswith(("prompt1.", "fre1.")) for key in state):  # PromptIR's, AdaIR's
             return None
         return {"type": "Restormer", **sizes, "dual_pixel_task": "skip_conv.weight" in state}
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -275,6 +276,23 @@ class _TransWeatherNet(nn.Module):
         return {key: value for key, value in state.items() if not key.startswith(_UNUSED)}
 
 
+def _is_of(state: Mapping[str, Tensor], cls: type[_TransWeatherNet]) -> bool:
+    """Whether weights are those of one of the networks.
+
+    Raises:
+        ValueError: they are, but not of its published sizes, so that they do not show the heads.
+    """
+    state = cls.convert_state_dict(dict(state))
+    if "Tenc.patch_embed1.proj.weight" not in state or f"{cls._tail}.convd16x.conv2d.weight" not in state:
+        return False
+    with torch.device("meta"):
+        published: nn.Module = cls()  # type: ignore[call-arg]  # the networks themselves have defaults
+    shapes = {key: value.shape for key, value in published.state_dict().items()}
+    if {key: value.shape for key, value in state.items()} != shapes:
+        raise ValueError(f"{cls.__name__}: weights of other sizes than the published ones do not show num_heads")
+    return True
+
+
 def _arrange(module: nn.Module) -> None:
     """Keep the weights of dense convolutions in channels-last order, so that no call has to copy them."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d) and module.groups == 1:
@@ -349,6 +367,15 @@ class TransWeather(_TransWeatherNet):
         decoded: Tensor = self.Tdec(x)
         return decoded
 
+    @staticmethod
+    def arch_of(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+        """The network of published weights, whose sizes are the defaults; None if they are another's.
+
+        Raises:
+            ValueError: they have other sizes, so that they do not show the heads.
+        """
+        return {"type": "TransWeather"} if _is_of(state, TransWeather) else None
+
 
 @ARCH_REGISTRY.register()
 class TransWeatherBase(_TransWeatherNet):
@@ -377,3 +404,12 @@ class TransWeatherBase(_TransWeatherNet):
     ) -> None:
         super().__init__(embed_dims, depths, num_heads, sr_ratios, mlp_ratio, drop_path_rate, normalise)
         self.apply(_arrange)
+
+    @staticmethod
+    def arch_of(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+        """The network of published weights, whose sizes are the defaults; None if they are another's.
+
+        Raises:
+            ValueError: they have other sizes, so that they do not show the heads.
+        """
+        return {"type": "TransWeatherBase"} if _is_of(state, TransWeatherBase) else None

@@ -6,7 +6,7 @@ Validation, test, restoring and analysis all use this module.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cache
 from typing import Any, ClassVar, Literal
@@ -32,7 +32,11 @@ CODE_SIDE = 1024
 
 
 def global_code(
-    encoder: nn.Module, read: Read, size: tuple[int, int], device: torch.device, side: int = CODE_SIDE
+    encoder: Callable[[Tensor], DegradationCode],
+    read: Read,
+    size: tuple[int, int],
+    device: torch.device,
+    side: int = CODE_SIDE,
 ) -> DegradationCode:
     """The code of a whole image.
 

@@ -108,9 +108,12 @@ def _of_onnx(path: Path) -> Predictor:
 
 
 def _described(card: Mapping[str, Any], network: nn.Module) -> dict[str, Any]:
-    """The predictor of a checkpoint: the card's, else the one that fits the network."""
+    """The predictor of a checkpoint: the card's, else the one that the network names, else one that fits it."""
     if "predictor" in card:
         return dict(card["predictor"])
+    own = getattr(network, "predictor", None)
+    if own is not None:
+        return {"type": own}
     if takes_code(network):
         return {"type": "CodePredictor", "code": card.get("code", "own")}
     return {"type": "NetworkPredictor"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -80,13 +80,15 @@ class RestormerUNet(nn.Module):
             image is not.
         window_size: raises `pad_multiple` to a multiple of it; this has no other effect.
         bottleneck_channels: channels of the output of `_refine_level` at the bottleneck.
-        block_options: further arguments of every `TransformerBlock`.
+        block_options: further arguments of every block.
 
     Raises:
         ValueError: an argument does not fit.
     """
 
     scale = 1
+    _block: ClassVar[type[nn.Module]] = TransformerBlock
+    _stage: ClassVar[type[nn.Sequential]] = nn.Sequential
 
     def __init__(
         self,
@@ -115,7 +117,7 @@ class RestormerUNet(nn.Module):
         }
 
         def stage(level: int, count: int, channels: int) -> nn.Sequential:
-            return nn.Sequential(*(TransformerBlock(channels, heads[level - 1], **options) for _ in range(count)))
+            return self._stage(*(self._block(channels, heads[level - 1], **options) for _ in range(count)))
 
         up = 8 * dim if bottleneck_channels is None else bottleneck_channels
         self.patch_embed = PatchEmbed(inp_channels, dim)
@@ -189,17 +191,21 @@ class RestormerUNet(nn.Module):
         Returns:
             [B, out_channels, H, W], not clipped.
         """
+        return self._restored(lq)
+
+    def _restored(self, lq: Tensor, *conditions: Tensor) -> Tensor:
+        """Restore a batch; every stage also gets the conditions."""
         padded = pad_to_multiple(lq, self.pad_multiple).contiguous(memory_format=torch.channels_last)
         embedded = self.patch_embed(padded)
-        level1 = self.encoder_level1(embedded)
-        level2 = self.encoder_level2(self.down1_2(level1))
-        level3 = self.encoder_level3(self.down2_3(level2))
-        x = self.up4_3(self._refine_level(3, self.latent(self.down3_4(level3)), padded))
-        x = self.decoder_level3(self.reduce_chan_level3(torch.cat([x, level3], 1)))
+        level1 = self.encoder_level1(embedded, *conditions)
+        level2 = self.encoder_level2(self.down1_2(level1), *conditions)
+        level3 = self.encoder_level3(self.down2_3(level2), *conditions)
+        x = self.up4_3(self._refine_level(3, self.latent(self.down3_4(level3), *conditions), padded))
+        x = self.decoder_level3(self.reduce_chan_level3(torch.cat([x, level3], 1)), *conditions)
         x = self.up3_2(self._refine_level(2, x, padded))
-        x = self.decoder_level2(self.reduce_chan_level2(torch.cat([x, level2], 1)))
+        x = self.decoder_level2(self.reduce_chan_level2(torch.cat([x, level2], 1)), *conditions)
         x = self.up2_1(self._refine_level(1, x, padded))
-        x = self.refinement(self.decoder_level1(torch.cat([x, level1], 1)))
+        x = self.refinement(self.decoder_level1(torch.cat([x, level1], 1), *conditions), *conditions)
         # With two views in one input, neither is the image for a residual.
         x = self.output(x) + padded if self.skip_conv is None else self.output(x + self.skip_conv(embedded))
         return crop(x, *lq.shape[-2:]).contiguous()

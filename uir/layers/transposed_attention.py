@@ -258,10 +258,10 @@ class TransformerBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """One block; fastest in channels-last order."""
-        x = _add_branch(x, self.attn(self.norm1(x)))
-        return _add_branch(x, self.ffn(self.norm2(x)))
+        x = add_branch(x, self.attn(self.norm1(x)))
+        return add_branch(x, self.ffn(self.norm2(x)))
 
 
-def _add_branch(x: Tensor, branch: Tensor) -> Tensor:
+def add_branch(x: Tensor, branch: Tensor) -> Tensor:
     """x + branch; without gradients the sum overwrites the branch, which nothing else uses."""
     return x + branch if torch.is_grad_enabled() or x.dtype != branch.dtype else branch.add_(x)

@@ -1,0 +1,174 @@
+"""Applies the rules of docs/dasr_question.md to the runs of options/ablation/dasr_question.yml.
+
+It prints how well the encoder's code names five widths of a blur (a linear probe and the five nearest neighbours, with
+and without subtracting each photograph's mean code), the PSNR of each cell, and the verdict.
+
+    python benchmarks/experiments/dasr_question.py [--folder FOLDER] [--photographs DIR]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.table import Table
+from torch import Tensor, nn
+
+from uir.ablation.statistics import Interval, interval, paired
+from uir.analysis.features_of import features_of
+from uir.analysis.patches import DegradedPatches
+from uir.analysis.probes import ProbeKind, probe_features
+from uir.config.yaml_file import read_yaml
+from uir.core.checkpoint import load_weights
+from uir.core.images import list_images, read_rgb, to_tensor
+from uir.core.progress import console
+from uir.core.seeds import derive_seed
+from uir.degradations.degrader import Degrader
+from uir.registry.components import build_network
+
+CONTRAST, ALONE, TRUE, SHUFFLED = "own_with_contrast", "own_without_contrast", "true_sigma", "shuffled"
+WIDTHS = (0.2, 1.2, 2.0, 2.8, 4.0)  # of the kernel, in pixels of the large image: five classes
+SCALE, PATCH = 4, 48
+QUEUE, PHOTOGRAPHS = 2048, 272
+GATE = math.log(1 + QUEUE / PHOTOGRAPHS)
+SMALL_DB = 0.1
+KINDS: tuple[ProbeKind, ...] = ("linear", "knn")
+BySeed = dict[int, float]
+
+
+def runs(folder: Path, cell: str) -> dict[int, Path]:
+    """The folder of each seed's run."""
+    files = sorted(folder.glob(f"{cell}/seed*/train/*/metrics.jsonl"))
+    return {int(file.parts[-4].removeprefix("seed")): file.parent for file in files if "_archived_" not in str(file)}
+
+
+def rows(run: Path) -> list[dict[str, Any]]:
+    """What a run has measured, in its order."""
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def contrastive_loss(run: Path) -> float:
+    """The mean of the last tenth of the encoder's own stage, in nats."""
+    stage = read_yaml(run / "train.yml")[0]["train"]["stages"][0]["iterations"]
+    values = [
+        row["l_contrastive"] for row in rows(run) if "l_contrastive" in row and 0.9 * stage < row["iter"] <= stage
+    ]
+    return statistics.fmean(values)
+
+
+def psnr(run: Path) -> float | None:
+    """The PSNR after the last iteration; None while the run is not finished."""
+    values = [row["metrics"]["psnr_y"] for row in rows(run) if "metrics" in row]
+    return values[-1] if values else None
+
+
+def widths_of(folder: Path) -> DegradedPatches:
+    """The middle of each photograph with a blur of each width, reduced to [3, 48, 48]."""
+    files, images = list_images(folder), []
+    for file in files:
+        image = to_tensor(read_rgb(file))
+        top, left = ((size - PATCH * SCALE) // 2 for size in image.shape[1:])
+        clean = image[:, top : top + PATCH * SCALE, left : left + PATCH * SCALE]
+        for width in WIDTHS:
+            degrader = Degrader({"type": "dasr_wang_iso", "scale": SCALE, "sigma": [width, width]}, SCALE)
+            images.append(degrader.image(clean, derive_seed(0, "probe", file.name, str(width)))[0])
+    return DegradedPatches(torch.stack(images), tuple(map(str, WIDTHS)), tuple(file.name for file in files))
+
+
+def accuracies(encoder: nn.Module, patches: DegradedPatches) -> dict[str, float]:
+    """Percent of patches of unseen photographs whose width is named, by probe, plain and centred."""
+    codes: Tensor = features_of(encoder, patches.images)["vector"]
+    of_photograph = codes.unflatten(0, (len(patches.photographs), len(patches.classes)))
+    codes_by_name = {"plain": codes, "centred": (of_photograph - of_photograph.mean(1, keepdim=True)).flatten(0, 1)}
+    return {
+        f"{kind}, {level.level}": 100 * level.accuracy
+        for kind in KINDS
+        for level in probe_features(codes_by_name, patches, kind)
+    }
+
+
+def probed(run: Path, seed: int, patches: DegradedPatches) -> dict[str, dict[str, float]]:
+    """The untrained and the trained encoder of a run."""
+    torch.manual_seed(seed)
+    encoder = build_network(read_yaml(run / "train.yml")[0]["network_e"])
+    untrained = accuracies(encoder, patches)
+    load_weights(encoder, run / "models" / "net_e_latest.pth")
+    return {"untrained": untrained, "trained": accuracies(encoder, patches)}
+
+
+def low(value: Interval | None) -> float:
+    """The lower bound; -inf if there is none."""
+    return -math.inf if value is None or value.half_width is None else value.mean - value.half_width
+
+
+def high(value: Interval | None) -> float:
+    """The upper bound; inf if there is none."""
+    return math.inf if value is None or value.half_width is None else value.mean + value.half_width
+
+
+def verdict(loss: float, probe: Interval | None, gain: Interval | None) -> str:
+    """What the rules say."""
+    if loss >= GATE:
+        return f"the gate is not passed: {loss:.2f} nats are not below {GATE:.2f}; nothing follows"
+    if low(probe) > 0 and low(gain) > 0:
+        return "gate passed; supported at this scale"
+    if low(probe) <= 0 and high(gain) < SMALL_DB:
+        return "gate passed; refuted at this scale"
+    return "gate passed; open"
+
+
+def said(value: Interval | None, digits: int) -> str:
+    """A difference with its sign; bold only if its interval does not contain 0."""
+    if value is None:
+        return ""
+    text = value.text(digits, signed=True)
+    return f"**{text}**" if value.is_apart_from_zero else text
+
+
+def probe_table(by_seed: Mapping[int, Mapping[str, Mapping[str, float]]]) -> tuple[Table, Interval | None]:
+    """The probes, and trained minus untrained of the linear one without centring, which the rules ask for."""
+    table, asked = Table("probe", "untrained, %", "trained, %", "difference"), None
+    for name in next(iter(by_seed.values()))["trained"]:
+        columns = {kind: {seed: run[kind][name] for seed, run in by_seed.items()} for kind in ("untrained", "trained")}
+        difference = paired(columns["trained"], columns["untrained"])
+        asked = difference if name == "linear, plain" else asked
+        table.add_row(name, *(interval(list(v.values())).text(1) for v in columns.values()), said(difference, 1))
+    return table, asked
+
+
+def main() -> None:
+    """Read, probe, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=Path("experiments/ablation/dasr_question"))
+    parser.add_argument("--photographs", type=Path, default=Path("datasets/blind/test"))
+    arguments = parser.parse_args()
+    cells: dict[str, BySeed] = {}
+    for cell in (CONTRAST, ALONE, TRUE, SHUFFLED):
+        values = {seed: psnr(run) for seed, run in runs(arguments.folder, cell).items()}
+        cells[cell] = {seed: value for seed, value in values.items() if value is not None}
+    own = {seed: run for seed, run in runs(arguments.folder, CONTRAST).items() if seed in cells[CONTRAST]}
+    if not own:
+        raise SystemExit(f"{arguments.folder}: no run of {CONTRAST} is finished; uir ablate makes them")
+    loss = statistics.fmean(contrastive_loss(run) for run in own.values())
+    patches = widths_of(arguments.photographs)
+    table, probe = probe_table({seed: probed(run, seed, patches) for seed, run in own.items()})
+    console.print(table)
+    table = Table("cell", "seeds", "PSNR of Y, dB", f"minus {ALONE}")
+    for cell, values in cells.items():
+        if values:
+            difference = paired(values, cells[ALONE]) if cell != ALONE else None
+            table.add_row(cell, str(len(values)), interval(list(values.values())).text(2), said(difference, 2))
+    console.print(table)
+    console.print(f"{TRUE} minus {SHUFFLED}: {said(paired(cells[TRUE], cells[SHUFFLED]), 2)} dB")
+    gain = paired(cells[CONTRAST], cells[ALONE])
+    console.print(f"contrastive loss {loss:.2f} nats, gate {GATE:.2f}: {verdict(loss, probe, gain)}")
+
+
+if __name__ == "__main__":
+    main()

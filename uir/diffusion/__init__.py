@@ -1,0 +1,1 @@
+"""The mathematics of diffusion restorers: schedules, forward processes and samplers, as functions without networks."""
