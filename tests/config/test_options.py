@@ -246,7 +246,6 @@ def test_the_name_of_shipped_weights_is_their_file(write_options: Write, monkeyp
     assert load_options(file).options.path.pretrain_network_g == file.parents[1] / "ours"  # type: ignore[attr-defined]
 
 
-
 def test_relative_paths_start_at_the_root_wherever_one_stands(
     write_options: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
