@@ -1,11 +1,14 @@
 """How long does `uir restore` take, how much memory does it need, and where do the seconds of a small image go?
 
-    python benchmarks/large_photographs.py [--megapixels 1 12 48 100] [--tile auto] [--model FILE] [--rounds 5]
+    python benchmarks/large_photographs.py [--megapixels 1 12 48 100] [--kind jpg] [--network uir-small] [--tile auto]
+                                           [--model FILE] [--rounds 5]
 
 Each photograph is restored by the command, in a process of its own; the time is that of the whole command, and the
 memory is the most that the process held (its resident set). The default is one megapixel. The photograph is
-datasets/demo/train/china.jpg, repeated and mirrored, as a JPEG. Without `--model` the network is that of
-options/train/uir_small.yml with random weights: time and memory do not depend on the weights.
+datasets/demo/train/china.jpg, repeated and mirrored, as a JPEG, PNG or TIFF (by strips). Without `--model` the network
+has random weights, because time and memory do not depend on them: uir-small is that of options/train/uir_small.yml with
+its classifier, nafnet32 NAFNet of width 32, and tiny a NAFNet that does almost nothing, for the memory of the program
+and the image alone.
 
 The cold start is the command on 256×256 pixels, the median of the rounds. Its split comes from a process of its own
 that does the same step by step.
@@ -31,11 +34,15 @@ from rich.table import Table
 ROOT = Path(__file__).resolve().parents[1]
 PHOTOGRAPH = ROOT / "datasets" / "demo" / "train" / "china.jpg"
 OPTIONS = ROOT / "options" / "train" / "uir_small.yml"
+NAFNET32 = {"type": "NAFNet", "width": 32, "enc_blk_nums": [1, 1, 1, 28], "middle_blk_num": 1}
+NAFNET32 |= {"dec_blk_nums": [1, 1, 1, 1]}
+TINY = {"type": "NAFNet", "width": 4, "enc_blk_nums": [1], "middle_blk_num": 1, "dec_blk_nums": [1]}
+MANY = ["--max_pixels", "1000000000"]
 LABELS = ("noise", "rain", "haze", "low_light", "motion_blur", "defocus_blur", "jpeg", "clean")
 
 
 def make_photograph(file: Path, megapixels: float) -> None:
-    """A JPEG of so many pixels, 3:2; or 256×256 pixels of the photograph for 0."""
+    """A file of so many pixels, 3:2; or 256×256 pixels of the photograph for 0. A TIFF is made by strips."""
     import cv2
     import numpy as np
 
@@ -47,11 +54,19 @@ def make_photograph(file: Path, megapixels: float) -> None:
     height = round(width / 1.5)
     mirrored = np.block([[[image], [image[:, ::-1]]], [[image[::-1]], [image[::-1, ::-1]]]])
     rows, columns = -(-height // mirrored.shape[0]), -(-width // mirrored.shape[1])
+    if file.suffix == ".tif":
+        from uir.core.image_metadata import Metadata
+        from uir.core.tiff_strips import write_strips
+
+        band = np.tile(mirrored[..., ::-1], (1, columns, 1))[:, :width]
+        bands = (band[: height - top] for top in range(0, height, len(band)))
+        write_strips(file, bands, (height, width, 3), band.dtype, Metadata())
+        return
     cv2.imwrite(str(file), np.tile(mirrored, (rows, columns, 1))[:height, :width])
 
 
-def make_model(file: Path) -> None:
-    """The networks of uir-small, untrained, as a released model."""
+def make_model(file: Path, name: str = "uir-small") -> None:
+    """The networks of uir-small, or another network without a classifier, untrained, as a released model."""
     import torch
     import yaml
 
@@ -60,6 +75,11 @@ def make_model(file: Path) -> None:
     from uir.registry.components import build
 
     torch.manual_seed(0)
+    if name != "uir-small":
+        arch = {"nafnet32": NAFNET32, "tiny": TINY}[name]
+        card = {"arch": arch, "scale": 1, "role": "g", "predictor": {"type": "NetworkPredictor"}}
+        write_release(file, {"g": (build("archs", arch).state_dict(), card)})
+        return
     options = yaml.safe_load(OPTIONS.read_text(encoding="utf-8"))
     arch, head = options["network_g"], {**options["network_dc"], "num_classes": len(LABELS)}
     network = build("archs", arch)
@@ -76,7 +96,7 @@ def restore(photograph: Path, model: Path, folder: Path, tile: str) -> tuple[flo
     start = time.perf_counter()
     with (folder / "log.txt").open("w") as log:
         process = subprocess.Popen(
-            [*words, "--model", str(model), "--device", "cpu", "--tile", tile], stdout=log, stderr=log
+            [*words, "--model", str(model), "--device", "cpu", "--tile", tile, *MANY], stdout=log, stderr=log
         )
         _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -99,10 +119,10 @@ def split(photograph: Path, model: Path, started: float) -> dict[str, tuple[floa
     seconds["start of Python, and this script"] = time.time() - started, time.process_time()
     with step("the command line: uir.cli"):
         import uir.cli.main
-        from uir.cli.arguments import share_cores
+        from uir.cli.arguments import loading, share_cores
 
         share_cores()
-    with step("torch"):
+    with step("torch"), loading():
         import torch  # noqa: F401
     with step("NumPy, OpenCV, Pillow, tifffile"):
         import uir.core.images
@@ -126,9 +146,11 @@ def main() -> None:
     """Measure and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megapixels", nargs="*", type=float, default=[1.0])
+    parser.add_argument("--kind", choices=["jpg", "png", "tif"], default="jpg", help="of the file")
+    parser.add_argument("--network", choices=["uir-small", "nafnet32", "tiny"], default="uir-small")
     parser.add_argument("--tile", nargs="+", default=["auto"], help="as for uir restore, several to compare them")
     parser.add_argument("--model", type=Path, help="default the networks of uir-small, untrained")
-    parser.add_argument("--rounds", type=int, default=3, help="of the cold start")
+    parser.add_argument("--rounds", type=int, default=3, help="of the cold start; 0 leaves it out")
     parser.add_argument("--split", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--photograph", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -141,17 +163,19 @@ def main() -> None:
         folder = Path(name)
         model = arguments.model or folder / "model.safetensors"
         if arguments.model is None:
-            make_model(model)
-        console.print(_large(folder, model, arguments.megapixels, arguments.tile))
-        console.print(_cold(folder, model, arguments.rounds))
+            make_model(model, arguments.network)
+        if arguments.megapixels:
+            console.print(_large(folder, model, arguments.megapixels, arguments.tile, arguments.kind))
+        if arguments.rounds:
+            console.print(_cold(folder, model, arguments.rounds))
     console.print(f"{os.cpu_count()} cores, load of the machine {os.getloadavg()[0]:.1f}")
 
 
-def _large(folder: Path, model: Path, sizes: list[float], tiles: list[str]) -> Table:
+def _large(folder: Path, model: Path, sizes: list[float], tiles: list[str], kind: str) -> Table:
     columns = ("megapixels", "tile", "seconds", "seconds of the cores", "MB at most", "load before")
     table = Table(*columns, title="uir restore, the whole command")
     for megapixels in sizes:
-        photograph = folder / "photograph.jpg"
+        photograph = folder / f"photograph.{kind}"
         make_photograph(photograph, megapixels)
         for tile in tiles:
             load = os.getloadavg()[0]

@@ -50,11 +50,20 @@ def file_of_spandrel() -> str:
     return str(Path(folder) / "nafnet.pth")
 
 
+def folder_of_clip() -> str:
+    """A folder that says that it holds a CLIP, for the message that transformers is missing."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    (Path(folder) / "config.json").write_text("{}")
+    return folder
+
+
 ARCH_CONFIGS: dict[str, dict[str, Any]] = {
     "AdaIR": {**RESTORMER, "frequency_grid": 1, "gate_reduction": 4},
     "Baseline": NAFNET,
     "Bicubic": {"scale": 2},
     "CBDE": WIDTHS,
+    "CLIPEncoder": {"folder": folder_of_clip()},
     "CRLSR": {"scale": 2, "map_channels": 5, "num_feat": 6, "num_block": 2, "growth": 3},
     "CRLSREncoder": {"num_feat": 6, "num_block": 1, "growth": 3, "num_local": 5},
     "CDSR": {"scale": 2, "nf": 8, "nb": 1, "gc": 4, "code_channels": 6},
@@ -62,12 +71,22 @@ ARCH_CONFIGS: dict[str, dict[str, Any]] = {
     "ConditionedNet": {"scale": 3, "body": "nafnet", "num_feat": 8, "num_block": 2, "code_channels": 6},
     "ConvBN6Encoder": WIDTHS,
     "DAAEncoder": {**WIDTHS, "ranker_widths": [12, 10, 8]},
+    "DACLIPUNet": {
+        "nf": 16,
+        "ch_mult": [2, 2],
+        "code_channels": 6,
+        "content_channels": 6,
+        "context_level": 1,
+        "timesteps": 10,
+    },
     "DASR": {"scale": 2, "n_groups": 2, "n_blocks": 1, "n_feats": 8, "code_channels": 6},
     "DGRN": {"n_groups": 1, "n_blocks": 1, "n_feats": 6, "map_channels": 5},
     "DegradationPredictor": {"nf": 4, "num_networks": 3},
     "Degradation_Predictor": {"nf": 4, "num_networks": 3},
     "DiffIRS1": DIFFIR,
     "DiffIRS2": DIFFIR,
+    "ConditionalNAFNet": {"width": 4, "enc_blk_nums": [1], "dec_blk_nums": [1], "timesteps": 5},
+    "ConditionalUNet": {"nf": 4, "depth": 2, "timesteps": 5},
     "DiffUIR": {"dim": 8, "dim_mults": [1, 2]},
     "ExpertNet": {"experts": 3, "backbone": {"type": "NAFNet", **NAFNET}},
     "FeatureClassifier": {
@@ -101,6 +120,7 @@ ARCH_CONFIGS: dict[str, dict[str, Any]] = {
     },
     "NAFNet": NAFNET,
     "NAFNetLocal": {**NAFNET, "train_size": [1, 3, 16, 16]},
+    "LatentUNet": {"ch": 4, "ch_mult": [1, 2], "embed_dim": 4},
     "OneRestore": {"channels": 4, "heads": 2, "num_middle_blocks": 1, "code_channels": 9},
     "PromptIR": {**RESTORMER, "prompt_dims": [4, 6, 8], "prompt_len": 3, "prompt_sizes": [12, 8, 4]},
     "PromptIR_DC": {"feature_dims": [4, 6], "num_res_blocks": 1, "num_classes": 3},
@@ -126,6 +146,15 @@ ARCH_CONFIGS: dict[str, dict[str, Any]] = {
     "UNetDiscriminatorSN": {"num_in_ch": 3, "num_feat": 4},
     "VGGStyleDiscriminator": {"num_in_ch": 3, "num_feat": 2, "input_size": None},
     "WaveletDiscriminator": {"discriminator": {**PATCH, "n_layers": 1}},
+    "WeatherDiff": {
+        "ch": 8,
+        "ch_mult": [1, 2],
+        "num_res_blocks": 1,
+        "groups": 4,
+        "resolution": 16,
+        "attn_resolutions": [8],
+        "timesteps": 50,
+    },
     "TransWeather": {**TRANSWEATHER, "decoder_depth": 1, "decoder_heads": 2, "num_queries": 6},
     "TransWeatherBase": TRANSWEATHER,
 }

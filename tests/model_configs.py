@@ -109,6 +109,32 @@ MODELS: dict[str, Callable[[Path], dict[str, Any]]] = {
         "network_g": {"type": "DiffIRS1", **ARCH_CONFIGS["DiffIRS1"]},
     },
     "DiffIRS2Model": diffir_s2_changes,
+    "IRSDEModel": lambda pairs: diffusion_changes(pairs, "ConditionalUNet"),
+    "RefusionModel": lambda pairs: diffusion_changes(
+        pairs,
+        "ConditionalNAFNet",
+        network_l={"type": "LatentUNet", **ARCH_CONFIGS["LatentUNet"]},
+        **{
+            "train.optim_l": {"type": "Adam", "lr": 1e-4},
+            "train.rebuild_opt": {"type": "L1Loss"},
+            "train.replace_opt": {"type": "L1Loss"},
+        },
+    ),
+    "WeatherDiffModel": lambda pairs: diffusion_changes(pairs, "WeatherDiff", **{"train.patches": 2}),
+    "DACLIPModel": lambda pairs: diffusion_changes(
+        pairs,
+        "DACLIPUNet",
+        network_e={"type": "ConvBN6Encoder", **ARCH_CONFIGS["ConvBN6Encoder"]},
+        **{
+            "network_g": {
+                "type": "DACLIPUNet",
+                **ARCH_CONFIGS["DACLIPUNet"],
+                "code_channels": None,
+                "content_channels": None,
+            },
+            "train.optim_e": {"type": "Adam", "lr": 1e-4},
+        },
+    ),
     "DiffUIRModel": lambda pairs: diffusion_changes(pairs, "DiffUIR"),
     "IDRModel": idr_changes,
     "InstructIRModel": instructir_changes,

@@ -48,6 +48,7 @@ def test_dataset_metric_loss_and_vectoriser_train_and_validate(folder: Path) -> 
     assert 0 < rows[-1]["metrics"]["worst"] < 255
 
 
+@pytest.mark.thorough
 def test_the_steered_backbone_is_given_the_width_of_the_code(folder: Path) -> None:
     card = read_file(train(folder, "steered.yml") / "models" / "net_g_latest.pth")["card"]
     assert card["arch"]["code_channels"] > 0

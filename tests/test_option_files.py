@@ -49,9 +49,9 @@ def test_every_backbone_has_all_files_of_a_task(backbone: str, method: str, task
     assert {stem, f"{stem}_proxy"} <= {file.stem for file in TEST}
 
 
-@pytest.mark.parametrize("backbone", ["adair", "instructir", "moce_ir", "transweather"])
+@pytest.mark.parametrize("backbone", ["adair", "diffuir", "instructir", "moce_ir", "transweather", "weather_diff"])
 def test_every_rival_has_its_files(backbone: str) -> None:
-    task = "weather" if backbone == "transweather" else "5d"
+    task = "weather" if backbone in ("transweather", "weather_diff") else "5d"
     pairs = {f"{backbone}_{task}", f"{backbone}_{task}_proxy"}
     trained = {f"{method}_{backbone}_5d" for method in ("dcpt", "mask_dcpt")}
     steps = {f"{stem}_{step}" for stem in trained for step in ("pretrain", "finetune", "proxy")}

@@ -29,6 +29,7 @@ def pins() -> dict[str, list[str]]:
     return held
 
 
+@pytest.mark.thorough
 def test_setup_reads_the_version_of_the_package(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(ROOT / "setup.py"), "--name", "--version", "--license"],

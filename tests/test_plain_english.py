@@ -42,6 +42,7 @@ def rare_words_in(path: Path, root: Path = ROOT) -> list[str]:
     ]
 
 
+@pytest.mark.thorough
 def test_pages_and_modules_use_everyday_words() -> None:
     assert len(MODULES) > 100
     rare_words = [place for path in (*PAGES, *MODULES) for place in rare_words_in(path)]

@@ -70,6 +70,7 @@ def test_the_first_training_trains_and_validates(folder: Path) -> None:
     assert 5 < rows[-1]["metrics"]["psnr"] < 60
 
 
+@pytest.mark.thorough
 def test_own_backbone_trains_by_the_command_of_the_page(folder: Path) -> None:
     (command,) = [command for command in COMMANDS if "--plugin" in command]
     words = [str(folder / word) if word in FILES else word for word in shlex.split(command)]
@@ -77,6 +78,7 @@ def test_own_backbone_trains_by_the_command_of_the_page(folder: Path) -> None:
     assert read_file(run / "models" / "net_g_latest.pth")["card"]["arch"]["type"] == "MyBackbone"
 
 
+@pytest.mark.thorough
 def test_own_encoder_steers(folder: Path) -> None:
     rows = rows_of("my_blind_sr.yml", folder, "train:total_iter=2")
     assert len(rows) == 2
@@ -86,6 +88,7 @@ def test_own_encoder_steers(folder: Path) -> None:
     assert "body.0.weight" in read_file(folder / "my_blind_sr" / "models" / "net_e_latest.pth")["params"]
 
 
+@pytest.mark.thorough
 def test_own_method_trains_both_networks(folder: Path) -> None:
     rows = rows_of("my_method.yml", folder, "train:total_iter=3")
     assert set(rows[-1]) >= {"l_pix", "l_fool", "l_critic"}
@@ -106,6 +109,7 @@ def test_every_command_of_the_page_is_right(command: str) -> None:
     assert [word for word in named if not (ROOT / word).exists()] == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("page", "code"), SNIPPETS, ids=[page for page, _ in SNIPPETS])
 def test_python_of_the_pages_runs(page: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "datasets").symlink_to(ROOT / "datasets")

@@ -77,6 +77,7 @@ def test_no_file_is_in_both(data: Path) -> None:
     assert not digests & {hashlib.sha256(file.read_bytes()).hexdigest() for file in tested}
 
 
+@pytest.mark.thorough
 def test_a_cut_resized_and_mirrored_copy_would_be_noticed(data: Path) -> None:
     files = files_in(data / LEARNED[0])[:12]
     gallery = Gallery(files)

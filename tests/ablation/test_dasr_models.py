@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from uir.ablation.grid import read_ablation
 from uir.ablation.runs import plan_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.thorough
 def test_each_model_is_the_paper_s() -> None:
     plan = plan_runs(read_ablation(ROOT / "options" / "ablation" / "dasr_models.yml"), ROOT)
     runs = {run.cell: dict(run.options["train"]) for run in plan.runs if run.seed == plan.ablation.seeds[0]}

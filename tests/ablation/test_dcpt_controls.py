@@ -124,6 +124,7 @@ def test_every_stage_makes_a_step(plan: Plan, method: str, tmp_path: Path) -> No
         assert found[0]["losses"]["l_classify"] == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("backbone", ["promptir", "restormer", "swinir"])
 def test_the_stages_of_mask_dcpt_fit_the_other_backbones(plan: Plan, backbone: str, tmp_path: Path) -> None:
     run = next(run for run in plan.runs if run.cell == "mask_dcpt-nafnet")

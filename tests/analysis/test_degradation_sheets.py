@@ -36,6 +36,7 @@ def test_a_row_shows_the_clean_image_and_three_severities_of_its_size():
         assert errors == sorted(errors)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("recipe", [None, "Haze", "realesrgan", "denoising"])
 def test_a_sheet_is_written_for_each_photograph(photo, tmp_path, recipe):
     (written,) = write_degradation_sheets([photo], tmp_path / "out", recipe, width=40)

@@ -32,6 +32,7 @@ def test_an_option_file_alone_gives_seeded_random_weights(opt):
     assert not load_network(opt).training
 
 
+@pytest.mark.thorough
 def test_a_checkpoint_gives_its_weights_with_and_without_an_option_file(opt, tmp_path):
     net = build("archs", SPEC)
     with torch.no_grad():

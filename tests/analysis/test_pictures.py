@@ -29,10 +29,12 @@ def test_tsne_keeps_clusters_apart_and_is_seeded():
     assert np.array_equal(found.points, embed(CLUSTERS, iterations=300).points)
 
 
+@pytest.mark.thorough
 def test_tsne_sees_directions_only():
     assert np.allclose(embed(CLUSTERS, iterations=250).points, embed(4 * CLUSTERS, iterations=250).points)
 
 
+@pytest.mark.thorough
 def test_embeddings_are_written_with_their_coordinates(tmp_path):
     written = write_embeddings(tmp_path, {"deep": CLUSTERS}, PATCHES, ["deep"], {"seed": 1}, iterations=250)
     assert [file.name for file in written] == ["tsne_deep.png", "tsne.json"]

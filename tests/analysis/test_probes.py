@@ -87,6 +87,7 @@ def test_mistakes_are_told():
         probe_features({"level": NOISE}, PATCHES, "knn", splits=0)
 
 
+@pytest.mark.thorough
 def test_a_report_is_written_as_numbers_tables_and_pictures(tmp_path):
     pytest.importorskip("matplotlib")
     levels = probe_features({"pixels": NOISE, "deep": TELLING}, PATCHES, "knn", k=3)

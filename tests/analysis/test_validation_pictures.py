@@ -69,6 +69,7 @@ def test_a_training_writes_all_pictures_under_its_iterations(options, pair_folde
     assert written(folder) == names
 
 
+@pytest.mark.thorough
 def test_a_test_writes_them_under_its_name(options):
     changes = {"val.sheet": {"images": 2, "every": 100}, "val.suffix": "final"}
     file = options(changes)
@@ -214,6 +215,7 @@ def test_a_missing_package_is_told_before_the_run_begins(options, monkeypatch):
     assert not (file.parents[1] / "experiments").exists()
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not basicsr_names(), reason="basicsr is not installed")
 def test_basicsr_s_models_draw_a_radar_chart_and_refuse_what_they_cannot_show(options, pair_folders):
     network = {"type": "MSRResNet", "num_feat": 4, "num_block": 1, "upscale": 2}

@@ -60,6 +60,7 @@ def test_features_are_drawn_level_by_level(options, pair_folders):
     assert [len(level["points"]) for level in content["levels"].values()] == [30, 30]  # 6 photographs, 5 degradations
 
 
+@pytest.mark.thorough
 def test_the_last_level_is_drawn_by_default(options, pair_folders):
     own = {"images": str(pair_folders / "gt"), "crop": 32, "iterations": 250}
     folder = train(load_options(options({"train.total_iter": 1, "val.probes": {"tsne": own}})))
@@ -93,6 +94,7 @@ def test_a_resumed_run_probes_alike(options):
     assert probed(train(load_options(file, force=["name=parts"]), auto_resume=True)) == whole
 
 
+@pytest.mark.thorough
 def test_a_relative_folder_starts_at_the_project(options, pair_folders):
     file = options({"val.probes": {"knn": {"images": "photos", "crop": 32, "splits": 1}}})
     (file.parents[1] / "photos").symlink_to(pair_folders / "gt")

@@ -141,7 +141,7 @@ def test_a_large_upload_without_a_length_is_refused(client: Client) -> None:
     head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
     chunks = (chunk for chunk in [head, *[b"\0" * 100_000] * 12, b"\r\n--x--\r\n"])
     kind = {"content-type": "multipart/form-data; boundary=x"}
-    assert client.http.post(f"/{API}/upload", content=chunks, headers=kind).status_code == 413
+    assert client.http.post(f"/{API}/upload", content=chunks, headers=kind).status_code == 411
 
 
 def test_a_small_file_of_a_large_image_is_refused(client: Client) -> None:
@@ -207,3 +207,19 @@ def test_a_grey_tiff_of_two_pages_stays_one(client: Client, restorer: Restorer, 
     (written,) = restore_files(restorer, file, tmp_path / "out").written
     assert done.content == written.read_bytes()
     assert cv2.imdecodemulti(np.frombuffer(done.content, np.uint8), cv2.IMREAD_UNCHANGED)[0]
+
+
+def test_many_files_in_one_upload_are_refused(client: Client) -> None:
+    parts = [("files", (f"{number}.png", bytes(300_000))) for number in range(4)]
+    assert client.http.post(f"/{API}/upload", files=parts).status_code == 413
+
+
+def test_uploads_are_refused_while_many_files_are_kept(restorer: Restorer, photograph: Path) -> None:
+    from uir.app.serving import serving
+
+    with serving(restorer, max_files=2) as address:
+        visitor = Client(address)
+        for number in range(2):
+            visitor.upload(f"{number}.png", photograph.read_bytes() + bytes(number))
+        with pytest.raises(RefusedError, match="429 2 files are kept here already"):
+            visitor.upload("third.png", photograph.read_bytes() + b"third")

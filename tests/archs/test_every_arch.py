@@ -59,6 +59,7 @@ def test_restores_an_odd_sized_image_at_its_scale(network):
     assert torch.equal(lq, before), "the input was changed in place"
 
 
+@pytest.mark.thorough
 def test_every_parameter_gets_a_gradient(name, network):
     parameters = {key: parameter for key, parameter in network.named_parameters() if parameter.requires_grad}
     if not parameters:

@@ -31,6 +31,7 @@ def test_ingredients_that_pick_one_hubs_components_rebuild_its_keys():
     assert not torch.allclose(keys[1], hubs[1])
 
 
+@pytest.mark.thorough
 def test_the_hubs_get_no_gradient_from_a_mixture_and_their_own_from_a_name():
     network, lq = IDR(**SMALL), torch.rand(2, 3, 16, 16)
     network(lq).mean().backward()

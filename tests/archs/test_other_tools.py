@@ -26,10 +26,11 @@ KNOWN_TO: dict[str, tuple[str, ...]] = {
     "SwinIR": ("basicsr", "spandrel"),
 }
 KNOWN_TO_NEITHER = {
-    "AdaIR", "Baseline", "Bicubic", "CDSR", "CRLSR", "ConditionedNet", "DASR", "DGRN", "DiffUIR", "ExpertNet",
-    "GainNet", "HalfNAFNet", "IDR", "IMDN", "IMDNAdapted", "Identity", "LIPSPADENet", "MSRResNetDynamic", "MoCEIR",
+    "AdaIR", "Baseline", "Bicubic", "CDSR", "CRLSR", "ConditionalNAFNet", "ConditionalUNet", "ConditionedNet",
+    "DACLIPUNet", "DASR", "DGRN", "DiffIRS1", "DiffIRS2", "DiffUIR", "ExpertNet", "GainNet", "HalfNAFNet", "IDR",
+    "IMDN", "IMDNAdapted", "Identity", "InstructIR", "LIPSPADENet", "LatentUNet", "MSRResNetDynamic", "MoCEIR",
     "OneRestore", "Pix2PixUNet", "PromptIR", "Restormer", "RestormerDCPT", "SpandrelNet", "TransWeather",
-    "TransWeatherBase",
+    "TransWeatherBase", "WeatherDiff",
 }  # fmt: skip
 # The published SwinIR has 64 channels before its upsampler, whatever num_feat its author is asked for.
 PUBLISHED: dict[str, list[dict[str, Any]]] = {

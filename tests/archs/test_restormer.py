@@ -68,6 +68,7 @@ def test_two_views_have_no_global_residual():
     assert network.skip_conv.weight.shape == (8, 4, 1, 1)
 
 
+@pytest.mark.thorough
 def test_feature_points_are_those_of_dcpt():
     assert Restormer().feature_points() == [
         FeaturePoint("decoder_level3", 192, 4),

@@ -48,8 +48,22 @@ def test_plain_network_gives_the_published_output(benchmark, fixture, name, argu
     np.testing.assert_allclose(restored.numpy(), stored["out_out"], **meta["tolerance"]["out"])
 
 
+@pytest.mark.skipif(not FIXTURES.is_dir(), reason="../shared/fixtures is absent")
+def test_the_plain_diffuir_gives_the_published_output(benchmark):
+    folder = FIXTURES / "diffuir/unet_res"
+    meta, stored = json.loads((folder / "meta.json").read_text()), np.load(folder / "io.npz")
+    sizes = {key: meta["constructor"][key] for key in ("dim", "dim_mults")}
+    network = benchmark.plain(benchmark.NETWORKS["DiffUIR"](**sizes)).eval()
+    weights = {key: value.float() for key, value in load_file(folder / "weights.safetensors").items()}
+    network.load_state_dict(weights, strict=True)
+    state, degraded = torch.from_numpy(stored["in_x"]).chunk(2, 1)
+    with torch.no_grad():
+        residual = network((degraded + 1) / 2, state, torch.from_numpy(stored["in_t_res"]))
+    np.testing.assert_allclose(residual.numpy(), stored["out_out"], **meta["tolerance"]["out"])
+
+
 @pytest.mark.thorough
-@pytest.mark.parametrize("name", ["AdaIR", "MoCEIR", "TransWeather"])
+@pytest.mark.parametrize("name", ["AdaIR", "DiffUIR", "MoCEIR", "TransWeather"])
 def test_both_networks_give_the_same(benchmark, name):
     plain, ours = benchmark.make_pair(name, **benchmark.SMALL[name])
     lq = torch.rand(1, 3, 64, 64)

@@ -47,6 +47,7 @@ def test_knn_prints_json_and_writes_tables_and_pictures(opt, photos, tmp_path, c
     assert len(list(out.glob("knn_confusion_*.png"))) == 3
 
 
+@pytest.mark.thorough
 def test_the_same_command_gives_the_same_numbers(opt, photos, capsys):
     for _ in range(2):
         call(

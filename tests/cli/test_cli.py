@@ -44,6 +44,7 @@ def test_force_yml_takes_several_values_as_basicsr_does() -> None:
     assert spread(argv) == ["train", "-opt", "x", "--force_yml", "a=1", "--force_yml", "b:c=2", "--debug"]
 
 
+@pytest.mark.thorough
 def test_training_ends_with_the_command_that_restores(
     write_options: Write, pair_folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -242,6 +243,7 @@ def test_a_user_s_mistake_is_one_clear_line_and_exit_code_2(
     assert "Traceback" not in error
 
 
+@pytest.mark.thorough
 def test_a_damaged_image_in_a_loader_s_process_is_the_user_s_mistake(
     write_options: Write, pair_folders: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -27,6 +27,7 @@ def old(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.mark.thorough
 def test_a_file_is_written_and_passes_the_check(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
     new = old.with_name("new.yml")
     assert call("convert", old, "-o", new) == 0
@@ -42,6 +43,7 @@ def test_help_has_an_example_and_states_the_rule(capsys: pytest.CaptureFixture[s
     assert "A comment above a key or at the end of its line goes where the key goes." in said
 
 
+@pytest.mark.thorough
 def test_what_is_there_is_kept(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
     new = old.with_name("new.yml")
     new.write_text("mine\n")
@@ -66,6 +68,7 @@ def test_a_base_is_not_written_over(old: Path, capsys: pytest.CaptureFixture[str
     assert "old.yml: is read for the conversion; give another name" in capsys.readouterr().err
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("text", "said"),
     [("a: [", "old.yml:1: "), ("- a\n", "an option file is a mapping"), ("classify: 3\n", "classify: expected")],

@@ -17,6 +17,7 @@ from uir.models.building import build_model
 FILE = Path(__file__).parent / "published_forms" / "dasr_liang.yml"
 
 
+@pytest.mark.thorough
 def test_its_file_is_read_as_the_recipe_as_published():
     options = load_options(FILE).options
     train = options.datasets["train"]

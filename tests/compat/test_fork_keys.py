@@ -111,6 +111,7 @@ def old(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", FORMS)
 def test_a_fork_s_file_reads_the_same_before_and_after(old: Path, name: str) -> None:
     old.write_text(yaml.safe_dump(FORMS[name](), sort_keys=False))

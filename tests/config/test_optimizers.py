@@ -52,6 +52,7 @@ def test_option_files_may_name_them(write_options) -> None:
         load_options(write_options(changes))
 
 
+@pytest.mark.thorough
 def test_the_schema_for_editors_takes_them_too() -> None:
     schema = option_schema("SRModel")["$defs"]["optimizers"]["properties"]["type"]
     validator = Draft202012Validator(schema)

@@ -70,6 +70,7 @@ MERGED_LAUGHS = "a0: &a0 {x: 1}\n" + "".join(
 )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("text", "line", "says"),
     [

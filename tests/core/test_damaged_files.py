@@ -60,6 +60,7 @@ def refused_or_the_same(path: Path, expected: str) -> bool:
     return False
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["net_g_3.pth", "3.state"])
 def test_single_flipped_bits(tmp_path: Path, name: str) -> None:
     file = written(tmp_path / name)

@@ -90,6 +90,7 @@ def test_more_noise_is_ranked_as_more_severe(clean):
         assert cleaned == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("workers", [0, 1])
 def test_batches_hold_both(photographed, workers):
     for dataset, key, shape in (

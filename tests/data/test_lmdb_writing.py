@@ -53,6 +53,7 @@ def count_encodings(monkeypatch):
     return done
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("workers", [0, 2])
 def test_disk_and_store_give_the_same_batches(tmp_path, workers):
     write_folder(tmp_path / "gt", seed=1)

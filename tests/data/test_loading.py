@@ -81,11 +81,13 @@ def assert_equal_batches(ours, theirs):
             assert torch.equal(one[key], two[key]) if isinstance(one[key], torch.Tensor) else one[key] == two[key]
 
 
+@pytest.mark.thorough
 def test_the_number_of_workers_changes_nothing(dataset):
     for alone, helped in zip(epochs(dataset, 0), epochs(dataset, 2), strict=True):
         assert_equal_batches(alone, helped)
 
 
+@pytest.mark.thorough
 def test_the_number_of_workers_changes_nothing_for_a_foreign_dataset():
     for alone, helped in zip(epochs(ForeignDataset(), 0), epochs(ForeignDataset(), 2), strict=True):
         assert_equal_batches(alone, helped)
@@ -176,6 +178,7 @@ def test_attributes_of_the_wrapped_dataset_are_there_too():
     assert not hasattr(seeded, "nothing_like_it")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_corrupt_image_is_replaced_by_the_next_and_named(roots, tmp_path, workers):
     dataset = PairedImageDataset(**roots, gt_size=4)

@@ -88,6 +88,7 @@ def test_an_epoch_has_each_task_s_share_to_within_one(sampling):
             assert abs(count - share * length) < 1
 
 
+@pytest.mark.thorough
 def test_short_epochs_have_the_shares_in_the_mean():
     dataset = mixture(sampling="temperature")
     generator = torch.Generator().manual_seed(0)
@@ -104,6 +105,7 @@ def test_every_stratified_round_has_each_task_once_in_its_own_order():
     assert sorted(many[:16]) == list(range(16))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("workers", [0, 2])
 def test_every_stratified_batch_has_each_task_once_also_after_a_resume(workers):
     def labels(epoch, skipped):

@@ -32,6 +32,7 @@ def test_the_mask_is_filled_and_the_rest_untouched(op, mask_of):
         assert torch.equal(result, torch.where(mask, 0.0, IMAGE))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("op", "mask_of"), OPS)
 def test_masks_reach_every_part_of_the_image(op, mask_of):
     covered = sum(mask_of(op.sample(seed, (60, 80)), (60, 80)).float() for seed in range(300))

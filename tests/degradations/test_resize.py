@@ -74,6 +74,7 @@ def test_size_is_absolute():
     assert Resize(size=16)(IMAGE, 0)[0].shape == (3, 16, 16)
 
 
+@pytest.mark.thorough
 def test_directions_come_as_often_as_weighed_and_within_their_ranges():
     scales = np.array([Resize().sample(seed, (400, 400))["scale"] for seed in range(2000)])
     assert abs((scales > 1).mean() - 0.2) < 0.03

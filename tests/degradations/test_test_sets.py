@@ -25,6 +25,7 @@ def made(name, photos, out, **arguments):
     return json.loads((out / "manifest.json").read_text())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", sorted(TEST_SETS))
 def test_a_test_set_is_written_whole_and_the_same_again(name, photos, tmp_path):
     first, again = made(name, photos, tmp_path / "one"), made(name, photos, tmp_path / "two")
@@ -51,6 +52,7 @@ def test_gaussian8_has_the_published_widths(scale, widths):
     assert [spec["sigma"] for spec in subsets.values()] == pytest.approx(widths, abs=0.005)
 
 
+@pytest.mark.thorough
 def test_nine_kernels_are_those_published_with_three_noises(photos, tmp_path):
     manifest = made("nine_kernels", photos, tmp_path / "out")
     drawn = {

@@ -44,6 +44,7 @@ def test_is_what_its_description_says():
     torch.testing.assert_close(head(torch.empty(2, 3, 12, 16), given), head.fc(x.mean((2, 3))))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("cls", [PromptIR_DC, PromptIR_NoImg_DC])
 def test_the_first_weights_are_drawn_as_published(cls):
     """Blocks: normal with deviation √(2 / fan out). What follows a level: torch's own, uniform within 1/√(fan in)."""

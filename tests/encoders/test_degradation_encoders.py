@@ -92,6 +92,7 @@ def test_a_transformer_takes_images_of_any_size(trunk):
         assert encoder(torch.rand(1, 3, height, width)).vector.shape == (1, encoder.code_channels)
 
 
+@pytest.mark.thorough
 def test_a_trunk_for_images_of_one_size_is_refused():
     with pytest.raises(ValueError, match=r"'mixer_s32_224' accepts images of 224×224 only, .*; use another network"):
         TimmEncoder("mixer_s32_224")

@@ -66,6 +66,7 @@ def test_every_parameter_gets_a_gradient(encoder):
     assert not without
 
 
+@pytest.mark.thorough
 @torch.no_grad()
 def test_state_dict_round_trip(name, encoder):
     other = build_network(name, seed=1)

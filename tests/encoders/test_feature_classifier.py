@@ -63,6 +63,7 @@ def test_tokens_and_maps_give_the_same():
     torch.testing.assert_close(by_token(lq, [maps[0].flatten(2).transpose(1, 2)]), by_map(lq, maps))
 
 
+@pytest.mark.thorough
 def test_learns_to_tell_noise_from_flatness():
     head = FeatureClassifier([FeaturePoint("body", 8, 1)], 2)
     optimizer = torch.optim.Adam(head.parameters(), 3e-3)

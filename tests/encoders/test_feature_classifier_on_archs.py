@@ -13,6 +13,7 @@ ARCHS = [name for name in networks_of("backbone") if build_network(name).feature
 BUDGET = 3000
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ARCHS)
 def test_classifies_by_the_features_of_every_backbone(name: str) -> None:
     network = build_network(name, moved=0.1).train()

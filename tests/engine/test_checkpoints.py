@@ -35,6 +35,7 @@ def test_keep_last_clears_older_checkpoints(write_options: Write) -> None:
     assert names(folder / "models") == ["net_g_5.pth", "net_g_6.pth", "net_g_latest.pth"]
 
 
+@pytest.mark.thorough
 def test_keep_best_keeps_the_networks_of_the_best_metric(write_options: Write) -> None:
     folder = train(load_options(write_options({"val.keep_best": "psnr", "val.val_freq": 1})))
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -67,6 +68,7 @@ def everything(folder: Path, iteration: int) -> dict[str, Any]:
     }
 
 
+@pytest.mark.thorough
 def test_a_validation_that_fails_loses_nothing(write_options: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     """The checkpoint of its iteration is there, and the resumed run repeats the validation."""
 
@@ -269,6 +271,7 @@ def test_a_metric_that_no_validation_set_gives_is_told(tmp_path: Path, caplog: p
     assert model.tags == []
 
 
+@pytest.mark.thorough
 def test_going_back_to_an_older_state_forgets_the_newer_ones(write_options: Write) -> None:
     file = write_options({"logger.save_checkpoint_freq": 2})
     folder = train(load_options(file))
@@ -295,6 +298,7 @@ def test_a_missing_file_of_weights_is_said_before_an_earlier_run_is_put_aside(wr
     assert folder.exists()
 
 
+@pytest.mark.thorough
 def test_the_recorded_options_run_again(write_options: Write, tmp_path: Path) -> None:
     folder = train(load_options(write_options()))
     again = load_options(folder / "options.yml", force=["name=again"], root=tmp_path)

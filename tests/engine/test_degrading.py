@@ -33,6 +33,7 @@ def losses(folder: Path) -> list[float]:
     return [row["l_pix"] for row in map(json.loads, lines) if "l_pix" in row]
 
 
+@pytest.mark.thorough
 def test_a_resumed_run_equals_an_uninterrupted_one(on_the_device: Path) -> None:
     whole = train(load_options(on_the_device, force=["name=whole"]))
     train(load_options(on_the_device, force=["name=parts", "train:total_iter=3"]))

@@ -43,6 +43,7 @@ def signal_at(
     return count
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("changes", "image", "at"),
     [
@@ -79,6 +80,7 @@ def test_a_signal_while_validating_saves_at_once_and_loses_nothing(
         assert not ends[0]["must_validate"]
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not basicsr_names(), reason="basicsr is not installed")
 def test_the_validation_of_a_basicsr_model_stops_too(write_options: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     net = {"type": "EDSR", "num_in_ch": 3, "num_out_ch": 3, "num_feat": 8, "num_block": 1, "upscale": 2}

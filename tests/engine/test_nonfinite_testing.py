@@ -47,6 +47,7 @@ def file(write_options: Write, pair_folders: Path, tmp_path: Path) -> Path:
     return write_options({**changes, "val.sheet": {"images": 6}, "val.keep_best": "psnr"})
 
 
+@pytest.mark.thorough
 def test_it_is_named_counted_and_left_out(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     loaded = load_options(file, is_train=False)
     evaluation = run_test(loaded)[0]
@@ -61,6 +62,7 @@ def test_it_is_named_counted_and_left_out(file: Path, capsys: pytest.CaptureFixt
     assert "6 (1 not finite)" in (loaded.run_dir / "metrics.md").read_text()
 
 
+@pytest.mark.thorough
 def test_the_json_is_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["test", "-opt", str(file), "--json"])

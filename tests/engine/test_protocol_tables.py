@@ -63,6 +63,7 @@ def registered(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Any]:
     return register
 
 
+@pytest.mark.thorough
 def test_each_protocol_measures_its_own_noise(pair_folders: Path, tmp_path: Path) -> None:
     file = file_of(tmp_path, {"test": noisy(pair_folders, NOISE)}, protocols=["dcpt", "maskdcpt", "promptir"])
     (found,), _ = run(file)
@@ -80,6 +81,7 @@ def test_each_protocol_measures_its_own_noise(pair_folders: Path, tmp_path: Path
     assert found.results["dcpt/psnr"] == pytest.approx(np.mean(list(by_hand.values())), abs=1e-3)
 
 
+@pytest.mark.thorough
 def test_images_are_restored_once_where_protocols_need_no_noise(
     pair_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,6 +126,7 @@ def test_the_border_of_super_resolution_is_the_file_s_scale(pair_folders: Path, 
     assert "PSNR (Y, border 2, uint8, protocol basicsr_y)" in (folder / "metrics.md").read_text()
 
 
+@pytest.mark.thorough
 def test_the_files_hold_every_table(pair_folders: Path, tmp_path: Path) -> None:
     data = {f"test_{name}": {**noisy(pair_folders, NOISE), "name": name} for name in ("one_a", "two")}
     found, folder = run(file_of(tmp_path, data, protocols=["dcpt", "restormer_y"]))
@@ -142,6 +145,7 @@ def test_the_files_hold_every_table(pair_folders: Path, tmp_path: Path) -> None:
     assert latex.count("\\begin{tabular}{lrrr}") == latex.count("\\end{tabular}") == 2
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("form", "start"), [("markdown", "## Protocol dcpt"), ("csv", "protocol,dataset"), ("latex", "%")]
 )

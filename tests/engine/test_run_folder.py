@@ -141,6 +141,7 @@ def test_another_run_in_the_folder_is_not_moved(write_options: Write) -> None:
 # --- going on from another run's state ---
 
 
+@pytest.mark.thorough
 def test_a_state_of_another_run_leaves_this_run_s_checkpoints(write_options: Write) -> None:
     file = write_options()
     other = train(load_options(file, force=["name=other", "train:total_iter=3"]))

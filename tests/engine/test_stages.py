@@ -47,6 +47,7 @@ def equal(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
+@pytest.mark.thorough
 def test_a_staged_run_equals_its_stages_chained_by_hand(write_options: Write) -> None:
     staged = train(load_options(write_options({**CHANGES, "name": "staged"})))
     plain = {key: value for key, value in CHANGES.items() if key != "train.stages"}

@@ -53,6 +53,7 @@ def test_an_identity_network_gives_the_known_figures(shared: Path, tmp_path: Pat
     assert found[0].inputs["psnr"] == pytest.approx(found[0].results["psnr"])
 
 
+@pytest.mark.thorough
 def test_matlab_bicubic_times_four_on_set5(shared: Path, tmp_path: Path) -> None:
     for path in list_images(shared / "data" / "test" / "Set5"):
         image = read_image(path)

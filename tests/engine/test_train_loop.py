@@ -65,6 +65,7 @@ def test_the_same_seed_gives_the_same_run_whatever_the_workers(write_options: Wr
     assert alone != other
 
 
+@pytest.mark.thorough
 def test_a_resumed_run_equals_an_uninterrupted_one(write_options: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write_options({"train.ema_decay": 0.9, "train.warmup_iter": 5})
     whole = run(file, "name=whole")
@@ -89,6 +90,7 @@ def test_auto_resume_without_a_run_starts_one(write_options: Write) -> None:
     assert len(losses(run(write_options(), auto_resume=True))) == 6
 
 
+@pytest.mark.thorough
 def test_an_earlier_run_is_kept(write_options: Write) -> None:
     file = write_options()
     folder = run(file)
@@ -172,6 +174,7 @@ def test_the_share_of_each_task_is_logged(write_options: Write, pair_folders: Pa
     assert read_weights(folder / "models" / "net_g_latest.pth")[1]["labels"] == ["noise", "haze"]
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not basicsr_names(), reason="basicsr is not installed")
 def test_a_dataset_of_basicsr_s_serves_uir_s_model(write_options: Write) -> None:
     """Its random draws are seeded sample by sample, so the workers do not matter here either."""
@@ -182,6 +185,7 @@ def test_a_dataset_of_basicsr_s_serves_uir_s_model(write_options: Write) -> None
     assert alone == helped
 
 
+@pytest.mark.thorough
 def test_tensorboard_events_are_written(write_options: Write) -> None:
     pytest.importorskip("tensorboard")
     folder = run(write_options({"logger.use_tb_logger": True}))
@@ -220,6 +224,7 @@ def test_several_validation_sets_go_by_their_names(write_options: Write, pair_fo
     assert [row["dataset"] for row in rows(folder) if "metrics" in row] == ["val", "Second"] * 2
 
 
+@pytest.mark.thorough
 def test_progressive_training_and_mixup_go_on_exactly_after_a_stop(write_options: Write) -> None:
     parts = {"iters": [2, 4], "gt_sizes": [16, 32], "mini_batch_sizes": [2, 1], "mixup": {"beta": 1.2}}
     changes = {f"datasets.train.{key}": value for key, value in parts.items()}

@@ -289,6 +289,7 @@ def test_an_encoder_that_is_not_needed_is_refused(tmp_path: Path) -> None:
         Restorer.from_pretrained(tmp_path / "net_g_1.pth", encoder=tmp_path / "net_g_1.pth")
 
 
+@pytest.mark.thorough
 def test_the_command_restores_in_tiles_by_the_code_of_another_image(
     run_folder: Path, dasr: tuple[nn.Module, nn.Module]
 ) -> None:

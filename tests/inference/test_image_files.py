@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from uir.core import tiff_strips
 from uir.core.images import UnreadableImageError, read_image, read_pages, write_image, write_pages
 from uir.inference.image_files import Outcome, restore_files
 from uir.inference.image_plan import plan_files
@@ -202,6 +203,7 @@ def test_a_limit_of_pixels(tmp_path: Path) -> None:
     assert "claims 6x5 = 30 pixels" in outcome.failed[str(tmp_path / "a.png")]
 
 
+@pytest.mark.thorough
 def test_fifty_thousand_files_are_planned_within_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"{index // 100}/{index}.png" for index in range(50_000)]
     monkeypatch.setattr("uir.inference.image_plan.list_folder", lambda folder: (names, {}))
@@ -289,3 +291,20 @@ def test_a_folder_without_an_image_says_how_many_others_it_has(tmp_path: Path, f
         (tmp_path / name).write_text("text")
     with pytest.raises(ValueError, match=re.escape(f"no image in {tmp_path}{said}; known kinds: .avif, .bmp")):
         plan_files([tmp_path], tmp_path / "out")
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_large_tiff_gives_the_same_by_strips(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scale: int, channels: int
+) -> None:
+    image = pixels(90, 70, channels).astype(np.uint16) * 257
+    tifffile.imwrite(tmp_path / "a.tif", image.squeeze(), rowsperstrip=11, resolution=(300, 300), metadata=None)
+    restorer = Restorer(Rolled(scale), tile=32, overlap=0)
+    whole = restore_files(restorer, tmp_path / "a.tif", tmp_path / "whole")
+    monkeypatch.setattr(tiff_strips, "LARGE", 1)
+    monkeypatch.setattr("uir.inference.image_files.read_content", None)  # nothing reads the file at once
+    strips = restore_files(restorer, tmp_path / "a.tif", tmp_path / "strips")
+    assert not strips.failed
+    np.testing.assert_array_equal(read_image(strips.written[0]), read_image(whole.written[0]))
+    assert Image.open(strips.written[0]).info["dpi"] == (300, 300)

@@ -52,6 +52,7 @@ def cli(*arguments: object) -> str:
     return result.output
 
 
+@pytest.mark.thorough
 def test_set_and_strength_change_the_picture(model, tmp_path):
     source, pictures = photo(tmp_path / "in"), {}
     for name, arguments in {

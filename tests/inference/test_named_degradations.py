@@ -23,6 +23,7 @@ def restored_by(predictor: Predictor, tile: int | None = None, **controls: Any) 
     return predict(predictor, {"lq": lq}, Running(torch.device("cpu"), tile=tile, overlap=8), controls)
 
 
+@pytest.mark.thorough
 def test_the_scene_is_recognised_or_named():
     pytest.importorskip("timm")
     predictor = ScenePredictor({"g": network_of("OneRestore"), "e": network_of("SceneEmbedder")})

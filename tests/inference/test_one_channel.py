@@ -97,6 +97,7 @@ def test_trains_tests_and_restores_grey_files(name: str, write_options: Write, g
     assert read_image(written).shape == read_image(grey_pairs / "gt" / "0.png").shape
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("color", "heading"), [("grey", "grey, full range"), ("y", "Y, studio range")])
 def test_a_table_says_what_the_channel_is(
     color: str, heading: str, write_options: Write, grey_pairs: Path, tmp_path: Path

@@ -28,6 +28,7 @@ OTHERS: dict[str, list[dict[str, Any]]] = {
     "AdaIR": [{}],
     "DiffIRS1": [{}, {"n_encoder_res": 2, "ffn_expansion_factor": 2.66, "bias": True}],
     "DiffIRS2": [{}, {"timesteps": 3, "linear_start": 0.2, "n_denoise_res": 2}],
+    "DiffUIR": [{}, {"dim_mults": [1, 2, 4]}],
     "InstructIR": [{}],
     "MoCEIR": [{"topk": 1}, {"topk": 1, "with_complexity": False, "num_experts": 3}],
     "Restormer": [
@@ -81,6 +82,21 @@ def test_transweather_has_one_published_size(name: str) -> None:
 def test_a_trainers_prefix_does_not_hide_a_network(name: str) -> None:
     state = build_network(name, topk=1).state_dict() if name == "MoCEIR" else build_network(name).state_dict()
     assert recognised({f"net.{key}": value for key, value in state.items()}, Path("it.pth"))["type"] == name
+
+
+@pytest.mark.parametrize(("mult", "side"), [([1, 2, 3, 4], 64), ([1, 1, 2, 3, 4], 128)])
+def test_weatherdiffs_published_sizes_show_their_patches(mult: list[int], side: int) -> None:
+    network = _built("WeatherDiff", {"ch": 32, "ch_mult": mult, "resolution": side})
+    arch = recognised({f"module.{key}": value for key, value in network.state_dict().items()}, Path("it.pth"))
+    assert (arch["ch"], arch["ch_mult"], arch["resolution"]) == (32, mult, side)
+    _built(arch.pop("type"), arch).load_state_dict(network.state_dict())
+
+
+@pytest.mark.parametrize("name", ["ConditionalNAFNet", "ConditionalUNet"])
+def test_weights_of_a_diffusion_do_not_show_its_noise(name: str) -> None:
+    state = build_network(name).state_dict()
+    with pytest.raises(CheckpointError, match=rf"it.pth: {name}: the weights do not show the diffusion .*max_sigma"):
+        recognised(state, Path("it.pth"))
 
 
 def test_a_recognised_network_restores_by_its_own_predictor(tmp_path: Path) -> None:
@@ -140,6 +156,7 @@ def esrgan() -> dict[str, torch.Tensor]:
     return state
 
 
+@pytest.mark.thorough
 @needs_spandrel
 def test_what_spandrel_knows_restores_with_tiles(tmp_path: Path) -> None:
     torch.save({"params_ema": esrgan()}, tmp_path / "esrgan.pth")

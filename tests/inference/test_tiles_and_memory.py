@@ -96,6 +96,14 @@ def test_automatic_tiles_follow_the_free_memory(monkeypatch: pytest.MonkeyPatch)
     assert Restorer(Small(10**9), tile="auto").restore_tensor(image(30, 600)).shape == (1, 3, 30, 600)
 
 
+def test_automatic_tiles_stay_small_on_a_cpu_however_much_memory_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "free_bytes", lambda device: 2**50)
+    monkeypatch.setattr(running, "MOST_ON_CPU", 400 * 2**10)
+    net = Small(10**9)
+    assert Restorer(net, tile="auto").restore_tensor(image(400, 300)).shape == (1, 3, 400, 300)
+    assert max(net.sides) < 300
+
+
 def test_the_peak_is_that_of_the_tensors_alive_at_once() -> None:
     def chain() -> Tensor:
         x = torch.zeros(1000)
@@ -117,6 +125,7 @@ def test_free_memory_is_that_of_the_container_if_it_has_less(tmp_path: Path, mon
     assert free_bytes(CPU) != 3000
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ["NAFNet", "Baseline", "HalfNAFNet", "Restormer", "PromptIR"])
 def test_tiles_of_a_network_with_global_statistics_agree(name: str, photographs: list[Path]) -> None:
     net = build_network(name, moved=0.05)

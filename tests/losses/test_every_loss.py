@@ -90,6 +90,7 @@ def test_is_a_finite_scalar(subject):
     assert value.isfinite()
 
 
+@pytest.mark.thorough
 @every_loss
 def test_gradient_is_finite_and_a_step_against_it_lowers_the_loss(subject):
     first, *others = subject.values
@@ -116,6 +117,7 @@ def test_inputs_get_no_harm(subject):
         assert torch.equal(given, kept)
 
 
+@pytest.mark.thorough
 @every_loss
 def test_weight_scales_it(subject):
     once, more = (subject.value(subject.values, **{subject.config.weight_argument: w}) for w in (1.0, 2.5))
@@ -123,6 +125,7 @@ def test_weight_scales_it(subject):
     torch.testing.assert_close(more, 2.5 * once)
 
 
+@pytest.mark.thorough
 @every_loss
 def test_bfloat16_is_measured_in_full_precision(subject):
     first, *others = subject.values
@@ -134,6 +137,7 @@ def test_bfloat16_is_measured_in_full_precision(subject):
     torch.testing.assert_close(value, subject.value(subject.values), rtol=0.03, atol=0)
 
 
+@pytest.mark.thorough
 @every_loss
 def test_memory_layout_does_not_matter(subject):
     values = mapped(subject.values, strided)

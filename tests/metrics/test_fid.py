@@ -112,6 +112,7 @@ def test_a_grey_image_has_features(metric):
     torch.testing.assert_close(first, second)
 
 
+@pytest.mark.thorough
 def test_torchvisions_own_weights_are_refused(tmp_path, trunk):
     state = torch.load(trunk("inception"), weights_only=True)
     state["fc.weight"] = torch.zeros(1000, 2048)

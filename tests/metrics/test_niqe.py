@@ -28,6 +28,7 @@ def test_gives_basicsr_value_of_a_blurred_photograph(published):
     assert found == pytest.approx(float(published["niqe_blurred_crop0_y"]), abs=1e-3)
 
 
+@pytest.mark.thorough
 def test_gives_the_documented_value_of_baboon(shared):
     image = cv2.imread(str(shared / "data/test/Set14/baboon.png"))
     assert calculate_niqe(image, 0) == pytest.approx(5.72957338, abs=1e-5)

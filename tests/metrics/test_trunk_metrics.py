@@ -24,6 +24,7 @@ def pair():
 NETS = {"alex": "alexnet", "squeeze": "squeezenet", "vgg": "vgg16"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("net", NETS)
 def test_lpips_is_the_packages_with_the_same_trunk(trunk, pair, monkeypatch, net):
     import lpips
@@ -81,6 +82,7 @@ def torchmetrics_dists(trunk):
         return dists.DISTSNetwork()
 
 
+@pytest.mark.thorough
 def test_dists_is_torchmetrics_with_the_same_trunk(trunk, pair, torchmetrics_dists):
     with torch.no_grad():
         expected = torchmetrics_dists(*pair)
@@ -101,6 +103,7 @@ def test_dists_shrinks_large_images_where_asked_for(trunk, torchmetrics_dists):
     assert metric.describe().endswith("short side 256)")
 
 
+@pytest.mark.thorough
 def test_dists_takes_weights_of_the_features_from_a_file(trunk, pair, tmp_path):
     """With all weight on the means of the image's channels, DISTS is a formula of six numbers."""
     alpha, beta = torch.zeros(1, 1475, 1, 1), torch.zeros(1, 1475, 1, 1)
@@ -140,6 +143,7 @@ def test_contextual_takes_a_fixed_sample_of_many_positions(trunk, pair):
     assert whole.describe() == "Contextual (RGB, border 0, uint8, conv1_1+conv1_2 of VGG19, bandwidth 0.5)"
 
 
+@pytest.mark.thorough
 def test_contextual_is_the_sum_over_its_layers(trunk, pair):
     options = {"type": "Contextual", "weights": str(trunk("vgg19"))}
     single = [build_metric({**options, "layers": [layer]})(*pair) for layer in ("conv1_1", "conv2_1")]

@@ -78,6 +78,7 @@ def test_twenty_iterations_equal_basicsrs(
     torch.testing.assert_close(*averages, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.thorough
 def test_discriminator_warms_up_alone_and_then_takes_turns(write_options: Write) -> None:
     model = built(write_options, changes("SRGANModel", **{"train.net_d_init_iters": 2, "train.net_d_iters": 2}))
     rows = logs(model, 6)
@@ -85,6 +86,7 @@ def test_discriminator_warms_up_alone_and_then_takes_turns(write_options: Write)
     assert all("l_d_real" in row for row in rows)
 
 
+@pytest.mark.thorough
 def test_restorer_waits_for_a_critic_that_is_good_enough(write_options: Write) -> None:
     model = built(write_options, changes("SRGANModel", **{"train.critic_threshold": 0.65, "train.optim_d.lr": 0.05}))
     rows = logs(model, 12)
@@ -95,6 +97,7 @@ def test_restorer_waits_for_a_critic_that_is_good_enough(write_options: Write) -
     assert not all("l_g_gan" in row for row in rows[1:])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("method", METHODS)
 def test_each_network_moves_only_in_its_own_objective(write_options: Write, method: str) -> None:
     for still, moving in (("g", "d"), ("d", "g")):
@@ -165,6 +168,7 @@ def test_contradictions_are_named(write_options: Write, more: dict[str, Any], me
         load_options(write_options(changes("SRGANModel", **more)))
 
 
+@pytest.mark.thorough
 def test_stages_train_one_network_after_the_other(write_options: Write) -> None:
     """NoGAN: the restorer, then the critic, then both."""
     stages = [

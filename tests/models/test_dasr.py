@@ -49,6 +49,7 @@ def fed(model: Any, stream: Any, batches: int) -> list[tuple[RecordBatch, Record
     return rows
 
 
+@pytest.mark.thorough
 def test_the_predictor_and_the_restorer_learn_together(write_options, pair_folders):
     model, stream = built(write_options, degrading(pair_folders))
     before = {role: [p.clone() for p in model.bare[role].parameters()] for role in "pgd"}
@@ -72,6 +73,7 @@ def test_only_known_numbers_count(write_options, pair_folders):
     assert model.losses_of("regress_opt")["l_regress"].item() == 0
 
 
+@pytest.mark.thorough
 def test_the_pool_carries_the_targets_and_the_published_one_does_not(write_options, pair_folders):
     model, stream = built(write_options, degrading(pair_folders))
     rows = fed(model, stream, 6)

@@ -54,6 +54,7 @@ def test_a_name_stands_once() -> None:
         LabelClasses(("blur", "blur"))
 
 
+@pytest.mark.thorough
 def test_the_order_of_the_datasets_changes_nothing(write_options: Write, pair_folders: Path) -> None:
     found = []
     for labels in (("noise", "blur", "haze"), ("haze", "noise", "blur")):

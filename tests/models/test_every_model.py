@@ -111,6 +111,7 @@ def test_every_configured_method_is_registered() -> None:
     assert sorted(MODELS) == OWN
 
 
+@pytest.mark.thorough
 def test_any_further_loss_is_learned_from_or_refused(options: dict[str, Any], write_options: Write) -> None:
     """`<name>_opt` is a loss under every method, but for the one that restores nothing."""
     edge = {"train.edge_opt": {"type": "MSELoss"}, "train.total_iter": 1, "logger.print_freq": 1}

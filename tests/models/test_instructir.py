@@ -99,7 +99,7 @@ def test_a_prompt_changes_the_result_and_tiles_do_not(model: Any, caplog: pytest
 
     with caplog.at_level(logging.INFO, logger="uir"):
         rain = restored({"prompt": "Remove the rain, s'il vous plaît"})
-    assert "the words s, il, vous, plaît are not known and say nothing" in caplog.text
+    assert "these words are not known and say nothing: s, il, vous, plaît" in caplog.text
     assert "is understood as" in caplog.text
     noise, general = restored({"prompt": "Denoise this image"}), restored({})
     assert rain.extras["prompt"] == ["Remove the rain, s'il vous plaît"]

@@ -22,9 +22,9 @@ from uir.engine.train_loop import train
 pytestmark = pytest.mark.thorough
 
 Write = Callable[..., Path]
+DIFFUSION = ("DACLIPModel", "DiffUIRModel", "IRSDEModel", "RefusionModel", "WeatherDiffModel")
 PLAIN = ("TransWeather", "TransWeatherBase", "AdaIR")
 METHODS = (
-    "DiffUIRModel",
     "MoCEIRModel",
     "OneRestoreModel",
     "IDRModel",
@@ -44,7 +44,7 @@ def changes_for(name: str, pairs: Path) -> dict[str, Any]:
     return {**kept, "val": None, "datasets.val": None}
 
 
-@pytest.mark.parametrize("name", [*PLAIN, *METHODS])
+@pytest.mark.parametrize("name", [*PLAIN, *METHODS, *DIFFUSION])
 def test_a_resumed_run_is_the_same_and_restores_by_its_card(
     name: str, write_options: Write, pair_folders: Path, tmp_path: Path
 ) -> None:

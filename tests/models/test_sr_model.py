@@ -201,6 +201,7 @@ def test_a_wrong_scale_is_explained(write_options: Write) -> None:
         model.optimize_parameters(1)
 
 
+@pytest.mark.thorough
 def test_a_published_network_is_written_with_all_its_published_keys(write_options: Write, tmp_path: Path) -> None:
     swinir = {"type": "SwinIR", **ARCH_CONFIGS["SwinIR"]}
     file = write_options({"network_g": swinir, "train.ema_decay": 0.9})

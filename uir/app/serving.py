@@ -21,7 +21,9 @@ logger = logging.getLogger("uir")
 
 QUEUE = 32
 MAX_UPLOAD = 256
+MAX_FILES = 1000
 KEEP = 3600.0
+_ENVELOPE = 2**16  # bytes of a request around a file
 _POLICY = (
     "default-src 'self' data: blob:; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
     "style-src 'self' 'unsafe-inline'; connect-src 'self' data: blob:; frame-ancestors 'self'"
@@ -37,6 +39,7 @@ def serving(
     port: int | None = None,
     queue: int = QUEUE,
     max_upload: float = MAX_UPLOAD,
+    max_files: int = MAX_FILES,
     max_pixels: int | None = None,
     keep: float = KEEP,
     share: bool = False,
@@ -49,6 +52,8 @@ def serving(
         port: default the first free one from 7860 on.
         queue: how many requests can wait.
         max_upload: largest file that is taken, in MB.
+        max_files: how many files can be kept at a time, results included; further uploads are refused until some are
+            removed.
         max_pixels: of a photograph, as for `check_size`.
         keep: seconds after which uploaded and restored files are removed.
         share: whether gradio makes a public address, through its own servers.
@@ -70,7 +75,7 @@ def serving(
             prevent_thread_lock=True, quiet=True, inbrowser=False, ssr_mode=False, mcp_server=False, pwa=False,
             enable_monitoring=False, run_history=False, footer_links=["api"], num_workers=0, allowed_paths=[],
             state_session_capacity=200,
-            app_kwargs={"middleware": _middleware()},
+            app_kwargs={"middleware": _middleware(folder, max_files, int(max_upload * 1e6))},
         )  # fmt: skip
         yield public or local
     finally:
@@ -84,11 +89,49 @@ def serving(
             os.environ["GRADIO_TEMP_DIR"] = before
 
 
-def _middleware() -> list[Any]:
-    """What is added to every answer."""
+def _middleware(folder: Path, max_files: int, max_bytes: int) -> list[Any]:
+    """What is added to every answer, and what refuses uploads."""
     from starlette.middleware import Middleware
 
-    return [Middleware(_Headers, headers={b"content-security-policy": _POLICY.encode()})]
+    return [
+        Middleware(_Headers, headers={b"content-security-policy": _POLICY.encode()}),
+        Middleware(_Uploads, folder=folder, max_files=max_files, max_bytes=max_bytes),
+    ]
+
+
+class _Uploads:
+    """An ASGI application that refuses uploads where another one would take any number of them.
+
+    Args:
+        app: the other one.
+        folder: where the files are.
+        max_files: how many can be there.
+        max_bytes: of a request, which may hold several files.
+    """
+
+    def __init__(self, app: Any, folder: Path, max_files: int, max_bytes: int) -> None:
+        self.app, self.folder, self.max_files, self.max_bytes = app, folder, max_files, max_bytes
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        refused = None
+        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"].rstrip("/").endswith("/upload"):
+            refused = self._refused(dict(scope["headers"]).get(b"content-length"))
+        if refused is None:
+            await self.app(scope, receive, send)
+            return
+        from starlette.responses import PlainTextResponse
+
+        await PlainTextResponse(refused[1], refused[0])(scope, receive, send)
+
+    def _refused(self, length: bytes | None) -> tuple[int, str] | None:
+        """The status and the reason, if an upload of so many bytes is refused."""
+        if length is None or not length.isdigit():
+            return 411, "An upload must say its length."
+        if int(length) > self.max_bytes + _ENVELOPE:
+            return 413, f"An upload has at most {self.max_bytes / 1e6:g} MB."
+        if sum(len(names) for _, _, names in os.walk(self.folder)) >= self.max_files:
+            return 429, f"{self.max_files} files are kept here already; try again later."
+        return None
 
 
 class _Headers:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +16,14 @@ from uir.layers.pointwise import PointwiseConv2d
 from uir.layers.time_unet import GainNorm, SinusoidalEmbedding, TimeUNet
 from uir.registry import ARCH_REGISTRY
 
+_NOT_SHOWN = "{}: the weights do not show the diffusion that they are for (timesteps, max_sigma, eps)"
+
 
 class MeanReverting(nn.Module):
     """What the networks share: the diffusion that the weights are for, and the images as they get them."""
 
     scale = 1
+    predictor: ClassVar[str] = "MeanRevertingPredictor"
     _process: tuple[int, float, float, Kind]
 
     @property
@@ -86,10 +90,21 @@ class ConditionalUNet(MeanReverting, TimeUNet):
             )
         widths = [nf * (2 ** (level + 1)) for level in range(depth)] if ch_mult is None else [nf * m for m in ch_mult]
         super().__init__(2 * in_nc, out_nc, nf, widths, normed=False)
-        self._process = (timesteps, max_sigma, eps, schedule_type)
+        self._process, self.in_channels = (timesteps, max_sigma, eps, schedule_type), in_nc
         mean_reverting_schedule(*self._process)
 
-    forward = MeanReverting.forward
+    forward = MeanReverting.forward  # type: ignore[assignment]
+
+    @staticmethod
+    def arch_of(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+        """None if weights are not IR-SDE's.
+
+        Raises:
+            ValueError: they are; they do not show their diffusion.
+        """
+        if not {"init_conv.weight", "downs.0.0.block1.proj.weight", "time_mlp.1.weight"} <= set(state):
+            return None
+        raise ValueError(_NOT_SHOWN.format("ConditionalUNet"))
 
     @property
     def pad_multiple(self) -> int:
@@ -213,7 +228,7 @@ class ConditionalNAFNet(MeanReverting):
                 "ConditionalNAFNet: expected an even width and as many encoder as decoder levels, got "
                 f"{width}, {list(enc_blk_nums)} and {list(dec_blk_nums)}"
             )
-        self._process = (timesteps, max_sigma, eps, schedule_type)
+        self._process, self.in_channels = (timesteps, max_sigma, eps, schedule_type), img_channel
         mean_reverting_schedule(*self._process)
         self._width, time_channels = width, 4 * width
         self.time_mlp = nn.Sequential(
@@ -242,6 +257,17 @@ class ConditionalNAFNet(MeanReverting):
             self.decoders.append(stage(count, channels))
 
     pads_itself = True
+
+    @staticmethod
+    def arch_of(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+        """None if weights are not Refusion's.
+
+        Raises:
+            ValueError: they are; they do not show their diffusion.
+        """
+        if not {"intro.weight", "time_mlp.1.weight", "encoders.0.0.mlp.1.weight"} <= set(state):
+            return None
+        raise ValueError(_NOT_SHOWN.format("ConditionalNAFNet"))
 
     @property
     def pad_multiple(self) -> int:
@@ -277,9 +303,8 @@ class ConditionalNAFNet(MeanReverting):
     def estimate(self, pair: Tensor, time: Tensor) -> Tensor:
         """The output for [state − degraded, degraded] at times [B]."""
         embedded = self.time_mlp(time)
-        x = self.intro(
-            pad_to_multiple(pair, self.pad_multiple, "constant").contiguous(memory_format=torch.channels_last)
-        )
+        padded = pad_to_multiple(pair, self.pad_multiple, "constant")
+        x = self.intro(padded.contiguous(memory_format=torch.channels_last))
         skips = []
         for encoder, down in zip(self.encoders, self.downs, strict=True):
             x = encoder(x, embedded)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from uir.core.state_keys import count_of
 from uir.diffusion.residual import ResidualSchedule, residual_schedule
 from uir.layers.features import FeaturePoint
 from uir.layers.padding import crop, pad_to_multiple
@@ -33,6 +35,7 @@ class DiffUIR(nn.Module):
     """
 
     scale = 1
+    predictor: ClassVar[str] = "ResidualPredictor"
 
     def __init__(
         self,
@@ -48,7 +51,7 @@ class DiffUIR(nn.Module):
         if not dim_mults or min(dim_mults) < 1:
             raise ValueError(f"DiffUIR.dim_mults: expected numbers of at least 1, got {list(dim_mults)}")
         residual_schedule(timesteps, delta_end)
-        self._process = (timesteps, delta_end)
+        self._process, self.in_channels = (timesteps, delta_end), channels
         self.unet0 = TimeUNet(2 * channels, channels, dim, [dim * factor for factor in dim_mults], normed=True)
 
     @property
@@ -116,3 +119,14 @@ class DiffUIR(nn.Module):
         if not prefix:
             return state
         return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(f"{prefix}unet0.")}
+
+    @staticmethod
+    def arch_of(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+        """The network of published weights, with the published diffusion; None if they are another's."""
+        state = DiffUIR.convert_state_dict(dict(state))
+        if not {"unet0.init_conv.weight", "unet0.final_conv.weight"} <= set(state):
+            return None
+        dim = state["unet0.init_conv.weight"].shape[0]
+        widths = [state[f"unet0.downs.{i}.3.weight"].shape[0] for i in range(count_of(state, "unet0.downs"))]
+        channels = state["unet0.final_conv.weight"].shape[0]
+        return {"type": "DiffUIR", "dim": dim, "dim_mults": [width // dim for width in widths], "channels": channels}

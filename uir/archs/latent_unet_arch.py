@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +45,7 @@ class LatentUNet(nn.Module):
         self._widths = widths
         self.init_conv = nn.Conv2d(in_ch, ch, 3, padding=1, bias=False)
         self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
-        pairs = list(zip(widths, widths[1:], strict=False))
+        pairs = list(pairwise(widths))
         for level, (fine, coarse) in enumerate(pairs):
             last = level + 1 == len(pairs)
             down = nn.Conv2d(fine, coarse, 3, padding=1, bias=False) if last else down_conv(fine, coarse)

@@ -263,7 +263,8 @@ class NAFNet(_UNet):
     def arch_of(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
         """The network of published weights; None if they are another's (see `uir.inference.recognition`)."""
         sizes = sizes_of(state)
-        others = {"ups.0.reduce.weight", "enc_cond.0.fc.weight"}  # HalfNAFNet's and InstructIR's
+        # HalfNAFNet's, InstructIR's and ConditionalNAFNet's
+        others = {"ups.0.reduce.weight", "enc_cond.0.fc.weight", "time_mlp.1.weight"}
         if sizes is None or others & set(state) or not any(key.endswith(".sca.1.weight") for key in state):
             return None
         return {"type": "NAFNet", **sizes}

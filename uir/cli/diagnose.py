@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from uir.cli.arguments import JsonArgument, ModelArgument, PluginArgument, share_cores
+from uir.cli.arguments import JsonArgument, ModelArgument, PluginArgument, loading, share_cores
 
 
 def diagnose(
@@ -26,10 +26,11 @@ def diagnose(
     Example: uir diagnose datasets/demo/test --model experiments/my_run/models/net_g_latest.pth
     """
     share_cores()
-    from uir.inference.diagnosed_files import diagnose_files
-    from uir.inference.model_files import model_file
-    from uir.inference.restorer import Restorer
-    from uir.registry.plugins import load_plugin
+    with loading():
+        from uir.inference.diagnosed_files import diagnose_files
+        from uir.inference.model_files import model_file
+        from uir.inference.restorer import Restorer
+        from uir.registry.plugins import load_plugin
 
     for spec in plugin or []:
         load_plugin(spec, named_in="--plugin")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Optional
 
 import typer
 
-from uir.cli.arguments import JsonArgument, ModelArgument, PluginArgument, settings_of, share_cores
+from uir.cli.arguments import JsonArgument, ModelArgument, PluginArgument, loading, settings_of, share_cores
 
 
 def restore(
@@ -95,20 +95,20 @@ def restore(
     is_stream = _is_stream(inputs or [], output)
     short = {"code_from": None if code_from is None else str(code_from), "strength": strength}
     controls = {**settings_of(settings or []), **{name: value for name, value in short.items() if value is not None}}
-    from uir.core.distributed import gathered, is_main, processes
-    from uir.inference.image_plan import plan_files
-
-    with processes("none", "cpu" if device == "cpu" else None):
-        plan = None
-        if not show_controls and not is_stream and output is not None:  # before anything is loaded
-            plan = plan_files(inputs or [], output, sweep, overwrite, resume) if is_main() else None
-            plan = gathered(plan)[0]  # one plan for all processes: the files that they write must not change it
+    with loading():
+        from uir.core.distributed import gathered, is_main, processes
         from uir.inference.image_files import restore_bytes, restore_planned
+        from uir.inference.image_plan import plan_files
         from uir.inference.model_files import model_file
         from uir.inference.restorer import Restorer
         from uir.inference.tiling import tile_named
         from uir.registry.plugins import load_plugin
 
+    with processes("none", "cpu" if device == "cpu" else None):
+        plan = None
+        if not show_controls and not is_stream and output is not None:  # before the networks are loaded
+            plan = plan_files(inputs or [], output, sweep, overwrite, resume) if is_main() else None
+            plan = gathered(plan)[0]  # one plan for all processes: the files that they write must not change it
         file = model_file(model)
         for spec in plugin or []:
             load_plugin(spec, named_in="--plugin")

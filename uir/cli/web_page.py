@@ -27,6 +27,9 @@ def web_page(
     device: Annotated[str | None, typer.Option("--device", help="cpu, cuda, mps; default the best available.")] = None,
     queue: Annotated[int, typer.Option("--queue", min=1, help="Requests that can wait; others are refused.")] = 32,
     max_upload: Annotated[float, typer.Option("--max_upload", min=0.001, help="Largest file in MB.")] = 256,
+    max_files: Annotated[
+        int, typer.Option("--max_files", min=1, help="Files kept at a time; further uploads are refused.")
+    ] = 1000,
     max_pixels: Annotated[
         int | None,
         typer.Option(
@@ -60,8 +63,8 @@ def web_page(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with serving(
-        restorers, host=host, port=port, queue=queue, max_upload=max_upload, max_pixels=max_pixels, keep=keep,
-        share=share,
+        restorers, host=host, port=port, queue=queue, max_upload=max_upload, max_files=max_files,
+        max_pixels=max_pixels, keep=keep, share=share,
     ) as address:  # fmt: skip
         print(f"the page is at {address} (Ctrl-C ends it)", flush=True)
         stop.wait()

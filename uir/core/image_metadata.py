@@ -7,7 +7,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -15,6 +15,7 @@ from PIL import Image
 from uir.core.image_heads import kind_of, reader_of
 
 _ORIENTATION = 0x0112
+_HEAD = 64  # bytes that show the kind of a file
 _STALE = (0x0100, 0x0101, 0x0102, 0x0103, 0x0106, 0x0111, 0x0115, 0x0117, 0x011C, 0x0142, 0x0143, 0x0144, 0x0145)
 """Tags of EXIF that describe how a TIFF stores its pixels; they are wrong in another file."""
 _METRES_PER_INCH = 0.0254
@@ -46,11 +47,13 @@ class Metadata:
         return Metadata(self.icc if fits else None, self.exif, self.dpi)
 
 
-def read_metadata(data: bytes) -> Metadata:
-    """The metadata of the bytes of an image file; what is damaged is left out."""
-    kind = kind_of(data)
+def read_metadata(data: bytes | BinaryIO) -> Metadata:
+    """The metadata of an image file, from its bytes or the open file; what is damaged is left out."""
+    file = io.BytesIO(data) if isinstance(data, bytes) else data
+    kind = kind_of(file.read(_HEAD))
+    file.seek(0)
     try:
-        image: Any = reader_of(kind or "", "")(io.BytesIO(data))
+        image: Any = reader_of(kind or "", "")(file)
         info = image.info
         dpi = info.get("dpi")
         return Metadata(

@@ -25,6 +25,7 @@ READ_EXTENSIONS = IMAGE_EXTENSIONS | {".avif", ".heic", ".heif"}
 SIXTEEN_BIT_EXTENSIONS = frozenset({".png", ".tif", ".tiff"})
 ALPHA_EXTENSIONS = frozenset({".png", ".tif", ".tiff", ".webp"})
 PAGES_EXTENSIONS = frozenset({".tif", ".tiff"})
+_ROWS = 256
 
 
 # reading --------------------------------------------------------------------------------------------------------------
@@ -114,7 +115,7 @@ def decode_image(data: bytes | np.ndarray, name: str, max_pixels: int | None = N
         raise UnreadableImageError(name, "cannot be decoded as an image; the file is damaged or is no image")
     if image.ndim == 2:
         image = image[:, :, None]
-    return turned(_swap_red_and_blue(image), head.orientation)
+    return turned(_swapped_in_place(image), head.orientation)
 
 
 def _decode_with_pillow(content: bytes, kind: str, name: str) -> np.ndarray:
@@ -314,6 +315,7 @@ def encode_pages(path: Path, pixels: Sequence[np.ndarray]) -> bytes:
     )
     if not is_encoded:
         raise ValueError(f"{path}: OpenCV could not encode an image of shape {pixels[0].shape}")
+    del swapped
     return encoded.tobytes()
 
 
@@ -376,3 +378,10 @@ def _swap_red_and_blue(image: np.ndarray) -> np.ndarray:
     """Convert BGR(A) to RGB(A) and back; grey is unchanged."""
     code = {1: None, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}[image.shape[2]]
     return np.ascontiguousarray(image) if code is None else cv2.cvtColor(np.ascontiguousarray(image), code)
+
+
+def _swapped_in_place(image: np.ndarray) -> np.ndarray:
+    """The same for an image that nobody else uses, a few rows at a time: a second copy of a large image is much."""
+    for top in range(0, len(image) if image.shape[2] > 1 else 0, _ROWS):
+        image[top : top + _ROWS] = _swap_red_and_blue(image[top : top + _ROWS])
+    return image

@@ -19,7 +19,7 @@ import numpy as np
 
 from uir.core.image_heads import UnreadableImageError, check_size
 
-_PLAIN = (1, 8, 32946)  # TIFF's numbers: not compressed, deflate, deflate of old files
+PLAIN = (1, 8, 32946)  # TIFF's numbers: not compressed, deflate, deflate of old files
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK = 0, 1, 2, 5
 _ALPHA_IN_COLOURS = 1  # of the tag ExtraSamples: colours are multiplied by alpha
 
@@ -40,11 +40,29 @@ def tiff_pages(data: bytes, name: str, max_pixels: int | None = None) -> list[Ca
     import tifffile  # takes 0.15 s to load, and only TIFFs need it
 
     try:
-        with tifffile.TiffFile(io.BytesIO(data)) as file:
-            pages: dict[int, Any] = {index: file.pages[index] for index in range(len(file.pages))}
-            stack = (file.imagej_metadata or {}).get("images", 1)
-            is_cut = _next_page(data, file) != 0  # tifffile says nothing of a page beyond the end
+        file = tifffile.TiffFile(io.BytesIO(data))
     except Exception as error:  # whatever a damaged structure makes a library raise
+        raise UnreadableImageError(name, f"cannot be decoded as an image; its head is damaged ({error})") from error
+    with file:
+        pages = judged_pages(file, name, max_pixels)
+    return [partial(_read_page, data, page, index, name) for index, page in pages.items()]
+
+
+def judged_pages(file: Any, name: str, max_pixels: int | None = None) -> dict[int, Any]:
+    """The pages of an open `tifffile.TiffFile` that are images, by their numbers, after a check of each.
+
+    Args:
+        file: the file.
+        name, max_pixels: as for `tiff_pages`.
+
+    Raises:
+        UnreadableImageError: as for `tiff_pages`.
+    """
+    try:
+        pages: dict[int, Any] = {index: file.pages[index] for index in range(len(file.pages))}
+        stack = (file.imagej_metadata or {}).get("images", 1)
+        is_cut = _next_page(file) != 0  # tifffile says nothing of a page beyond the end
+    except Exception as error:
         raise UnreadableImageError(name, f"cannot be decoded as an image; its head is damaged ({error})") from error
     if is_cut:
         raise UnreadableImageError(name, "is damaged or cut short: a page lies beyond its end")
@@ -54,18 +72,19 @@ def tiff_pages(data: bytes, name: str, max_pixels: int | None = None) -> list[Ca
     if stack > len(pages):
         raise UnreadableImageError(name, f"is a stack of {stack} images in one page; save them as pages")
     for page in pages.values():
-        with _judging(name):
-            _check_page(page, name, len(data), max_pixels)
-    return [partial(_read_page, data, page, index, name) for index, page in pages.items()]
+        with judging(name):
+            _check_page(page, name, file.filehandle.size, max_pixels)
+    return pages
 
 
-def _next_page(data: bytes, file: Any) -> int:
+def _next_page(file: Any) -> int:
     """Where the file says that the page after the last one begins; 0 where there is none."""
     endian: Any = "little" if file.byteorder == "<" else "big"
-    layout, offset = file.tiff, file.pages[-1].offset
-    tags = int.from_bytes(data[offset : offset + layout.tagnosize], endian)
-    place = offset + layout.tagnosize + tags * layout.tagsize
-    return int.from_bytes(data[place : place + layout.offsetsize], endian)
+    layout, offset, data = file.tiff, file.pages[-1].offset, file.filehandle
+    data.seek(offset)
+    tags = int.from_bytes(data.read(layout.tagnosize), endian)
+    data.seek(offset + layout.tagnosize + tags * layout.tagsize)
+    return int.from_bytes(data.read(layout.offsetsize), endian)
 
 
 def _check_page(page: Any, name: str, size: int, max_pixels: int | None) -> None:
@@ -84,9 +103,9 @@ def _check_page(page: Any, name: str, size: int, max_pixels: int | None) -> None
 
 
 def _read_page(data: bytes, page: Any, index: int, name: str) -> np.ndarray:
-    with _judging(name):
+    with judging(name):
         depth, photometric = page.bitspersample, int(page.photometric)
-        is_plain = int(page.compression) in _PLAIN and photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB)
+        is_plain = int(page.compression) in PLAIN and photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB)
         needs_pillow = page.samplesperpixel in (2, 4) or photometric in (_WHITE_IS_ZERO, _CMYK) or _is_planar(page)
         tag = page.tags.get(274)
         orientation = int(tag.value) if tag is not None else 1
@@ -107,7 +126,7 @@ def _is_planar(page: Any) -> bool:
 
 
 @contextmanager
-def _judging(name: str) -> Iterator[None]:
+def judging(name: str) -> Iterator[None]:
     """Make one error of all that a damaged file lets the block raise; each library has its own errors."""
     try:
         yield

@@ -6,7 +6,9 @@ The state may have any shape: images, or vectors of a latent space.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -24,6 +26,37 @@ END = -1
 def linear_betas(timesteps: int = 1000, first: float = 1e-4, last: float = 0.02) -> Tensor:
     """Variances β that grow evenly [timesteps], float64."""
     return torch.linspace(first, last, timesteps, dtype=torch.float64, device="cpu")
+
+
+@dataclass(frozen=True)
+class GaussianSchedule:
+    """The variances of every time.
+
+    Attributes:
+        betas: β [T], float64.
+        kept: ᾱ [T], float64.
+    """
+
+    betas: Tensor
+    kept: Tensor
+
+    @property
+    def timesteps(self) -> int:
+        """T."""
+        return len(self.betas)
+
+
+@functools.cache
+def gaussian_schedule(timesteps: int = 1000, first: float = 1e-4, last: float = 0.02) -> GaussianSchedule:
+    """Variances that grow evenly.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+    if timesteps < 1 or not 0 < first <= last < 1:
+        raise ValueError(f"expected times and rising variances in (0, 1), got {timesteps}, {first} and {last}")
+    betas = linear_betas(timesteps, first, last)
+    return GaussianSchedule(betas, kept_signal(betas))
 
 
 def root_linear_betas(timesteps: int = 4, first: float = 0.1, last: float = 0.99) -> Tensor:

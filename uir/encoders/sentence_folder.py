@@ -40,7 +40,9 @@ class SentenceFolder:
             ) from error
         loader: Any = transformers
         self.tokenizer = loader.AutoTokenizer.from_pretrained(str(path), local_files_only=True)
-        self.model = loader.AutoModel.from_pretrained(str(path), local_files_only=True).eval().requires_grad_(False)
+        with torch.device("cpu"):  # while an option file is checked, networks are built on the device "meta"
+            self.model = loader.AutoModel.from_pretrained(str(path), local_files_only=True)
+        self.model.eval().requires_grad_(False)
         self.width = int(self.model.config.hidden_size)
         self._known: dict[str, Tensor] = {}
 

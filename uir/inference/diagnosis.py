@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from uir.core.checkpoint import CheckpointError, fit_state, read_weights
+from uir.core.tiff_strips import StripedPage
 from uir.inference.image_kinds import as_array
 from uir.inference.loading import other_file
 from uir.inference.pixels import pixel_reader
@@ -95,13 +96,13 @@ class Diagnoser:
         self.classifier = classifier.to(self.device).eval()
         self.labels, self.several, self.temperature = tuple(labels), several, temperature
 
-    def __call__(self, image: np.ndarray | str | Path | Image) -> Diagnosis:
-        """Diagnose an array, the file of a path, or an image of Pillow, as `Restorer` takes them.
+    def __call__(self, image: np.ndarray | StripedPage | str | Path | Image) -> Diagnosis:
+        """Diagnose an array, the file of a path, or an image of Pillow, as `Restorer` takes them; or a striped page.
 
         Raises:
             FileNotFoundError, ValueError: as for `Restorer`.
         """
-        pixels = as_array(image)
+        pixels = image if isinstance(image, StripedPage) else as_array(image)
         takes = image_channels(self.tapped.net)
         read = pixel_reader(pixels, takes)
         places = [(top, left) for top in _places(pixels.shape[0]) for left in _places(pixels.shape[1])]

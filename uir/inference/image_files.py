@@ -14,9 +14,18 @@ from uir.core.distributed import gathered, rank_and_world
 from uir.core.environment import NO_MEMORY, problem_of_machine
 from uir.core.image_heads import kind_of
 from uir.core.image_metadata import read_metadata, with_metadata
-from uir.core.images import check_writable, decode_pages, encode_pages, read_content, to_float, write_pages
+from uir.core.images import (
+    PAGES_EXTENSIONS,
+    check_writable,
+    decode_pages,
+    encode_pages,
+    read_content,
+    to_float,
+    write_pages,
+)
 from uir.core.progress import progress_bar
 from uir.core.sheets import of_width, write_sheet
+from uir.core.tiff_strips import StripedPage, striped_page, write_strips
 from uir.inference.diagnosis import Diagnosis, diagnosed_text
 from uir.inference.image_plan import Plan, counted, plan_files, with_ending
 from uir.inference.restorer import Restorer
@@ -183,8 +192,13 @@ def _restore(
     Returns:
         The number of its pixels.
     """
+    if Path(target).suffix.lower() in PAGES_EXTENSIONS and not grid:
+        with striped_page(source, max_pixels) as striped:
+            if striped is not None:
+                return _restore_by_strips(restorer, striped, source, target, variants, outcome)
     content = read_content(source)
     pages, metadata = list(decode_pages(content, source, max_pixels)), read_metadata(content)
+    del content  # the file of a large image is large
     for page in pages:
         check_writable(Path(target), page.shape[2], min(16, 8 * page.dtype.itemsize), len(pages))
     stem = os.path.splitext(os.path.basename(source))[0]
@@ -207,6 +221,29 @@ def _restore(
     if restorer.diagnoser is not None:
         outcome.diagnoses[source] = restorer.diagnoser(pages[0])
     return sum(page.shape[0] * page.shape[1] for page in pages)
+
+
+def _restore_by_strips(
+    restorer: Restorer,
+    page: StripedPage,
+    source: str,
+    target: str,
+    variants: Mapping[str, Mapping[str, Any]],
+    outcome: Outcome,
+) -> int:
+    """Restore a large TIFF of one page into a TIFF; neither is ever wholly in memory. Otherwise as `_restore`."""
+    name, shape = Path(source).stem, page.shape
+    size = (shape[0] * restorer.scale, shape[1] * restorer.scale, shape[2])
+    for ending, controls in variants.items():
+        file = Path(with_ending(target, ending))
+        bands = restorer.bands(page, name=name, **controls)
+        left_out = write_strips(file, bands, size, page.dtype, page.metadata)
+        outcome.restored.setdefault(source, []).append(file)
+        if left_out:
+            outcome.notes[source] = f"{', '.join(left_out)} left out, which {file.suffix} does not hold"
+    if restorer.diagnoser is not None:
+        outcome.diagnoses[source] = restorer.diagnoser(page)
+    return shape[0] * shape[1]
 
 
 def _small(image: np.ndarray) -> np.ndarray:

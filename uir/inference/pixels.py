@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,7 +12,18 @@ from uir.core.images import to_float
 from uir.inference.tiling import Read
 
 
-def pixel_reader(image: np.ndarray, takes: int | None) -> Read:
+class Pixels(Protocol):
+    """An image [H, W, C] of which parts can be read: an array, or a file that is read by strips."""
+
+    ndim: int
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    def __getitem__(self, place: Any) -> Any:
+        """The pixels at these rows, columns and channels."""
+
+
+def pixel_reader(image: np.ndarray | Pixels, takes: int | None) -> Read:
     """Parts of an image file's pixels in [0, 1], as colour [1, 3, h, w].
 
     For a network that takes one channel, each of the image's is an image of its own, [3 or 1, 1, h, w].
@@ -25,7 +38,7 @@ def pixel_reader(image: np.ndarray, takes: int | None) -> Read:
     channels = image.shape[2] if image.ndim == 3 else 1
     if image.ndim not in (2, 3) or channels not in (1, 3, 4):
         raise ValueError(f"expected an image [H, W] or [H, W, 1|3|4], got shape {image.shape}")
-    pixels = image.reshape(*image.shape[:2], channels)
+    pixels = image[:, :, None] if image.ndim == 2 else image
 
     def read(rows: slice, columns: slice) -> Tensor:
         part = torch.from_numpy(to_float(np.ascontiguousarray(pixels[rows, columns, :3]))).permute(2, 0, 1)

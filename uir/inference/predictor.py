@@ -23,7 +23,7 @@ from uir.inference.running import Running
 from uir.inference.strategies import Strategy, offered, read_values
 from uir.inference.tiling import Read
 from uir.layers.image_channels import check_channels
-from uir.layers.padding import outer_multiple_of
+from uir.layers.padding import multiple_of, outer_multiple_of
 
 __all__ = ["Place", "Prediction", "Predictor", "Running", "Whole", "conditions_of", "predict"]
 
@@ -206,6 +206,11 @@ class Predictor:
     def multiple(self) -> int:
         """Height and width of the network's input are multiples of this number."""
         return outer_multiple_of(self.network)
+
+    @property
+    def grid(self) -> int:
+        """Tiles start at multiples of this number."""
+        return multiple_of(self.network)
 
 
 def conditions_of(network: nn.Module) -> tuple[list[str], list[str]]:

@@ -83,7 +83,7 @@ class PromptPredictor(Predictor):
         logger.info("prompt: '%s' is understood as %s (%.0f %%)", prompt, text.tasks[int(index)], 100 * float(share))
         unknown = text.unknown_words(prompt)
         if unknown:
-            logger.warning("prompt: '%s': the words %s are not known and say nothing", prompt, ", ".join(unknown))
+            logger.warning("prompt: '%s': these words are not known and say nothing: %s", prompt, ", ".join(unknown))
 
     def run(self, lq: Tensor, conditions: Mapping[str, Any], place: Place) -> Tensor:
         """Restore a part by the sentence of the whole image."""

@@ -38,8 +38,9 @@ class ResidualPredictor(SamplingPredictor):
             residual: Tensor = network(lq, state, times)
             return residual.float()
 
+        times = spread_times(schedule.timesteps, min(conditions["steps"], schedule.timesteps))
         states = sample(
-            estimate, degraded, start_of(degraded, start, schedule, conditions["start_noise"]), schedule,
-            spread_times(schedule.timesteps, conditions["steps"]), conditions["sampler"], conditions["eta"], draw,
+            estimate, degraded, start_of(degraded, start, schedule, conditions["start_noise"]), schedule, times,
+            conditions["sampler"], conditions["eta"], draw,
         )  # fmt: skip
         return (states[-1] + 1) / 2

@@ -23,15 +23,18 @@ from uir.inference.image_kinds import as_array, as_pillow
 from uir.inference.loading import load_predictor
 from uir.inference.model_files import model_file
 from uir.inference.network_predictor import NetworkPredictor
-from uir.inference.pixels import as_type, pixel_reader
+from uir.inference.pixels import Pixels, as_type, pixel_reader
 from uir.inference.predictor import Predictor, Running, Whole
 from uir.inference.tiling import OVERLAP, Read, check_tiling
 from uir.layers.degradation_code import DegradationCode
 from uir.layers.image_channels import image_channels
-from uir.layers.padding import multiple_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+
+_ROWS = 64
+"""Rows that become pixels at a time: the copies on the way are then small."""
 
 
 class NonFiniteImageError(ValueError):
@@ -86,7 +89,7 @@ class Restorer:
         for part in predictor.networks.values():
             part.to(self.device).eval()
         self.scale = predictor.scale
-        self.multiple: int = multiple_of(predictor.network)
+        self.multiple: int = predictor.grid
         self.tile, self.overlap = self._tiling(tile, overlap)
         self._running = Running(self.device, precision, self.tile, self.overlap, torch.inference_mode)
 
@@ -278,22 +281,39 @@ class Restorer:
         restored = self._restored(as_array(image), code, name, controls)
         return restored if isinstance(image, np.ndarray | str | Path) else as_pillow(restored)
 
+    def bands(
+        self, image: np.ndarray | Pixels, code: DegradationCode | None = None, *, name: str = "", **controls: Any
+    ) -> Iterator[np.ndarray]:
+        """Restore an image in bands of rows [rows, W·scale, C] of the image's type, from top to bottom, without alpha.
+
+        With tiles, the memory does not grow with the height of the image.
+
+        Args:
+            image: an array as for a call, or a page that is read by strips.
+            code, name, controls: as for a call.
+
+        Raises:
+            ValueError: as for a call.
+        """
+        takes = image_channels(self.network)
+        read = pixel_reader(image, takes)
+        channels = min(image.shape[2], 3) if image.ndim == 3 else 1
+        names = (name,) * (channels if takes == 1 else 1)
+        for rows in self._rows(read, (image.shape[0], image.shape[1]), names, code, controls):
+            colour = rows[:, 0] if takes == 1 else rows[0]
+            colour = colour.mean(0, keepdim=True) if channels == 1 else colour
+            yield as_type(colour.permute(1, 2, 0).numpy(), image.dtype)
+
     def _restored(
         self, image: np.ndarray, code: DegradationCode | None, name: str, controls: Mapping[str, Any]
     ) -> np.ndarray:
-        takes = image_channels(self.network)
-        read = pixel_reader(image, takes)
         height, width = image.shape[:2]
         channels = image.shape[2] if image.ndim == 3 else 1
         restored = np.empty((height * self.scale, width * self.scale, channels), image.dtype)
         top = 0
-        names = (name,) * (min(channels, 3) if takes == 1 else 1)
-        for rows in self._rows(read, (height, width), names, code, controls):
-            colour = rows[:, 0] if takes == 1 else rows[0]
-            colour = colour.mean(0, keepdim=True) if channels == 1 else colour
-            part = restored[top : top + rows.shape[-2]]
-            part[..., : min(channels, 3)] = as_type(colour.permute(1, 2, 0).numpy(), image.dtype)
-            top += rows.shape[-2]
+        for band in self.bands(image, code, name=name, **controls):
+            restored[top : top + len(band), :, : band.shape[2]] = band
+            top += len(band)
         if channels == 4:
             alpha = torch.from_numpy(to_float(image[..., 3:])).permute(2, 0, 1)[None]
             if self.scale != 1:
@@ -320,7 +340,8 @@ class Restorer:
             raise ValueError(f"{type(predictor.network).__name__} takes no degradation code")
         values, strategies = predictor.read(controls)
         whole = Whole.of(predictor, read, size, names, self.device, {"code": code}, values)
-        for rows in self._running.rows(predictor, whole, strategies):
+        bands = self._running.rows(predictor, whole, strategies)
+        for rows in (rows for band in bands for rows in band.split(_ROWS, -2)):
             if not rows.isfinite().all():
                 advice = "" if self._running.precision == "fp32" else "; restore in fp32 (--precision fp32)"
                 raise NonFiniteImageError(

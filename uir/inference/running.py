@@ -24,7 +24,7 @@ from uir.inference.place import Place
 from uir.inference.pooled_statistics import PooledStatistics, mosaic
 from uir.inference.strategies import Strategy, wrapped
 from uir.inference.tiling import OVERLAP, tiled_rows
-from uir.layers.padding import crop, multiple_of, pad_to_multiple
+from uir.layers.padding import crop, pad_to_multiple
 
 if TYPE_CHECKING:
     from uir.inference.predictor import Predictor, Whole
@@ -36,7 +36,11 @@ SMALLEST = 32
 """Side in pixels below which a tile is not divided further."""
 UNKNOWN = 512
 """Side of a tile where the machine does not say how much memory is free."""
-LARGEST = 4096
+LARGEST = 1024
+"""Side of the largest automatic tile: a row of them, restored, is in the computer's memory, however much a GPU has."""
+MOST_ON_CPU = 400_000_000
+"""Bytes that the networks may take on a CPU if the tile is automatic. Larger tiles are no faster there, and the rest of
+2 GB is for the program and a photograph of 100 megapixels."""
 _PROBE = 128  # side of the square whose memory is measured
 _SHARE = 0.4  # of the free memory: libraries take more inside, and the image and the result need some too
 
@@ -62,7 +66,7 @@ class Running:
         device: the device to compute on.
         precision: fp32, or the type to autocast to.
         tile: side of the tiles in pixels; None restores whole images; "auto" too, where they fit into half of the free
-            memory, and else in tiles that do.
+            memory (on a CPU at most `MOST_ON_CPU` bytes), and else in tiles that do.
         overlap: smallest number of pixels that neighbouring tiles share.
         guard: gives the context in which no gradients are stored.
         memory: what was learned about it.
@@ -116,7 +120,7 @@ class Running:
             tile = self.memory.limit
             assert tile is not None  # `_tried` has set it
         tile = min(tile, self.memory.limit or tile)
-        multiple = multiple_of(predictor.network)
+        multiple = predictor.grid
         if max(whole.size) > tile:
             run = self._with_statistics(predictor, whole, run, tile, multiple)
         yield from tiled_rows(
@@ -164,7 +168,7 @@ class Running:
 
         bands = tiled_rows(
             lambda r, c: pixels[..., r, c], run_part, (height, width), tile=side, overlap=self._overlap(side),
-            multiple=multiple_of(predictor.network), scale=predictor.scale,
+            multiple=predictor.grid, scale=predictor.scale,
         )  # fmt: skip
         return torch.cat(list(bands), -2)
 
@@ -174,7 +178,7 @@ class Running:
             return run(pixels, rows, columns)
         except (RuntimeError, MemoryError) as error:
             problem = problem_of_machine(error) or ""
-            multiple = multiple_of(predictor.network)
+            multiple = predictor.grid
             side = max(pixels.shape[-2:]) // 2 // multiple * multiple
             if not problem.startswith(NO_MEMORY) or side < max(SMALLEST, multiple):
                 raise
@@ -190,7 +194,7 @@ class Running:
         if self.tile != "auto":
             limit = self.memory.limit
             return self.tile if self.tile is not None or limit is None or max(whole.size) <= limit else limit
-        multiple = multiple_of(predictor.network)
+        multiple = predictor.grid
         free = free_bytes(self.device)
         if free is None:
             side = UNKNOWN
@@ -198,7 +202,8 @@ class Running:
             needed = self._bytes_per_pixel(predictor, whole, run, multiple)
             if needed is None:
                 return self.memory.limit
-            budget = _SHARE * free / needed
+            share = _SHARE * free
+            budget = (min(share, MOST_ON_CPU) if self.device.type == "cpu" else share) / needed
             if math.prod(whole.size) <= budget and (self.memory.limit is None or max(whole.size) <= self.memory.limit):
                 return None
             side = min(int(math.sqrt(budget)), LARGEST)

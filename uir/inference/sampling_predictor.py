@@ -16,7 +16,9 @@ __all__ = ["SEED", "SamplingPredictor", "eta_control", "sampler_control", "steps
 
 def steps_control(default: int) -> Control:
     """The number of times that a sampler visits."""
-    return Control("steps", "int", "Sampling steps; more are slower.", default, low=1)
+    return Control(
+        "steps", "int", "Sampling steps, up to the times that the network knows; more are slower.", default, low=1
+    )
 
 
 def sampler_control(names: tuple[str, ...]) -> Control:

@@ -159,9 +159,12 @@ def _band(
 ) -> Tensor:
     """One row of tiles, blended: [B, D, h·scale, width·scale]."""
     parts = [slice(left, min(left + tile, width)) for left in lefts]
-    restored = [run(read(rows, columns), rows, columns) for columns in parts]
-    band = restored[0].new_zeros(*restored[0].shape[:-1], width * scale)
-    for left, share, part in zip(lefts, across, restored, strict=True):
-        place = slice(left * scale, left * scale + len(share))
-        band[..., place] = band[..., place].lerp(part, share)
+    band: Tensor | None = None
+    for columns, share in zip(parts, across, strict=True):
+        restored = run(read(rows, columns), rows, columns)
+        if band is None:
+            band = restored.new_zeros(*restored.shape[:-1], width * scale)
+        place = slice(columns.start * scale, columns.start * scale + len(share))
+        band[..., place] = band[..., place].lerp(restored, share)
+    assert band is not None  # an image has at least one tile
     return band

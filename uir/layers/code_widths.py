@@ -14,7 +14,7 @@ from uir.layers.degradation_code import DegradationCode
 from uir.registry import ARCH_REGISTRY
 from uir.registry.components import build, signature_of
 
-STEERING = ("vector", "map", "params", "mask", "kernel")
+STEERING = ("vector", "map", "params", "mask", "kernel", "content")
 """Fields that a backbone may use; the others are for losses."""
 
 
@@ -42,7 +42,8 @@ def code_of_blank(encoder: nn.Module) -> DegradationCode:
 
 def widths_of(code: DegradationCode) -> dict[str, int]:
     """The code's widths, by the names of a restorer's constructor arguments."""
-    fields_by_argument = {"code_channels": code.vector, "map_channels": code.map}
+    content = code.vector if code.content is None else code.content
+    fields_by_argument = {"code_channels": code.vector, "map_channels": code.map, "content_channels": content}
     return {key: value.shape[1] for key, value in fields_by_argument.items() if value is not None}
 
 

@@ -8,7 +8,9 @@ from typing import Literal
 
 from torch import Tensor
 
-CodeField = Literal["vector", "map", "projection", "params", "score", "logits", "kernel", "local", "detail", "experts"]
+CodeField = Literal[
+    "vector", "map", "projection", "params", "score", "logits", "kernel", "local", "detail", "experts", "content"
+]
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class DegradationCode:
         local: [B, D, h, w], the space in which contrastive losses compare patches of one image.
         detail: [B, D, h, w], the same for high frequencies.
         experts: [B, K], the weight of each expert of a restorer that mixes experts.
+        content: [B, C], what the images show, whatever their degradation.
     """
 
     vector: Tensor | None = None
@@ -40,6 +43,7 @@ class DegradationCode:
     local: Tensor | None = None
     detail: Tensor | None = None
     experts: Tensor | None = None
+    content: Tensor | None = None
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> DegradationCode:
         """The same fields, each after `function`."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from uir.layers.drop_path import DropPath
+from uir.layers.fused_windows import can_fuse, fused_block
 from uir.layers.windows import WindowLayout, relative_position_index, window_attention
 
 
@@ -40,7 +41,7 @@ class WindowAttention(nn.Module):
         proj_drop: float = 0.0,
     ) -> None:
         super().__init__()
-        self.heads, self.scale, self.attn_drop = heads, qk_scale, attn_drop
+        self.heads, self.window, self.scale, self.attn_drop = heads, window, qk_scale, attn_drop
         self.relative_position_bias_table: nn.Parameter | None = None
         if rel_pos_bias:
             self.relative_position_bias_table = nn.Parameter(torch.empty((2 * window - 1) ** 2, heads))
@@ -52,12 +53,15 @@ class WindowAttention(nn.Module):
 
     def forward(self, windows: Tensor, mask: Tensor | None = None) -> Tensor:
         """Attend; `mask` [M, window², window²] is added to the logits of the last M windows."""
-        bias = None
-        if self.relative_position_bias_table is not None:
-            bias = self.relative_position_bias_table[self.get_buffer("relative_position_index")].permute(2, 0, 1)
         dropout = self.attn_drop if self.training else 0.0
-        attended = window_attention(self.qkv(windows), self.heads, self.scale, bias, mask, dropout)
+        attended = window_attention(self.qkv(windows), self.heads, self.scale, self.position_bias(), mask, dropout)
         return self.proj_drop(self.proj(attended))
+
+    def position_bias(self) -> Tensor | None:
+        """What is added to the logits of every window, [heads, window², window²]; None without a table."""
+        if self.relative_position_bias_table is None:
+            return None
+        return self.relative_position_bias_table[self.get_buffer("relative_position_index")].permute(2, 0, 1)
 
 
 class SwinTransformerBlock(nn.Module):
@@ -105,6 +109,8 @@ class SwinTransformerBlock(nn.Module):
     def forward(self, tokens: Tensor, layouts: tuple[WindowLayout, WindowLayout]) -> Tensor:
         """One block; `layouts` are those of the regular and of the shifted windows."""
         layout = layouts[self.shifted]
+        if can_fuse(self, tokens):
+            return fused_block(self, tokens, layout)
         windows = self.attn(layout.cut(self.norm1(tokens)), layout.mask)
         tokens = tokens + self.drop_path(layout.join(windows))
         return tokens + self.drop_path(self.mlp(self.norm2(tokens)))

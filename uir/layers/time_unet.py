@@ -1,15 +1,15 @@
 """U-Nets that also take a time, as diffusion restorers have them: DiffUIR, IR-SDE and the latent network of Refusion.
 
 The results are those of the papers' code. The computation is arranged for speed: everything runs in channels-last
-order, scale and shift of the time go into the normalisation or the convolution before them, keys of the linear
-attention are normalised after their product with the values, and a convolution after nearest enlargement runs on the
-small map.
+order, scale and shift of the time go into the normalisation or the convolution before them, linear attention
+goes through the pixels in parts, and a convolution after nearest enlargement runs on the small map.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +17,11 @@ from torch.nn import functional as F
 
 from uir.layers.features import FeaturePoint
 from uir.layers.global_statistic import GlobalStatistic
-from uir.layers.pointwise import PointwiseConv2d, pointwise
+from uir.layers.pointwise import PointwiseConv2d
 
 GROUPS = 8
+_FEWEST_PIXELS = 1024
+_PIXELS = 4096  # that attention takes at once, so that what it computes of them stays in the cache
 
 
 class SinusoidalEmbedding(nn.Module):
@@ -144,31 +146,51 @@ class LinearAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Attend; fastest in channels-last order."""
-        size = x.shape[-2:]
-        queries, keys, values = (self._tokens(x, weight) for weight in self.to_qkv.weight.chunk(3))
-        context = self.shared(self._context(keys, values))
-        queries = queries.float().softmax(-1).to(x.dtype)
-        conv, norm = self.to_out
+        size, norm = x.shape[-2:], self.to_out[1]
+        conv: Any = self.to_out[0]
+        tokens = x.permute(0, 2, 3, 1).flatten(1, 2)
+        streamed = x.device.type == "cpu" and not torch.is_grad_enabled()
+        parts = tokens.split(_PIXELS, 1) if streamed else (tokens,)
+        context = self.shared(self._context(parts, tokens.shape[1]))
         if x.device.type == "meta":  # for counting multiply-adds, compute as in the paper
-            attended = (queries.transpose(1, 2) @ context).transpose(1, 2).flatten(2)
-            return norm(conv(attended.transpose(1, 2).unflatten(2, size)))
+            attended = (self._projected(tokens, 0).softmax(-1).transpose(1, 2) @ context).transpose(1, 2).flatten(2)
+            counted: Tensor = norm(conv(attended.transpose(1, 2).unflatten(2, size)))
+            return counted
         # The products with context and projection are both linear: one matrix [hidden, C] per image does both.
         projection = conv.weight.view(len(conv.weight), self.heads, -1).permute(1, 2, 0)
         joint = (context @ projection.to(context.dtype)).flatten(1, 2)
-        projected = queries.flatten(2) @ joint.to(queries.dtype) + conv.bias
-        return norm(projected.unflatten(1, size).permute(0, 3, 1, 2))
+        attended = torch.cat([self._projected(part, 0).float().softmax(-1).flatten(2) @ joint for part in parts], 1)
+        normed: Tensor = norm((attended + conv.bias).unflatten(1, size).permute(0, 3, 1, 2))
+        return normed
 
-    def _tokens(self, x: Tensor, weight: Tensor) -> Tensor:
-        """One of queries, keys and values: [B, H·W, heads, c]."""
-        return pointwise(x, weight).permute(0, 2, 3, 1).flatten(1, 2).unflatten(2, (self.heads, -1))
+    def _projected(self, tokens: Tensor, which: int) -> Tensor:
+        """Queries, keys or values (0, 1, 2) of tokens [B, n, C]: [B, n, heads, c]."""
+        weight = self.to_qkv.weight.chunk(3)[which].flatten(1)
+        return F.linear(tokens, weight).unflatten(2, (self.heads, -1))
 
-    def _context(self, keys: Tensor, values: Tensor) -> Tensor:
-        """What all pixels together say: [B, heads, c, c], the scale of the queries included."""
-        keys = keys.float()
-        raised = torch.exp(keys - keys.amax(1, keepdim=True))
-        total = raised.sum(1)[..., None]
-        product = raised.permute(0, 2, 3, 1) @ values.float().transpose(1, 2)
-        return product * (self.head_channels**-0.5 / values.shape[1]) / total
+    def _context(self, parts: Sequence[Tensor], pixels: int) -> Tensor:
+        """What all pixels together say: [B, heads, c, c], the scale of the queries included.
+
+        The softmax over the pixels goes through the parts one by one: with each, what was summed before is scaled to
+        the largest key so far.
+        """
+        scale = self.head_channels**-0.5 / pixels
+        if len(parts) == 1:
+            keys, values = (self._projected(parts[0], which).float() for which in (1, 2))
+            return keys.softmax(1).permute(0, 2, 3, 1) @ values.transpose(1, 2) * scale
+        largest = product = total = None
+        for part in parts:
+            keys, values = (self._projected(part, which).float() for which in (1, 2))
+            most = keys.amax(1, keepdim=True) if largest is None else torch.maximum(largest, keys.amax(1, keepdim=True))
+            raised = keys.sub_(most).exp_()
+            added, sums = raised.permute(0, 2, 3, 1) @ values.transpose(1, 2), raised.sum(1)[..., None]
+            if largest is not None and product is not None and total is not None:
+                factor = torch.exp(largest - most)[:, 0, :, :, None]
+                added, sums = added + product * factor, sums + total * factor
+            largest, product, total = most, added, sums
+        assert product is not None
+        assert total is not None
+        return product * scale / total
 
 
 class PixelAttention(nn.Module):
@@ -218,16 +240,18 @@ class Residual(nn.Module):
 
 
 class UpsampleConv(nn.Sequential):
-    """Nearest enlargement by 2 and a 3×3 convolution: [B, in, H, W] to [B, out, 2H, 2W]; the convolution's key is `1`."""
+    """Nearest enlargement by 2 and a 3×3 convolution: [B, in, H, W] to [B, out, 2H, 2W]; its key is `1`."""
 
     def __init__(self, in_channels: int, channels: int) -> None:
         super().__init__(nn.Upsample(scale_factor=2), nn.Conv2d(in_channels, channels, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
         """Enlarge and convolve."""
-        conv: nn.Conv2d = self[1]
-        if x.device.type == "meta" or torch.is_grad_enabled():
-            return conv(self[0](x))
+        conv: Any = self[1]
+        small = x.shape[-2] * x.shape[-1] < _FEWEST_PIXELS  # then preparing the kernel takes longer than it saves
+        if x.device.type == "meta" or torch.is_grad_enabled() or small:
+            convolved: Tensor = conv(self[0](x))
+            return convolved
         # Equal to a transposed 4×4 convolution, with less than half as many multiply-adds.
         return F.conv_transpose2d(x, _enlarging(conv.weight).to(x.dtype), conv.bias, stride=2, padding=1)
 
@@ -246,10 +270,10 @@ def down_conv(in_channels: int, channels: int) -> nn.Conv2d:
 
 
 class TimeUNet(nn.Module):
-    """A U-Net of residual blocks and linear attention with a time. [B, in, H, W] to [B, out, H, W]; H, W fit the levels.
+    """A U-Net of residual blocks and linear attention with a time. [B, in, H, W] to [B, out, H, W].
 
     Args:
-        in_channels, out_channels: of the image.
+        in_channels, out_channels: of the image; its height and width are multiples of 2 to the power of the levels.
         dim: channels after the first convolution.
         widths: channels after each level.
         normed: as in `Block`; it also chooses attention between pixels in the middle, and a last convolution of 1×1.

@@ -30,7 +30,7 @@ class DiffUIRModel(DiffusionModel):
         clean, degraded = 2 * self.clean_images() - 1, 2 * self.lq - 1
         times = self.random_times(0, self.schedule.timesteps - 1)
         state = diffused(clean, degraded - clean, degraded, torch.randn_like(clean), times, self.schedule)
-        return Learned(times, state, degraded - clean)
+        return Learned(times, self.lq, state, degraded - clean)
 
     def network_time(self, times: Tensor) -> Tensor:
         """T · ᾱ_t."""

@@ -18,11 +18,13 @@ class Learned(NamedTuple):
 
     Attributes:
         times: [B].
-        state: noisy images [B, C, H, W], as the network gets them.
+        degraded: images [B, C, H, W] as the network gets them.
+        state: those with noise.
         target: what the estimate is compared with.
     """
 
     times: Tensor
+    degraded: Tensor
     state: Tensor
     target: Tensor
 
@@ -73,7 +75,7 @@ class DiffusionModel(BaseModel):
 
     def run_network(self, learned: Learned) -> Tensor:
         """The network's output for the states, float32."""
-        output: Tensor = self.net_g(self.lq, learned.state, self.network_time(learned.times))
+        output: Tensor = self.net_g(learned.degraded, learned.state, self.network_time(learned.times))
         return output.float()
 
     def network_time(self, times: Tensor) -> Tensor:

@@ -1,0 +1,179 @@
+"""Large TIFF files by strips: read and written a few rows at a time, so that an image is never wholly in memory."""
+
+from __future__ import annotations
+
+import zlib
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from uir.core.files import replacing
+from uir.core.image_metadata import Metadata, read_metadata
+from uir.core.tiff import PLAIN, judged_pages, judging
+
+LARGE = 2**25
+"""Pixels from which on a page is read by strips; below, reading it at once is simpler and as good."""
+_KEPT = 2**28  # bytes of decoded strips or tiles that are kept, because neighbouring tiles read the same ones
+_STRIP = 2**18  # bytes of a strip that is written, before it is packed
+_LARGEST_CLASSIC = 2**32 - 2**25  # bytes of pixels; beyond, offsets of 32 bits may not be enough
+_BLACK_IS_ZERO, _RGB = 1, 2
+_ORIENTATION = 274
+
+
+class StripedPage:
+    """The one page of a TIFF file, as an array [H, W, C] of which parts are read when they are asked for.
+
+    Args:
+        page: tifffile's page, of an open file.
+        name: of the file, for messages.
+        metadata: of the file.
+    """
+
+    ndim = 3
+
+    def __init__(self, page: Any, name: str, metadata: Metadata) -> None:
+        self.shape: tuple[int, ...] = (page.imagelength, page.imagewidth, page.samplesperpixel)
+        self.dtype: np.dtype = np.dtype(page.dtype).newbyteorder("=")
+        self.metadata = metadata
+        self._page, self._name = page, name
+        self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
+        self._bytes = 0
+
+    def __getitem__(self, place: tuple[slice, slice, slice]) -> np.ndarray:
+        """The pixels of these rows, columns and channels, [h, w, C]; slices without steps."""
+        (top, bottom, _), (left, right, _) = (
+            part.indices(n) for part, n in zip(place[:2], self.shape[:2], strict=True)
+        )
+        pixels = np.empty((bottom - top, right - left, self.shape[2]), self.dtype)
+        tall, wide = self._page.chunks[:2]
+        across = -(-self.shape[1] // wide)
+        for row in range(top // tall, -(-bottom // tall)):
+            for column in range(left // wide, -(-right // wide)):
+                part = self._part(row * across + column)
+                y, x = row * tall, column * wide
+                rows = slice(max(top, y), min(bottom, y + part.shape[0]))
+                columns = slice(max(left, x), min(right, x + part.shape[1]))
+                cut = part[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
+                pixels[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] = cut
+        return pixels[..., place[2]]
+
+    def _part(self, index: int) -> np.ndarray:
+        """A strip or tile of the file, [h, w, C]."""
+        if index in self._kept:
+            self._kept.move_to_end(index)
+            return self._kept[index]
+        page = self._page
+        with judging(self._name):
+            file = page.parent.filehandle
+            file.seek(page.dataoffsets[index])
+            decoded = page.decode(file.read(page.databytecounts[index]), index)[0]
+            part: np.ndarray = decoded[0].astype(self.dtype, copy=False)
+        self._kept[index], self._bytes = part, self._bytes + part.nbytes
+        while self._bytes > _KEPT and len(self._kept) > 1:
+            self._bytes -= self._kept.popitem(last=False)[1].nbytes
+        return part
+
+
+@contextmanager
+def striped_page(path: str | Path, max_pixels: int | None = None) -> Iterator[StripedPage | None]:
+    """Open a large TIFF of one page by strips.
+
+    Args:
+        path: the file.
+        max_pixels: as for `check_size`.
+
+    Yields:
+        The page; None for another file, a small page, several pages, or a kind of pixels that is not read by strips
+        (alpha, inks, palettes, floats, a turned image, or another compression than none and deflate).
+
+    Raises:
+        UnreadableImageError: it is a TIFF, and damaged or too large.
+    """
+    if Path(path).suffix.lower() not in (".tif", ".tiff") or not Path(path).is_file():
+        yield None
+        return
+    import tifffile  # takes 0.15 s to load, and only TIFFs need it
+
+    with open(path, "rb") as file:
+        if file.read(2) not in (b"II", b"MM"):
+            yield None
+            return
+        file.seek(0)
+        with judging(str(path)):
+            tiff = tifffile.TiffFile(file)
+        pages = list(judged_pages(tiff, str(path), max_pixels).values())
+        if len(pages) > 1 or not _is_for_strips(pages[0]):
+            yield None
+            return
+        with open(path, "rb") as head:
+            metadata = read_metadata(head)
+        yield StripedPage(pages[0], str(path), metadata)
+
+
+def _is_for_strips(page: Any) -> bool:
+    tag = page.tags.get(_ORIENTATION)
+    return (
+        page.imagelength * page.imagewidth >= LARGE
+        and int(page.compression) in PLAIN
+        and int(page.photometric) in (_BLACK_IS_ZERO, _RGB)
+        and page.samplesperpixel in (1, 3)
+        and (page.samplesperpixel == 1 or int(page.planarconfig) == 1)
+        and page.dtype in (np.uint8, np.uint16)
+        and page.bitspersample in (8, 16)
+        and (tag is None or int(tag.value) == 1)
+    )
+
+
+def write_strips(
+    path: Path, bands: Iterable[np.ndarray], shape: tuple[int, ...], dtype: np.dtype, metadata: Metadata
+) -> list[str]:
+    """Write bands of rows as a TIFF file of one page, completely or not at all.
+
+    Args:
+        path: the file.
+        bands: [rows, W, C]; the rows of all add up to H.
+        shape: H, W and C.
+        dtype: uint8 or uint16.
+        metadata: what else to write into the file.
+
+    Returns:
+        What of the metadata the file does not hold.
+    """
+    import tifffile
+
+    height, width, channels = shape
+    rows = max(_STRIP // (width * channels * dtype.itemsize), 1)
+    metadata = metadata.fitting(channels)
+    with replacing(path) as temporary:
+        size = height * width * channels * dtype.itemsize
+        with tifffile.TiffWriter(temporary, bigtiff=size > _LARGEST_CLASSIC) as writer:
+            writer.write(
+                (zlib.compress(strip.tobytes()) for strip in _strips(bands, rows)),
+                shape=(height, width) if channels == 1 else shape,
+                dtype=dtype,
+                photometric="minisblack" if channels == 1 else "rgb",
+                compression="zlib",
+                rowsperstrip=rows,
+                iccprofile=metadata.icc,
+                resolution=metadata.dpi,
+                resolutionunit="INCH" if metadata.dpi else None,
+                metadata=None,
+            )
+    return ["EXIF"] if metadata.exif else []
+
+
+def _strips(bands: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
+    """The same rows in strips of so many; the last one may have fewer."""
+    kept: np.ndarray | None = None
+    for band in bands:
+        kept = band if kept is None else np.concatenate([kept, band])
+        full = len(kept) // rows * rows
+        for top in range(0, full, rows):
+            yield kept[top : top + rows]
+        kept = kept[full:]
+    if kept is not None and len(kept):
+        yield kept
