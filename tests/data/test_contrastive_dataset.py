@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from uir.core.images import write_image
+from uir.data.held_out_dataset import HeldOutImageDataset
 from uir.data.contrastive_dataset import ContrastiveDataset, RankingDataset
 from uir.data.loading import build_train_loader
 from uir.data.multi_task_dataset import MultiTaskDataset
@@ -120,8 +121,6 @@ def test_validation_gives_plain_pairs(photographed):
 def test_mistakes_are_told(photographed):
     with pytest.raises(ValueError, match="ContrastiveDataset needs a gt_size"):
         ContrastiveDataset(photographed, ANISO, scale=2)
-    with pytest.raises(ValueError, match="ContrastiveDataset needs a gt_size, degrades in its workers"):
-        ContrastiveDataset(photographed, ANISO, scale=2, gt_size=32, degrade_on="device")
     with pytest.raises(ValueError, match="correct the degradation, or `scale`"):
         ContrastiveDataset(photographed, ANISO, gt_size=32)
     with pytest.raises(ValueError, match=r"the factor 'Haze\.beta' is not in"):
@@ -134,3 +133,13 @@ def test_renditions_of_grey_images_have_one_channel(clean):
     noise = {"type": "GaussianNoise", "sigma": [5, 25]}
     item = RankingDataset(clean, noise, ["GaussianNoise.sigma_255"], gt_size=32, color="grey").sample(0, 1)
     assert (item["renditions"].shape, item["lq"].shape) == ((4, 1, 32, 32), (1, 32, 32))
+
+
+def test_held_out_photographs_are_those_of_the_other_data_sets(photographed: Path) -> None:
+    arguments = {"dataroot_gt": str(photographed), "degradation": ANISO, "held_out": 1, "scale": 2}
+    for phase in ("train", "val"):
+        ours = ContrastiveDataset(**arguments, gt_size=32, phase=phase)
+        theirs = HeldOutImageDataset(**arguments, gt_size=32, phase=phase)
+        assert ours.images.names == theirs.images.names
+    with pytest.raises(ValueError, match="held_out: got 99"):
+        ContrastiveDataset(**{**arguments, "held_out": 99}, gt_size=32)

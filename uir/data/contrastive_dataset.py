@@ -13,6 +13,7 @@ from uir.core.seeds import derive_seed
 from uir.data.augment import apply_flips, crop_pair, draw_corner, draw_flips
 from uir.data.colors import colored
 from uir.data.degraded_image_dataset import DegradedImageDataset
+from uir.data.held_out_dataset import hold_out
 from uir.degradations.base import apply_steps
 from uir.degradations.ranking import ranking_tuple, with_another_field
 from uir.degradations.record import Step
@@ -28,8 +29,8 @@ class _TwoCrops(DegradedImageDataset):
         if not self.training:
             return super().sample(index, seed)
         name = type(self).__name__
-        if self.gt_size is None or self.on_device or self.crop_size is not None or self.target is not None:
-            raise ValueError(f"{name} needs a gt_size, degrades in its workers, and accepts no crop_size or target")
+        if self.gt_size is None:
+            raise ValueError(f"{name} needs a gt_size")
         path = self.images.path(self.images.names[index])
         clean = apply_flips(self.images.read(self.images.names[index]), draw_flips(seed, self.use_hflip, self.use_rot))
         try:
@@ -66,14 +67,43 @@ class ContrastiveDataset(_TwoCrops):
     A training sample is that of `DegradedImageDataset`, plus `lq_key` [3, h, w]: another crop of the same (equally
     flipped) image, degraded by the same record. Only values that differ at every pixel, such as the noise itself, are
     drawn again with the same strength, because an encoder must not recognise them. A blur with a seed stays the same.
-    Validation and test are those of `DegradedImageDataset`. Arguments are the same, but `degrade_on`, `crop_size` and
-    `target` are not available.
+    Validation and test are those of `DegradedImageDataset`.
+
+    Args:
+        dataroot_gt, degradation, gt_size, scale, phase, use_hflip, use_rot, label, seed, io_backend, name, color: as
+            in `DegradedImageDataset`.
+        held_out: number of images for validation only, as in `HeldOutImageDataset`; None for none.
+        split_seed: another seed chooses other images.
 
     Raises:
-        ValueError: as in `DegradedImageDataset`; in training also without `gt_size`, or with one of these arguments.
+        ValueError: as in `HeldOutImageDataset`; in training also without `gt_size`.
     """
 
     gives: ClassVar[tuple[str, ...]] = ("lq_key",)
+
+    def __init__(
+        self,
+        dataroot_gt: str,
+        degradation: DegradationSpec,
+        gt_size: int | None = None,
+        scale: int = 1,
+        phase: str = "train",
+        use_hflip: bool = False,
+        use_rot: bool = False,
+        label: str | None = None,
+        seed: int = 0,
+        io_backend: Mapping[str, Any] | None = None,
+        name: str = "",
+        color: str | None = None,
+        held_out: int | None = None,
+        split_seed: int = 0,
+    ) -> None:
+        super().__init__(
+            dataroot_gt, degradation, gt_size=gt_size, scale=scale, phase=phase, use_hflip=use_hflip, use_rot=use_rot,
+            label=label, seed=seed, io_backend=io_backend, name=name, color=color,
+        )  # fmt: skip
+        if held_out is not None:
+            hold_out(self, dataroot_gt, held_out, split_seed)
 
     def degraded(self, gt: Tensor, key: Tensor, seed: int) -> dict[str, Any]:
         """`lq` of the first crop, `lq_key` of the second, and the record of both."""

@@ -8,6 +8,29 @@ from uir.registry import DATASET_REGISTRY
 from uir.registry.components import DegradationSpec
 
 
+def hold_out(dataset: DegradedImageDataset, folder: str, held_out: int, split_seed: int = 0) -> None:
+    """Leave a data set the images of its phase: validation and test the held-out ones, training the others.
+
+    The choice depends only on the images' names and `split_seed`.
+
+    Args:
+        dataset: a data set of all images.
+        folder: their folder, for the message.
+        held_out: number of images for validation only.
+        split_seed: another seed chooses other images.
+
+    Raises:
+        ValueError: `held_out` leaves no image for one of the two uses.
+    """
+    names = dataset.images.names
+    if not 0 < held_out < len(names):
+        raise ValueError(
+            f"held_out: got {held_out}; expected at least 1 and fewer than the {len(names)} images of {folder}"
+        )
+    chosen = set(sorted(names, key=lambda image: derive_seed(split_seed, "held_out", image))[:held_out])
+    dataset.images.names = [image for image in names if (image in chosen) != dataset.training]
+
+
 @DATASET_REGISTRY.register()
 class HeldOutImageDataset(DegradedImageDataset):
     """Clean images that are degraded during loading: validation and test use the held-out images, training the others.
@@ -46,10 +69,4 @@ class HeldOutImageDataset(DegradedImageDataset):
             dataroot_gt, degradation, gt_size=gt_size, crop_size=crop_size, scale=scale, phase=phase,
             use_hflip=use_hflip, use_rot=use_rot, label=label, seed=seed, name=name, color=color,
         )  # fmt: skip
-        names = self.images.names
-        if not 0 < held_out < len(names):
-            raise ValueError(
-                f"held_out: got {held_out}; expected at least 1 and fewer than the {len(names)} images of {dataroot_gt}"
-            )
-        chosen = set(sorted(names, key=lambda image: derive_seed(split_seed, "held_out", image))[:held_out])
-        self.images.names = [image for image in names if (image in chosen) != self.training]
+        hold_out(self, dataroot_gt, held_out, split_seed)

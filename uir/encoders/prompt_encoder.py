@@ -108,15 +108,25 @@ class PromptEncoder(LMHead):
             vectors = self.sentences.embed(prompts).to(device) if self.sentences else self._of_words(prompts)
             return self.project(vectors)
 
-    def _of_words(self, prompts: Sequence[str]) -> Tensor:
-        rows = [[self._row_of[word] for word in words_of(sentence) if word in self._row_of] for sentence in prompts]
-        for sentence, known in zip(prompts, rows, strict=True):
-            if not known:
+    def check_prompts(self, prompts: Sequence[str]) -> None:
+        """Check that each sentence says something; with a folder every sentence does.
+
+        Raises:
+            ValueError: a sentence has no known word.
+        """
+        for sentence in () if self.sentences else prompts:
+            if not self._rows_of(sentence):
                 raise ValueError(
                     f"prompt: {sentence!r} has no word that this network was trained with; it knows, among others, "
                     f"{', '.join(sorted(self._row_of, key=len)[-8:])}"
                 )
+
+    def _rows_of(self, sentence: str) -> list[int]:
+        """The rows of the words that are known."""
+        return [self._row_of[word] for word in words_of(sentence) if word in self._row_of]
+
+    def _of_words(self, prompts: Sequence[str]) -> Tensor:
+        self.check_prompts(prompts)
         device = self.fc1.weight.device
-        return F.normalize(
-            torch.stack([self.words(torch.tensor(known, device=device)).mean(0) for known in rows]), dim=1
-        )
+        rows = [torch.tensor(self._rows_of(sentence), device=device) for sentence in prompts]
+        return F.normalize(torch.stack([self.words(known).mean(0) for known in rows]), dim=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -20,16 +21,16 @@ class HubPredictor(Predictor):
         Control("hub", "text", "The degradation of the image, such as rain; by default it is recognised."),
     )
 
-    def conditions(self, whole: Whole) -> dict[str, Any]:
-        """The index of the hub for each image, if one is named.
+    def check_values(self, values: Mapping[str, Any]) -> None:
+        """Check that there is a hub of this name."""
+        hubs: Any = self.network.hubs
+        if "hub" in values and values["hub"] not in hubs:
+            raise ValueError(f"hub: expected one of {', '.join(hubs)}, got {values['hub']!r}")
 
-        Raises:
-            ValueError: there is no such hub.
-        """
-        name, network = whole.controls.get("hub"), self.network
+    def conditions(self, whole: Whole) -> dict[str, Any]:
+        """The index of the hub for each image, if one is named."""
+        name = whole.controls.get("hub")
         if name is None:
             return {}
-        hubs: tuple[str, ...] = network.hubs  # type: ignore[assignment]
-        if name not in hubs:
-            raise ValueError(f"hub: expected one of {', '.join(hubs)}, got {name!r}")
+        hubs: Any = self.network.hubs
         return {"degradation": torch.full((len(whole),), hubs.index(name), device=whole.device)}

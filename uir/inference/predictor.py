@@ -200,7 +200,16 @@ class Predictor:
         Raises:
             ValueError: a control does not exist or fit.
         """
-        return read_values(self.controls, values, type(self).__name__, self.scale)
+        own, strategies = read_values(self.controls, values, type(self).__name__, self.scale)
+        self.check_values(own)
+        return own, strategies
+
+    def check_values(self, values: Mapping[str, Any]) -> None:
+        """Check what only the networks can tell about the values of its own controls, before an image is restored.
+
+        Raises:
+            ValueError: a network knows no such value, such as a word that it was not trained with.
+        """
 
     @property
     def multiple(self) -> int:

@@ -41,12 +41,14 @@ class PriorPredictor(_ByPrior):
         SEED,
     )
 
-    def conditions(self, whole: Whole) -> dict[str, Any]:
-        """The prior of each whole image.
+    def check_values(self, values: Mapping[str, Any]) -> None:
+        """Check that there are not more steps than in training."""
+        network: Any = self.network
+        if "steps" in values:
+            network.diffusion.check_steps(values["steps"])
 
-        Raises:
-            ValueError: there are more steps than in training.
-        """
+    def conditions(self, whole: Whole) -> dict[str, Any]:
+        """The prior of each whole image."""
         network: Any = self.network
 
         def encoded(image: Tensor) -> DegradationCode:

@@ -53,6 +53,13 @@ class PromptPredictor(Predictor):
         """The sentences."""
         return {"sentences": self.sentences, "general": self.general}
 
+    def check_values(self, values: Mapping[str, Any]) -> None:
+        """Check that the text side knows a word of the sentence."""
+        text: Any = self.networks["t"]
+        given = values.get("prompt")
+        if given is not None:
+            text.check_prompts([given] if isinstance(given, str) else given)
+
     def conditions(self, whole: Whole) -> dict[str, Any]:
         """The code of each whole image's sentence, and the sentences.
 

@@ -23,6 +23,12 @@ class ScenePredictor(Predictor):
         Control("scene", "text", "The degradations of the image, such as haze_rain; by default they are recognised."),
     )
 
+    def check_values(self, values: Mapping[str, Any]) -> None:
+        """Check that the embedder has a descriptor of the scene."""
+        embedder: Any = self.networks["e"]
+        if "scene" in values:
+            embedder.index_of(values["scene"])
+
     def conditions(self, whole: Whole) -> dict[str, Any]:
         """The descriptor of each whole image, and the index of its scene."""
         embedder: Any = self.networks["e"]

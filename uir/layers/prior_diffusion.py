@@ -72,6 +72,16 @@ class PriorDiffusion(nn.Module):
         """A clean prior after all steps of noise."""
         return self.kept[-1] ** 0.5 * prior + (1 - self.kept[-1]) ** 0.5 * noise
 
+    def check_steps(self, steps: int) -> None:
+        """Check a number of steps.
+
+        Raises:
+            ValueError: there are not so many.
+        """
+        count = len(self.kept)
+        if not 1 <= steps <= count:
+            raise ValueError(f"steps: expected 1 to {count}, the steps that the network was trained with, got {steps}")
+
     def denoised(self, condition: Tensor, noise: Tensor, steps: int | None = None) -> Tensor:
         """The prior [B, C] for the encoded image, from noise; every step takes the mean.
 
@@ -85,8 +95,7 @@ class PriorDiffusion(nn.Module):
         """
         count = len(self.kept)
         steps = count if steps is None else steps
-        if not 1 <= steps <= count:
-            raise ValueError(f"steps: expected 1 to {count}, the steps that the network was trained with, got {steps}")
+        self.check_steps(steps)
         times = [count * (steps - index) // steps - 1 for index in range(steps)]
         for time, next_time in pairwise([*times, -1]):
             clean = self.model(noise, time, condition)

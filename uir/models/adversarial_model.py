@@ -71,8 +71,9 @@ class AdversarialModel(BaseModel):
             return
         if train.get("ldl_opt") is not None and "ldl_opt" not in cls.loss_slots:
             yield ("train", "ldl_opt"), f": {cls.__name__} does not compute it; RealESRGANModel does"
-        if train.get("optim_g") is None and train.get("optim_d") is None:
-            yield ("train",), "lacks optim_g and optim_d: no network would learn"
+        optimizers = [f"optim_{role}" for role in (*cls.generator_roles, "d")]
+        if all(train.get(name) is None for name in optimizers):
+            yield ("train",), f"lacks {' and '.join(optimizers)}: no network would learn"
         if train.get("optim_d") is not None and train.get("gan_opt") is None:
             yield ("train",), "lacks gan_opt, the loss of network_d, although it has optim_d"
 

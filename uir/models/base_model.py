@@ -127,6 +127,7 @@ class BaseModel(TrainingStep):
         self.prepare()
         self.build_networks()
         self.predictor.check()
+        self._check_controls(file)
         if train is not None:
             self.start_training()
             self._predictor = None  # the next one uses the averages
@@ -323,6 +324,13 @@ class BaseModel(TrainingStep):
             networks = {role: self.test_network(role) for role in cls.roles}
             self._predictor = cls(networks, self.scale, self.labels, **self.predictor_settings())
         return self._predictor
+
+    def _check_controls(self, file: Options | None) -> None:
+        """Check `val.controls` before training, not when the first validation comes."""
+        try:
+            self.predictor.read(file.val.controls if file is not None and file.val is not None else {})
+        except ValueError as error:
+            raise ValueError(f"val.controls: {error}") from error
 
     def predictor_settings(self) -> dict[str, Any]:
         """Further arguments of the predictor; they are written to the card."""

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from uir.config.roles import Role
+from uir.core.checkpoint import load_weights, read_weights
 from uir.inference.predictor import Predictor, conditions_of
 from uir.inference.prior_predictor import CleanPriorPredictor, PriorPredictor
 from uir.models.base_model import BaseModel, offers
 from uir.registry import MODEL_REGISTRY
+
+logger = logging.getLogger("uir")
 
 
 @MODEL_REGISTRY.register()
@@ -43,8 +48,9 @@ class DiffIRS1Model(BaseModel):
 class DiffIRS2Model(BaseModel):
     """The second stage: a diffusion in `network_g`, such as `DiffIRS2`, learns the prior of the first, `network_s1`.
 
-    Its U-Net starts from the first stage's: `path.pretrain_network_g` names the first stage's weights, with
-    `strict_load_g: false`. `prior_opt` is called with the prior of the diffusion and that of `network_s1`, such as
+    Both start from the first stage: `path.pretrain_network_g` names its weights. `network_g` takes the U-Net of them,
+    and `network_s1` all, unless `path.pretrain_network_s1` names others. In a staged file they are those of the stage
+    before. `prior_opt` is called with the prior of the diffusion and that of `network_s1`, such as
     `L1Loss`. A stage with `prior_opt` alone trains encoder and denoiser, and does not run the U-Net.
     """
 
@@ -55,6 +61,20 @@ class DiffIRS2Model(BaseModel):
     loss_slots: ClassVar[tuple[str, ...]] = ("pixel_opt", "prior_opt")
     open_losses: ClassVar[bool] = True
     predictor_type: ClassVar[type[Predictor]] = PriorPredictor
+
+    def load_network(self, role: str, network: nn.Module) -> None:
+        """Load weights. A file of the first stage gives `network_g` its U-Net, and `network_s1` all, if it has no own."""
+        own, first = (getattr(self.path, f"pretrain_network_{name}", None) for name in ("s1", "g"))
+        if first is None or (role == "s1" and own is not None) or not self._is_first_stage(first):
+            super().load_network(role, network)
+            return
+        taken = load_weights(network, first, self.path.param_key_g or "params", strict=role == "s1")  # type: ignore[attr-defined]
+        logger.info("network_%s starts from the first stage in %s [%s]", role, first, taken)
+
+    def _is_first_stage(self, file: Path) -> bool:
+        """Whether a file's card says that it holds a network of the class of `network_s1`."""
+        arch = read_weights(file)[1].get("arch", {})
+        return bool(arch.get("type", "").rpartition(":")[2] == self.components["s1"].type.rpartition(":")[2])
 
     def check_network(self, role: str, network: nn.Module) -> None:
         """Check that both priors have the same width."""
