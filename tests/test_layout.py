@@ -22,7 +22,8 @@ LAYERS = (
     ("archs", "encoders", "losses", "metrics", "data"),
     ("inference",),
     ("models",),
-    ("engine", "analysis", "ablation", "app"),
+    ("engine", "analysis", "app"),
+    ("ablation",),
     ("cli",),
 )
 LEVEL = {folder: level for level, folders in enumerate(LAYERS) for folder in folders}

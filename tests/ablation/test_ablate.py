@@ -8,15 +8,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from uir.ablation.grid import read_ablation
 from uir.ablation.history import read_history
+from uir.ablation.pictures import examples_of, write_examples
 from uir.ablation.runner import job_environment, train_runs
 from uir.ablation.runs import Plan, plan_runs
+from uir.ablation.trained import read_trained
 from uir.cli import main
 from uir.core.locking import locked
 
@@ -65,6 +70,22 @@ def test_two_cells_with_two_seeds(write_ablation: Write, capfd: pytest.CaptureFi
     assert "| wide minus narrow | 2 |" in page
     assert "at equal training time" in page
     assert {path.name for path in folder.glob("*.png")} == {"bars_psnr.png", "curves_psnr.png"}
+    narrow, wide = (row["cost"] for row in end["rows"])
+    assert wide["parameters"] > narrow["parameters"]
+    assert 0 < narrow["seconds_per_megapixel"] < 1000
+    sheet = cv2.imread(str(folder / "pictures.jpg"))
+    assert sheet.shape[1] > 4 * 160, "degraded, two cells, clean"
+
+
+def test_a_sheet_shows_what_each_cell_makes_of_the_same_photograph(write_ablation: Write) -> None:
+    plan, _ = ablate(write_ablation({"seeds": [1]}))
+    trained = {run.cell: read_trained(run, plan.root) for run in plan.runs}
+    shown = {cell: examples_of(one)["val"] for cell, one in trained.items()}
+    assert np.array_equal(shown["narrow"].degraded, shown["wide"].degraded)
+    assert not np.array_equal(shown["narrow"].restored, shown["wide"].restored)
+    assert np.array_equal(shown["narrow"].clean, shown["wide"].clean)
+    others = {"narrow": {"val": shown["narrow"]}, "wide": {"val": replace(shown["wide"], degraded=shown["wide"].clean)}}
+    assert write_examples(plan.folder / "x.jpg", others) is None, "cells that saw other photographs share no row"
 
 
 def test_finished_runs_are_not_repeated_and_changed_ones_are(write_ablation: Write) -> None:

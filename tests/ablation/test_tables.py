@@ -13,7 +13,7 @@ import pytest
 from uir.ablation.charts import write_charts
 from uir.ablation.costs import Cost
 from uir.ablation.grid import Ablation, Cell
-from uir.ablation.history import History, read_clock
+from uir.ablation.history import History, Results, read_clock
 from uir.ablation.runs import Plan, Run
 from uir.ablation.statistics import interval
 from uir.ablation.tables import as_json, as_markdown, make_tables
@@ -104,12 +104,15 @@ def test_unequal_networks_look_unequal_and_the_degraded_input_has_a_row(
     measured = {
         cell: {seed: replace(one, inputs=inputs) for seed, one in runs.items()} for cell, runs in histories.items()
     }
-    costs = {"scratch": Cost(1234567, 2_500_000_000), "dcpt": Cost(765, None)}
+    costs = {"scratch": Cost(1234567, 2_500_000_000, 3.456), "dcpt": Cost(765, None)}
     page = as_markdown(plan, make_tables(plan, measured, costs), [])
-    assert "| cell | seeds | haze | rain | mean | parameters | MACs (64×64) | iterations | training s |" in page
-    assert "| degraded input |  | 11.000 | 17.000 | 14.000 |  |  |  |  |" in page
-    assert "| 1,234,567 | 2.5 G | 40 | 4 |" in page
-    assert "| 765 |  | 40 | 8 |" in page
+    assert (
+        "| cell | seeds | haze | rain | mean | parameters | MACs (64×64) | CPU s per MP | iterations | training s |"
+        in page
+    )
+    assert "| degraded input |  | 11.000 | 17.000 | 14.000 |  |  |  |  |  |" in page
+    assert "| 1,234,567 | 2.5 G | 3.46 | 40 | 4 |" in page
+    assert "| 765 |  |  | 40 | 8 |" in page
 
 
 def test_inputs_that_differ_from_cell_to_cell_have_no_row(plan: Plan, histories: dict[str, dict[int, History]]) -> None:
@@ -166,6 +169,25 @@ def test_charts_are_drawn(plan: Plan, histories: dict[str, dict[int, History]], 
     files = write_charts(tmp_path, make_tables(plan, histories), histories)
     assert [file.name for file in files] == ["bars_psnr.png", "curves_psnr.png"]
     assert all(file.read_bytes()[:4] == b"\x89PNG" for file in files)
+
+
+@pytest.mark.thorough
+def test_three_sets_have_a_radar_of_all_cells(
+    plan: Plan, histories: dict[str, dict[int, History]], tmp_path: Path, saved_figures: list[Any]
+) -> None:
+    def with_snow(results: Results) -> Results:
+        return {**results, "snow": {"psnr": 30.0}}
+
+    wide = {
+        cell: {seed: replace(one, final=with_snow(one.final)) for seed, one in runs.items()}
+        for cell, runs in histories.items()
+    }
+    files = write_charts(tmp_path, make_tables(plan, wide), wide)
+    assert [file.name for file in files] == ["bars_psnr.png", "curves_psnr.png", "radar_psnr.png"]
+    lines = {line.get_label(): list(line.get_ydata()) for line in saved_figures[2].axes[0].lines}
+    means = {cell: [sum(run.final[name]["psnr"] for run in runs.values()) / 2 for name in ("haze", "rain", "snow")]
+             for cell, runs in wide.items()}  # fmt: skip
+    assert lines == {cell: [*values, values[0]] for cell, values in means.items()}
 
 
 def test_seconds_between_and_behind_timed_iterations_are_in_proportion() -> None:

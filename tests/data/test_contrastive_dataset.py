@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from uir.core.images import write_image
-from uir.data.held_out_dataset import HeldOutImageDataset
 from uir.data.contrastive_dataset import ContrastiveDataset, RankingDataset
+from uir.data.held_out_dataset import HeldOutImageDataset
 from uir.data.loading import build_train_loader
 from uir.data.multi_task_dataset import MultiTaskDataset
 from uir.degradations.base import replay
@@ -135,7 +135,7 @@ def test_renditions_of_grey_images_have_one_channel(clean):
     assert (item["renditions"].shape, item["lq"].shape) == ((4, 1, 32, 32), (1, 32, 32))
 
 
-def test_held_out_photographs_are_those_of_the_other_data_sets(photographed: Path) -> None:
+def test_held_out_photographs_are_those_of_the_other_data_sets(photographed):
     arguments = {"dataroot_gt": str(photographed), "degradation": ANISO, "held_out": 1, "scale": 2}
     for phase in ("train", "val"):
         ours = ContrastiveDataset(**arguments, gt_size=32, phase=phase)

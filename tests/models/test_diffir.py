@@ -15,6 +15,7 @@ from small_networks import build_network
 
 from uir.archs.diffir_arch import DiffIRS2
 from uir.config.options import load_options
+from uir.core.checkpoint import write_checkpoint
 from uir.inference.predictor import Running, predict
 from uir.inference.prior_predictor import CleanPriorPredictor, PriorPredictor
 from uir.layers.prior_diffusion import kept_shares, posterior_weights
@@ -148,3 +149,19 @@ def test_the_first_stage_uses_the_clean_image_or_says_that_it_has_none(caplog: p
     assert "needs the clean image, which is not there" in caplog.text
     with pytest.raises(ValueError, match=r"reference: expected the size of the image, 16x16, got 8x16"):
         predict(predictor, alone, running, {"reference": batch["gt"][..., :8, :]})
+
+
+def test_the_second_stage_takes_both_networks_from_the_first(
+    write_options: Write, pair_folders: Path, tmp_path: Path
+) -> None:
+    first = build_network("DiffIRS1", seed=3)
+    card = {"arch": {"type": "DiffIRS1", **ARCH_CONFIGS["DiffIRS1"]}, "role": "g"}
+    write_checkpoint(tmp_path / "net_g_10.pth", {"params": first.state_dict(), "params_ema": first.state_dict()}, card)
+    changes = {**diffir_s2_changes(pair_folders), "model_type": "DiffIRS2Model"}
+    changes |= {"path.pretrain_network_g": str(tmp_path / "net_g_10.pth"), "train.ema_decay": 0.9}
+    with torch.random.fork_rng(devices=[]):
+        model = build_model(load_options(write_options(changes)), torch.device("cpu"))
+    state = first.state_dict()
+    assert all(torch.equal(value, state[key]) for key, value in model.bare["s1"].state_dict().items())
+    for network in (model.bare["g"], model.ema["g"].module):
+        assert all(torch.equal(value, state[f"G.{key}"]) for key, value in network.G.state_dict().items())

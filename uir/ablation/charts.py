@@ -1,18 +1,22 @@
-"""Charts of an ablation: bars with intervals for each dataset, and curves over iterations and over training time."""
+"""Charts of an ablation: bars with intervals, a radar of the datasets, curves over iterations and training time."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from uir.ablation.history import History
-from uir.ablation.tables import Histories, Table, digits_of
+from uir.ablation.tables import MEAN, Histories, Table, digits_of
+from uir.analysis.charts import radar_picture
 from uir.metrics.building import with_unit
 
 
 def write_charts(folder: Path, tables: Sequence[Table], histories: Histories) -> list[Path]:
-    """Draw `bars_<metric>.png` and `curves_<metric>.png` into a folder.
+    """Draw `bars_<metric>.png`, `curves_<metric>.png` and `radar_<metric>.png` into a folder.
+
+    A radar chart needs three datasets and two cells.
 
     Returns:
         The files.
@@ -25,7 +29,18 @@ def write_charts(folder: Path, tables: Sequence[Table], histories: Histories) ->
         if table.at == "end":
             files.append(_bars(folder / f"bars_{table.metric}.png", table))
             files.append(_curves(folder / f"curves_{table.metric}.png", table, histories))
+            axes = [name for name in table.columns if name != MEAN]
+            if len(axes) > 2 and len(table.rows) > 1:
+                files.append(_radar(folder / f"radar_{table.metric}.png", table, axes))
     return files
+
+
+def _radar(path: Path, table: Table, axes: Sequence[str]) -> Path:
+    """Draw the mean over the seeds of each cell, a line, on each dataset, an axis."""
+    means = {
+        row.cell: [row.results[name].mean if name in row.results else math.nan for name in axes] for row in table.rows
+    }
+    return radar_picture(path, means, axes, table.metric)
 
 
 def _figure(columns: int, rows: int, size: tuple[float, float]) -> tuple[Any, Any]:

@@ -1,22 +1,26 @@
-"""What the networks of a cell cost: parameters, and multiply-accumulate operations for one image."""
+"""What the networks of a cell cost: parameters, and operations and time for one image."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from uir.ablation.runs import Run
-from uir.core.checkpoint import CheckpointError
+from uir.ablation.trained import Trained
 from uir.degradations.record import DegradationRecord, RecordBatch
-from uir.inference.loading import read_predictor
-from uir.inference.predictor import Predictor, Running, predict
+from uir.inference.predictor import Running, predict
 from uir.layers.image_channels import image_channels
-from uir.registry import UnknownNameError
 
 SIDE = 64
 """Height and width in pixels of the image that operations are counted for."""
+TIMED_SIDE = 256
+"""Height and width in pixels of the image that is timed."""
+_REPEATS, _ENOUGH_SECONDS = 3, 1.0
 
 
 @dataclass(frozen=True)
@@ -25,34 +29,54 @@ class Cost:
 
     Attributes:
         parameters: their number.
-        macs: multiply-accumulates of convolutions and matrix products for one image of 64 × 64; None if the method
-            needs more than an image.
+        macs: multiply-accumulates of convolutions and matrix products for one image of 64 × 64, all steps of a sampler
+            together; None if the method needs more than an image.
+        seconds_per_megapixel: processor seconds of one core of this machine for a million pixels of the degraded image,
+            measured on one of 256 × 256; None as for `macs`.
     """
 
     parameters: int
     macs: int | None
+    seconds_per_megapixel: float | None = None
 
 
-def cost_of(run: Run) -> Cost | None:
-    """The cost of a finished run's networks; None if its file does not say what they are, as basicsr's do not."""
+def cost_of(trained: Trained) -> Cost:
+    """The cost of a finished run's networks, with the controls that it was measured with."""
+    networks = trained.predictor.networks.values()
+    parameters = {id(value): value.numel() for network in networks for value in network.parameters()}
+    count = sum(parameters.values())
     try:
-        predictor = read_predictor(run.output("train") / "models" / "net_g_latest.pth")
-    except (CheckpointError, UnknownNameError):
-        return None
-    parameters = {id(value): value.numel() for net in predictor.networks.values() for value in net.parameters()}
-    return Cost(sum(parameters.values()), _macs(predictor))
+        with FlopCounterMode(display=False) as counter:
+            _restore(trained, SIDE)
+        return Cost(count, counter.get_total_flops() // 2, _seconds(trained) / TIMED_SIDE**2 * 1e6)
+    except (ValueError, KeyError, TypeError, RuntimeError):  # it needs more than an image, such as a prompt
+        return Cost(count, None)
 
 
-def _macs(predictor: Predictor) -> int | None:
-    """Operations for one black image that nothing was done to; None if the method needs more, such as a prompt."""
-    for network in predictor.networks.values():
-        network.eval()
-    channels = 1 if image_channels(predictor.network) == 1 else 3
-    batch = {"lq": torch.zeros(1, channels, SIDE, SIDE), "degradation": RecordBatch([DegradationRecord(())])}
-    counter = FlopCounterMode(display=False)
+def _restore(trained: Trained, side: int) -> None:
+    """Restore an image of noise to which nothing was done."""
+    channels = 1 if image_channels(trained.predictor.network) == 1 else 3
+    image = torch.rand(1, channels, side, side, generator=torch.Generator().manual_seed(0))
+    batch: dict[str, Any] = {"lq": image, "degradation": RecordBatch([DegradationRecord(())])}
+    predict(trained.predictor, batch, Running(torch.device("cpu")), trained.controls)
+
+
+def _seconds(trained: Trained) -> float:
+    """The shortest of a few times, in processor seconds: other programs on the machine count less."""
+    times: list[float] = []
+    with _one_thread():
+        while len(times) < _REPEATS and sum(times) < _ENOUGH_SECONDS:
+            began = time.process_time()
+            _restore(trained, TIMED_SIDE)
+            times.append(time.process_time() - began)
+    return min(times)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
-        with counter:
-            predict(predictor, batch, Running(torch.device("cpu")))
-    except (ValueError, KeyError, TypeError, RuntimeError):
-        return None
-    return counter.get_total_flops() // 2
+        yield
+    finally:
+        torch.set_num_threads(threads)

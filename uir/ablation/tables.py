@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-from uir.ablation.costs import SIDE, Cost
+from uir.ablation.costs import SIDE, TIMED_SIDE, Cost
 from uir.ablation.history import History, Results
 from uir.ablation.runs import Plan
 from uir.ablation.statistics import Interval, interval, paired
@@ -105,7 +105,8 @@ def make_tables(plan: Plan, histories: Histories, costs: Mapping[str, Cost | Non
         for name, about in plan.metrics.items()
         for at, view in views.items()
     ]  # fmt: skip
-    return [table for table in tables if table.rows]
+    compared = min(2, len(histories))  # at equal time, cells that were validated only later have no row
+    return [table for table in tables if len(table.rows) >= (1 if table.at == "end" else compared)]
 
 
 def _at_equal_time(
@@ -224,6 +225,12 @@ def as_markdown(plan: Plan, tables: Sequence[Table], unfinished: Sequence[str]) 
     ]  # fmt: skip
     if ablation.is_smoke_test:
         lines += ["**A smoke test: with so few iterations the numbers say only that every cell runs.**", ""]
+    if any(row.cost for table in tables for row in table.rows):
+        size = f"{TIMED_SIDE}×{TIMED_SIDE}"
+        lines += [
+            f"CPU s per MP: processor seconds of one core of this machine for a megapixel, by {size}.",
+            "",
+        ]
     if unfinished:
         lines += [f"**Not finished and not counted:** {', '.join(unfinished)}.", ""]
     for table in tables:
@@ -240,7 +247,7 @@ def as_markdown(plan: Plan, tables: Sequence[Table], unfinished: Sequence[str]) 
 
 def _result_rows(table: Table) -> list[list[str]]:
     digits = digits_of(table)
-    costs = ["parameters", f"MACs ({SIDE}×{SIDE})"] if any(row.cost for row in table.rows) else []
+    costs = ["parameters", f"MACs ({SIDE}×{SIDE})", "CPU s per MP"] if any(row.cost for row in table.rows) else []
     rows = [["cell", "seeds", *table.columns, *costs, "iterations", "training s"]]
     if table.inputs:
         values = ["" if name not in table.inputs else f"{table.inputs[name]:.{digits}f}" for name in table.columns]
@@ -248,16 +255,25 @@ def _result_rows(table: Table) -> list[list[str]]:
     for row in table.rows:
         shown = [_number(row.results.get(name), digits) for name in table.columns]
         seeds = max(interval_.count for interval_ in row.results.values())
-        time = "" if row.seconds is None else f"{row.seconds:.3g}" if row.seconds < 100 else f"{row.seconds:.0f}"
+        time = "" if row.seconds is None else _seconds(row.seconds)
         cost = _cost_cells(row.cost) if costs else []
         rows.append([row.cell, str(seeds), *shown, *cost, f"{row.iterations:.0f}", time])
     return rows
 
 
+def _seconds(value: float) -> str:
+    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
+
+
 def _cost_cells(cost: Cost | None) -> list[str]:
     if cost is None:
-        return ["", ""]
-    return [f"{cost.parameters:,d}", "" if cost.macs is None else f"{cost.macs / 1e9:.3g} G"]
+        return ["", "", ""]
+    seconds = cost.seconds_per_megapixel
+    return [
+        f"{cost.parameters:,d}",
+        "" if cost.macs is None else f"{cost.macs / 1e9:.3g} G",
+        "" if seconds is None else _seconds(seconds),
+    ]
 
 
 def _difference_rows(table: Table) -> list[list[str]]:

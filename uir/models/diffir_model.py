@@ -63,13 +63,20 @@ class DiffIRS2Model(BaseModel):
     predictor_type: ClassVar[type[Predictor]] = PriorPredictor
 
     def load_network(self, role: str, network: nn.Module) -> None:
-        """Load weights. A file of the first stage gives `network_g` its U-Net, and `network_s1` all, if it has no own."""
-        own, first = (getattr(self.path, f"pretrain_network_{name}", None) for name in ("s1", "g"))
-        if first is None or (role == "s1" and own is not None) or not self._is_first_stage(first):
+        """Load weights; `network_s1` without an own file takes those of a first stage that `network_g` starts from."""
+        first: Path | None = getattr(self.path, "pretrain_network_g", None)
+        own = getattr(self.path, "pretrain_network_s1", None)
+        if role == "s1" and own is None and first is not None and self._is_first_stage(first):
+            taken = load_weights(network, first, self.path.param_key_g or "params")  # type: ignore[attr-defined]
+            logger.info("network_s1 starts from %s [%s]", first, taken)
+        else:
             super().load_network(role, network)
-            return
-        taken = load_weights(network, first, self.path.param_key_g or "params", strict=role == "s1")  # type: ignore[attr-defined]
-        logger.info("network_%s starts from the first stage in %s [%s]", role, first, taken)
+
+    def loads_strictly(self, role: str) -> bool:
+        """A first stage gives `network_g` only its U-Net."""
+        file: Path | None = getattr(self.path, f"pretrain_network_{role}", None)
+        is_first = role == "g" and file is not None and self._is_first_stage(file)
+        return not is_first and super().loads_strictly(role)
 
     def _is_first_stage(self, file: Path) -> bool:
         """Whether a file's card says that it holds a network of the class of `network_s1`."""

@@ -83,8 +83,12 @@ class NetworkPhases:
         file: Path | None = getattr(self.path, f"pretrain_network_{role}", None)
         if file is not None:
             key = getattr(self.path, f"param_key_{role}") or "params"
-            taken = load_weights(network, file, key, getattr(self.path, f"strict_load_{role}"))
+            taken = load_weights(network, file, key, self.loads_strictly(role))
             logger.info("network_%s starts from %s [%s]", role, file, taken)
+
+    def loads_strictly(self, role: str) -> bool:
+        """Whether the file that a network, and its average, starts from must have exactly the network's keys."""
+        return bool(getattr(self.path, f"strict_load_{role}"))
 
     def check_network(self, role: str, network: nn.Module) -> None:
         """Check that a network fits the method; it is on its device, with its weights.

@@ -219,7 +219,7 @@ class TrainingStep(NetworkPhases):
         pretrained: Path | None = getattr(self.path, f"pretrain_network_{role}", None)
         if pretrained is not None:
             state, _ = read_weights(pretrained, "params_ema")
-            fit_state(average.module, state, str(pretrained), getattr(self.path, f"strict_load_{role}"))
+            fit_state(average.module, state, str(pretrained), self.loads_strictly(role))
         return average
 
     def _build_optimizer(self, role: str) -> None:
