@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from uir.layers.degradation_code import DegradationCode
 from uir.registry import ARCH_REGISTRY
+
+_SLOPE, _SMALL_START = 0.2, 0.3
 
 
 @ARCH_REGISTRY.register()
@@ -34,8 +37,19 @@ class IKCPredictor(nn.Module):
         for index in range(6):
             before, after = in_nc if index == 0 else nf, num_params if index == 5 else nf
             stride = 2 if index == 3 else 1
-            layers += [nn.Conv2d(before, after, 5, stride=stride, padding=2), nn.LeakyReLU(0.2)]
+            layers += [nn.Conv2d(before, after, 5, stride=stride, padding=2), nn.LeakyReLU(_SLOPE)]
         self.ConvNet = nn.Sequential(*layers)
+        self._start()
+
+    def _start(self) -> None:
+        """He's start, the last layer's small around 1/2: with torch's, all images would have the same parameters."""
+        convolutions = [layer for layer in self.ConvNet if isinstance(layer, nn.Conv2d)]
+        for layer in convolutions:
+            nn.init.kaiming_normal_(layer.weight, a=_SLOPE)
+            nn.init.zeros_(layer.bias)
+        with torch.no_grad():
+            convolutions[-1].weight.mul_(_SMALL_START)
+            convolutions[-1].bias.fill_(0.5)
 
     def forward(self, image: Tensor) -> DegradationCode:
         """The code of each image [B, in_nc, H, W] in [0, 1]; any H, W."""
