@@ -103,7 +103,7 @@ def test_every_command_of_the_page_is_right(command: str) -> None:
     words, group = spread(shlex.split(command)[1:]), typer.main.get_command(app)
     while hasattr(group, "commands") and not words[0].startswith("-"):
         group, words = group.commands[words[0]], words[1:]
-    if words[0] not in ("--help", "--install-completion"):
+    if words[:1] not in (["--help"], ["--install-completion"]):
         group.make_context(command, words)  # a wrong option or a missing argument is an error
     named = [word for word in shlex.split(command) if "/" in word and word.split("/")[0] != "experiments"]
     assert [word for word in named if not (ROOT / word).exists()] == []
