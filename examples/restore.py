@@ -1,4 +1,4 @@
-"""Restore a photograph: python examples/restore.py PHOTO RESULT [MODEL]. Without a model: uir-small, once it ships."""
+"""Restore a photograph: python examples/restore.py PHOTO RESULT [MODEL]. The default is uir-small."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""A small released model: a restorer and a classifier of its features in one file, as uir-small is to be."""
+"""A small released model: a restorer and a classifier of its features in one file, like uir-small."""
 
 from __future__ import annotations
 

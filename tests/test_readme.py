@@ -14,10 +14,9 @@ import pytest
 import typer.main
 import yaml
 
-from uir import build_network
 from uir.cli import app, spread
 from uir.config.options import load_options
-from uir.core.checkpoint import read_file, write_checkpoint
+from uir.core.checkpoint import read_file
 from uir.train import train_pipeline
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,11 +28,11 @@ FILES = {
     for page in ("README.md", "blind_sr.md", "methods.md")
     for name, text in re.findall(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", PAGES[page], re.DOTALL)
 }
-MARKED = re.compile(r"(<!-- run after the demo -->\n)?^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
-SNIPPETS = [  # Python that stands for itself: its page, whether it needs the demo's network, its text
-    (page, needs_demo, text)
+PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+SNIPPETS = [  # Python that stands for itself: its page and its text
+    (page, text)
     for page in ("README.md", "restoring.md", "degrading.md")
-    for needs_demo, text in MARKED.findall(PAGES[page])
+    for text in PYTHON.findall(PAGES[page])
     if text not in FILES.values()
 ]
 SHELL = "\n".join(re.findall(r"^```sh\n(.*?)^```", README, re.DOTALL | re.MULTILINE))
@@ -104,22 +103,16 @@ def test_every_command_of_the_page_is_right(command: str) -> None:
     words, group = spread(shlex.split(command)[1:]), typer.main.get_command(app)
     while hasattr(group, "commands") and not words[0].startswith("-"):
         group, words = group.commands[words[0]], words[1:]
-    if words[0] not in ("--help", "--install-completion"):
+    if words[:1] not in (["--help"], ["--install-completion"]):
         group.make_context(command, words)  # a wrong option or a missing argument is an error
     named = [word for word in shlex.split(command) if "/" in word and word.split("/")[0] != "experiments"]
     assert [word for word in named if not (ROOT / word).exists()] == []
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize(("page", "needs_demo", "code"), SNIPPETS, ids=[page for page, *_ in SNIPPETS])
-def test_python_of_the_pages_runs(
-    page: str, needs_demo: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if needs_demo:  # a network of the demo's kind, in its place
-        network = {"type": "NAFNet", "width": 4, "enc_blk_nums": [1], "middle_blk_num": 1, "dec_blk_nums": [1]}
-        file = tmp_path / "experiments" / "nafnet_allinone_demo" / "models" / "net_g_latest.pth"
-        write_checkpoint(file, {"params": build_network(network).state_dict()}, {"arch": network})
-        (tmp_path / "datasets").symlink_to(ROOT / "datasets")
+@pytest.mark.parametrize(("page", "code"), SNIPPETS, ids=[page for page, _ in SNIPPETS])
+def test_python_of_the_pages_runs(page: str, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "datasets").symlink_to(ROOT / "datasets")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "snippet.py").write_text(code)
     runpy.run_path("snippet.py")

@@ -3,13 +3,15 @@
 The classifier's temperature is fitted on the validation photographs of the training's own split. The card says how the
 weights were made.
 
-    python benchmarks/experiments/release_uir_small.py --run experiments/uir_small --data datasets/uir_small
+    python benchmarks/experiments/release_uir_small.py [--run experiments/uir_small]
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,16 @@ def newest(run: Path, role: str) -> Path:
     return max(numbered, key=lambda file: int(file.stem.rsplit("_", 1)[1]))
 
 
+def hours(run: Path, iterations: int) -> float:
+    """How long the iterations took, by the log's mean time of one."""
+    times = [
+        float(value)
+        for log in run.glob("train_*.log")
+        for value in re.findall(r"time \(data\): ([\d.]+)", log.read_text())
+    ]
+    return statistics.fmean(times) * iterations / 3600
+
+
 @torch.no_grad()
 def answers(diagnoser: Diagnoser, options: Path) -> tuple[Tensor, Tensor]:
     """Logits and class indices of the validation photographs."""
@@ -68,9 +80,10 @@ def main() -> None:
     files = {role: newest(arguments.run, role) for role in ("g", "dc")}
     networks: dict[str, tuple[dict[str, Tensor], dict[str, Any]]] = {}
     about = json.loads((arguments.run / "run.json").read_text(encoding="utf-8"))
+    iterations = int(files["g"].stem.rsplit("_", 1)[1])
     made = {
         "trained": f"python -m uir.train -opt options/train/uir_small.yml, seed {about['seed']}, "
-        f"{files['g'].stem.rsplit('_', 1)[1]} iterations, one CPU thread",
+        f"{iterations} iterations in {hours(arguments.run, iterations):.1f} hours on one CPU thread",
         "data": DATA, "licence": LICENCE,
     }  # fmt: skip
     for role, file in files.items():

@@ -121,7 +121,7 @@ def test_checking_with_json_gives_json_for_a_fault_too(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("uir.config.options.load_options", lambda *_, **__: {}["x"])
-    assert call("check", "-opt", Path(__file__).parents[2] / "options/train/nafnet_allinone_demo.yml", "--json") == 1
+    assert call("check", "-opt", Path(__file__).parents[2] / "options/train/uir_small_demo.yml", "--json") == 1
     printed = capsys.readouterr()
     assert "KeyError" in json.loads(printed.out)["problems"][0]
     assert "Traceback" in printed.err

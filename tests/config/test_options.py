@@ -235,6 +235,17 @@ def test_restormer_s_capital_options_mark_the_root_too(tmp_path: Path) -> None:
     assert find_root(file) == tmp_path / "Deraining"
 
 
+def test_the_name_of_shipped_weights_is_their_file(write_options: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write_options({"path.pretrain_network_g": "ours"})
+    shipped = file.parents[1] / "elsewhere" / "ours.safetensors"
+    monkeypatch.setattr("uir.weights.FOLDER", shipped.parent)
+    shipped.parent.mkdir()
+    shipped.touch()
+    assert load_options(file).options.path.pretrain_network_g == shipped  # type: ignore[attr-defined]
+    (file.parents[1] / "ours").touch()
+    assert load_options(file).options.path.pretrain_network_g == file.parents[1] / "ours"  # type: ignore[attr-defined]
+
+
 def test_relative_paths_start_at_the_root_wherever_one_stands(
     write_options: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -109,7 +109,7 @@ def knn(
     no photograph is in both parts of a split.
 
     \b
-    Example: uir analyze knn -opt options/train/nafnet_allinone_demo.yml --clean_images datasets/demo/train -o probes
+    Example: uir analyze knn -opt options/train/uir_small_demo.yml --clean_images datasets/demo/train -o probes
     """
     _load_plugins(plugin)
     from uir.analysis.feature_source import FeatureSource
@@ -150,7 +150,7 @@ def probe(
     are read), and for raw pixels as a comparison.
 
     \b
-    Example: uir analyze probe -opt options/train/nafnet_allinone_demo.yml --clean_images datasets/demo/train --splits 3
+    Example: uir analyze probe -opt options/train/uir_small_demo.yml --clean_images datasets/demo/train --splits 3
     """
     _load_plugins(plugin)
     from uir.analysis.feature_source import FeatureSource
@@ -195,7 +195,7 @@ def tsne(
     coordinates are written too.
 
     \b
-    Example: uir analyze tsne -opt options/train/nafnet_allinone_demo.yml --clean_images datasets/demo/train -o tsne
+    Example: uir analyze tsne -opt options/train/uir_small_demo.yml --clean_images datasets/demo/train -o tsne
     """
     _load_plugins(plugin)
     from uir.analysis.feature_source import FeatureSource
@@ -231,7 +231,7 @@ def radar(
     """Compare runs over their test sets in a radar chart.
 
     \b
-    Example: uir analyze radar results/nafnet_allinone_demo/metrics.json -o radar.png
+    Example: uir analyze radar results/uir_small_demo/metrics.json -o radar.png
     """
     from uir.analysis.charts import radar_picture
     from uir.analysis.results_files import names_of, read_results, shared_values
@@ -265,7 +265,7 @@ def complexity(
     The numbers are those of one image. An encoder of the network's degradation code is included.
 
     \b
-    Example: uir analyze complexity -opt options/train/nafnet_allinone_demo.yml --size 256 256
+    Example: uir analyze complexity -opt options/train/uir_small_demo.yml --size 256 256
     """
     from dataclasses import asdict
 

@@ -21,7 +21,7 @@ def card(
     card, the network is recognised by its weights.
 
     \b
-    Example: uir card experiments/nafnet_allinone_demo/models/net_g_latest.pth
+    Example: uir card uir-small
     """
     from uir.inference.describing import described_file, shown
     from uir.inference.model_files import model_file

@@ -49,7 +49,7 @@ def export(
     ONNX and torch programs are compared with the network, and not written if they differ.
 
     \b
-    Example: uir export -o published/net.onnx --model experiments/nafnet_allinone_demo/models/net_g_latest.pth
+    Example: uir export -o published/net.onnx
     """
     from uir.inference.exporting import ENDINGS
     from uir.inference.exporting import export as run_export

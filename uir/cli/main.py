@@ -96,7 +96,7 @@ def train(
     """Train from an option file.
 
     \b
-    Example: uir train -opt options/train/nafnet_allinone_demo.yml --force_yml train:total_iter=500
+    Example: uir train -opt options/train/uir_small_demo.yml --force_yml train:total_iter=500
     """
     loaded = _load(opt, True, force_yml, plugin, root, debug)
     with _processes(launcher, loaded, local_rank):
@@ -137,7 +137,7 @@ def test(
     results/<name>.
 
     \b
-    Example: uir test -opt options/test/nafnet_allinone_demo.yml --protocol dcpt --protocol promptir
+    Example: uir test -opt options/test/uir_small_demo.yml --protocol dcpt --protocol promptir
     """
     protocols = [f"val:protocols=[{', '.join(protocol)}]"] if protocol else []
     loaded = _load(opt, False, [*(force_yml or []), *protocols], plugin, root, False)
@@ -176,7 +176,7 @@ def check(
     Each mistake has its line and the nearest valid name.
 
     \b
-    Example: uir check -opt options/train/nafnet_allinone_demo.yml
+    Example: uir check -opt options/train/uir_small_demo.yml
     """
     if schema:
         print(json.dumps(_schema(opt, plugin), indent=1))

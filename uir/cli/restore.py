@@ -84,7 +84,7 @@ def restore(
     """Restore photographs with a trained network.
 
     \b
-    Example: uir restore datasets/demo/test -o restored --model experiments/nafnet_allinone_demo/models/net_g_latest.pth
+    Example: uir restore datasets/demo/test -o restored
     """
     if not show_controls:
         if not inputs:

@@ -45,7 +45,7 @@ def web_page(
     """Restore photographs in a browser.
 
     \b
-    Example: uir app --model experiments/nafnet_allinone_demo/models/net_g_latest.pth
+    Example: uir app
     """
     share_cores()
     from uir.inference.model_files import model_file

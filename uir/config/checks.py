@@ -35,6 +35,7 @@ from uir.config.spec import (
 from uir.config.yaml_file import KeyPath, Mark, YamlError, mapping_at
 from uir.core.names import PLAIN_NAME, is_plain_name
 from uir.registry import MODEL_REGISTRY, UnknownNameError
+from uir.weights import shipped_weights
 
 
 @dataclass
@@ -291,12 +292,18 @@ class _Checker(ForeignChecker):
                 self._say(path, f"({spec['type']}): its method {need.method}() {what}")
 
     def _paths(self) -> None:
-        """Make the file names in the section `path` absolute; they start at the root."""
+        """Make the file names in the section `path` absolute; they start at the root.
+
+        A name of weights that are part of uir stands for their file.
+        """
+        shipped = shipped_weights()
         section: Any = self.raw.get("path")
         known = (self.method.section("path") if self.method else section_keys(PathOptions)).keys
         for key, value in section.items() if isinstance(section, Mapping) else ():
             annotation = known[key].annotation if key in known else says_its_name(key, "path")
             if isinstance(value, str) and names_a_file(annotation):
+                if str(key).startswith("pretrain_network") and value in shipped and not (self.root / value).exists():
+                    value = str(shipped[value])
                 section[key] = self._absolute(value, ("path", key))
                 if str(key).endswith("_root"):
                     self.absent.pop(("path", key), None)  # a run makes its folders

@@ -56,7 +56,12 @@ class RoleKey:
 
 ROLE_KEYS = (
     RoleKey("", "network_", NetworkOptions | None, "The network `{role}`."),
-    RoleKey("path", "pretrain_network_", Path | None, "Weights to start network_{role} from."),
+    RoleKey(
+        "path",
+        "pretrain_network_",
+        Path | None,
+        "Weights to start network_{role} from: a file or a shipped name.",
+    ),
     RoleKey("path", "param_key_", str | None, "Key of the weights in the file (params, params_ema)."),
     RoleKey("path", "strict_load_", bool, "Every key must fit.", default=True),
     RoleKey("train", "optim_", OptimOptions | None, "Optimizer of network_{role}."),
