@@ -133,7 +133,8 @@ def test_no_other_tool_knows_these_weights(name: str, tmp_path: Path) -> None:
     prepare()
     import spandrel
 
-    with pytest.raises(spandrel.UnsupportedModelError):
+    # spandrel takes some for a network that they extend, and then finds keys that this one does not have.
+    with pytest.raises((spandrel.UnsupportedModelError, RuntimeError)):
         opened_by_spandrel(written(network, tmp_path / "x.pth"))
 
 

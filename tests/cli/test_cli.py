@@ -221,7 +221,6 @@ def test_degrading_is_reproducible(photographs: list[Path], tmp_path: Path) -> N
         (("train", "-opt", "none.yml"), "none.yml: No such file"),
         (("train",), "-opt"),
         (("restore", "nowhere", "-o", "out", "--model", "none.pth"), "nowhere: there is no such file or folder"),
-        (("restore", str(Path(__file__)), "-o", "out"), "name the trained network: --model FILE, such as experiments/"),
         (("restore", str(Path(__file__)), "--model", "none.pth"), "name the folder to write to: -o FOLDER"),
         (("restore", "-o", "out", "--model", "none.pth"), "name the photographs to restore"),
         (

@@ -63,7 +63,7 @@ class PromptedRestorer(nn.Module):
 
 
 @PREDICTORS.register()
-class PromptPredictor(Predictor):
+class WordsPredictor(Predictor):
     """Uses the user's prompt, else that of the batch."""
 
     supplies: ClassVar[tuple[str, ...]] = ("prompt",)
@@ -78,4 +78,4 @@ class PromptPredictor(Predictor):
 class PromptModel(SRModel):
     """Trains with the prompts of the batch."""
 
-    predictor_type: ClassVar[type[Predictor]] = PromptPredictor
+    predictor_type: ClassVar[type[Predictor]] = WordsPredictor

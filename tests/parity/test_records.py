@@ -31,6 +31,7 @@ from uir.layers.features import points_of
 pytestmark = pytest.mark.thorough
 
 NAMES = [name for name in own_networks() if name != "SpandrelNet"]  # its arithmetic is spandrel's
+OF_LIBRARIES = ("TimmEncoder", "CLIPEncoder")  # their arithmetic is timm's and transformers'
 BACKBONES = [name for name in NAMES if kind_of(name) == "backbone"]
 
 
@@ -73,7 +74,7 @@ def test_every_record_is_of_a_network_and_all_are_small() -> None:
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "TimmEncoder"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in OF_LIBRARIES])
 def test_weights_do_not_depend_on_how_torch_draws_them(name: str) -> None:
     one, other = (filled_network(name, seed=seed).state_dict() for seed in (0, 1))
     assert [key for key, value in one.items() if not torch.equal(value, other[key])] == []
@@ -95,7 +96,7 @@ def test_one_percent_of_a_block_is_noticed(name: str) -> None:
         assert output_problems(recorded, PLAIN, outputs), point.name
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in BACKBONES and name != "TimmEncoder"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in BACKBONES and name not in OF_LIBRARIES])
 def test_one_percent_of_a_layer_of_an_encoder_is_noticed(name: str) -> None:
     network, recorded = filled_network(name), read_record(name)
     inputs = inputs_of(name, network)
@@ -113,8 +114,8 @@ def test_one_percent_of_a_layer_of_an_encoder_is_noticed(name: str) -> None:
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", NAMES)
 def test_another_activation_is_noticed(name: str) -> None:
-    if name == "TimmEncoder":
-        pytest.skip("its arithmetic is timm's")
+    if name in OF_LIBRARIES:
+        pytest.skip("its arithmetic is another library's")
     network, recorded = filled_network(name), read_record(name)
     inputs = inputs_of(name, network)
     counted = Swap()

@@ -307,6 +307,7 @@ class Restorer:
     def _restored(
         self, image: np.ndarray, code: DegradationCode | None, name: str, controls: Mapping[str, Any]
     ) -> np.ndarray:
+        pixel_reader(image, None)  # refuses what is no image
         height, width = image.shape[:2]
         channels = image.shape[2] if image.ndim == 3 else 1
         restored = np.empty((height * self.scale, width * self.scale, channels), image.dtype)
