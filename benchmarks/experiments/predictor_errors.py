@@ -182,7 +182,7 @@ def said(difference: Interval | None) -> str:
     """A difference with its sign; a star if its interval does not contain 0."""
     if difference is None:
         return ""
-    return difference.text(2, signed=True) + (" *" if difference.is_apart_from_zero else "")
+    return difference.text(3, signed=True) + (" *" if difference.is_apart_from_zero else "")
 
 
 def table_of(results: dict[str, dict[int, Any]], tests: list[Level]) -> Table:
@@ -199,9 +199,9 @@ def table_of(results: dict[str, dict[int, Any]], tests: list[Level]) -> Table:
         for cell, values in by_cell.items():
             cells = []
             for key in ("error", "correlation"):
-                cells.append(interval(list(values[key].values())).text(2))
+                cells.append(interval(list(values[key].values())).text(3))
                 cells.append("" if cell == LEGACY else said(paired(values[key], by_cell[LEGACY][key])))
-            cells.insert(1, f"{constant(cell, tests, quantity):.2f}")
+            cells.insert(1, f"{constant(cell, tests, quantity):.3f}")
             table.add_row(quantity.name, cell, str(len(results[cell])), *cells)
     return table
 

@@ -75,12 +75,12 @@ class DegradationPredictor(IKCPredictor):
     def _start(self) -> None:
         """He's start, with numbers around the middle of their range."""
         convolutions = [layer for layer in self.ConvNet if isinstance(layer, nn.Conv2d)]
-        for layer in convolutions:
-            nn.init.kaiming_normal_(layer.weight, a=SLOPE)
-            nn.init.zeros_(layer.bias)
         with torch.no_grad():
+            for layer in convolutions:
+                nn.init.kaiming_normal_(layer.weight, a=SLOPE)
+                if layer.bias is not None:
+                    layer.bias.fill_(_MIDDLE if layer is convolutions[-1] else 0)
             convolutions[-1].weight.mul_(_SMALL_SPREAD)
-            convolutions[-1].bias.fill_(_MIDDLE)
 
     def predict(self, image: Tensor) -> DegradationCode:
         """The same as `forward`, by the name of its counterpart `route`."""
