@@ -45,7 +45,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, *experts: Tensor) -> Tensor:
         """One block; `experts` is given to the convolutions."""
-        residual: Tensor = self.conv2(F.relu(self.conv1(x, *experts), inplace=True), *experts)
+        residual: Tensor = self.conv2(F.relu(self.conv1(x, *experts)), *experts)
         return x + residual
 
 
@@ -98,8 +98,8 @@ class _MSRResNetBase(nn.Module):
 
 
 def _active(features: Tensor) -> Tensor:
-    """A leaky ReLU of features that nobody else needs, in place."""
-    return F.leaky_relu(features, 0.1, inplace=True)
+    """Not in place: a hook on the layer before it would see other features than that layer's own."""
+    return F.leaky_relu(features, 0.1)
 
 
 def _conv(in_channels: int, out_channels: int) -> nn.Conv2d:
