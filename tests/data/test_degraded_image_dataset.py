@@ -133,6 +133,18 @@ def test_the_target_is_made_of_the_clean_image(clean):
     assert darkened["gt"].mean() < plain["gt"].mean()
 
 
+def test_a_changed_source_reaches_both_sides_in_training_alone(clean):
+    changed = {"source": {"type": "Gamma", "gamma": 2.0}, "degradation": {"type": "Mark", "label": "clean"}}
+    plain = DegradedImageDataset(clean, NOISE, gt_size=8).sample(0, 1)
+    sample = DegradedImageDataset(clean, gt_size=8, **changed).sample(0, 1)
+    torch.testing.assert_close(sample["gt"], plain["gt"] ** 2)
+    assert torch.equal(sample["lq"], sample["gt"])
+    assert torch.equal(
+        DegradedImageDataset(clean, phase="val", **changed)[0]["gt"],
+        DegradedImageDataset(clean, NOISE, phase="val")[0]["gt"],
+    )
+
+
 def test_wrong_crops_and_places_are_told(clean):
     with pytest.raises(ValueError, match=r"crop_size: got 9; expected a multiple of scale 1 that is at most gt_size"):
         DegradedImageDataset(clean, NOISE, gt_size=8, crop_size=9)

@@ -34,6 +34,8 @@ class DegradedImageDataset(Dataset[dict[str, Any]]):
         dataroot_gt: folder of the clean images; subfolders are included. With lmdb a store `x.lmdb`.
         degradation: the degradation or pipeline, `{type: Haze, ...}`.
         target: change of `gt` after `lq` is made from it, `{type: USMSharpen}` in Real-ESRGAN; not recorded.
+        source: change of the clean image before `lq` is made from it, so of both sides: other contrast or softness, as
+            photographs differ; in training alone, and not recorded.
         gt_size: side of the training patch in pixels; None for whole images.
         crop_size: side to which `gt`, and `lq` with it, is cut after degrading, so that the effect of borders is
             removed (Real-ESRGAN: 400, then 256); None cuts nothing.
@@ -60,6 +62,7 @@ class DegradedImageDataset(Dataset[dict[str, Any]]):
         dataroot_gt: str,
         degradation: DegradationSpec,
         target: DegradationSpec | None = None,
+        source: DegradationSpec | None = None,
         gt_size: int | None = None,
         crop_size: int | None = None,
         degrade_on: str = "worker",
@@ -95,6 +98,7 @@ class DegradedImageDataset(Dataset[dict[str, Any]]):
         self.images = open_images("dataroot_gt", dataroot_gt, io_backend)
         self.degradation_of_file = self.degrader = Degrader(degradation, scale)
         self.target = None if target is None else Degrader(target)
+        self.source = None if source is None or not self.training else Degrader(source)
         first = self.sample(0, seed=0)  # so that mistakes common to all images show before training
         if self.on_device:
             self.finish_batch({"gt": first["gt"][None], "degradation_seed": torch.tensor([0])}, torch.device("cpu"))
@@ -127,7 +131,7 @@ class DegradedImageDataset(Dataset[dict[str, Any]]):
         else:
             degradation_seed = derive_seed(self.seed, name)
         height, width = (size - size % self.scale for size in clean.shape[:2])
-        gt = colored(clean[:height, :width], self.color, path)
+        gt = _changed(self.source, colored(clean[:height, :width], self.color, path), degradation_seed, "source")
         paths = {"lq_path": path, "gt_path": path}
         if self.on_device:
             return {"gt": gt, "degradation_seed": degradation_seed, **paths}
@@ -135,7 +139,7 @@ class DegradedImageDataset(Dataset[dict[str, Any]]):
             lq, record = self.degrader.image(gt, degradation_seed, self.label)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from error
-        lq, gt = self._cut(lq, self._target_of(gt, degradation_seed), degradation_seed)
+        lq, gt = self._cut(lq, _changed(self.target, gt, degradation_seed, "target"), degradation_seed)
         return {"lq": lq.contiguous(), "gt": gt, **paths, "degradation": record}
 
     def finish_batch(self, batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
@@ -151,7 +155,8 @@ class DegradedImageDataset(Dataset[dict[str, Any]]):
         images = batch["gt"].to(device)
         degraded, records = self.degrader.batch(images, seeds, [self.label] * len(seeds))
         cut = [
-            self._cut(lq, self._target_of(gt, seed), seed) for lq, gt, seed in zip(degraded, images, seeds, strict=True)
+            self._cut(lq, _changed(self.target, gt, seed, "target"), seed)
+            for lq, gt, seed in zip(degraded, images, seeds, strict=True)
         ]
         finished["lq"], finished["gt"] = (torch.stack(side) for side in zip(*cut, strict=True))
         return {**finished, "degradation": records}
@@ -166,9 +171,6 @@ class DegradedImageDataset(Dataset[dict[str, Any]]):
         self.degrader = self.degradation_of_file if noise is None else Degrader(noise, self.scale)
         return noise is not None or protocol is None
 
-    def _target_of(self, gt: Tensor, seed: int) -> Tensor:
-        return gt if self.target is None else self.target.image(gt, derive_seed(seed, "target"))[0]
-
     def _cut(self, lq: Tensor, gt: Tensor, seed: int) -> tuple[Tensor, Tensor]:
         if not self.training or self.crop_size is None:
             return lq, gt
@@ -176,3 +178,7 @@ class DegradedImageDataset(Dataset[dict[str, Any]]):
         top, left = draw_corner(derive_seed(seed, "crop"), lq.shape[-2], lq.shape[-1], side)
         window = lq[:, top : top + side, left : left + side]
         return window, gt[:, top * scale : (top + side) * scale, left * scale : (left + side) * scale].contiguous()
+
+
+def _changed(change: Degrader | None, image: Tensor, seed: int, use: str) -> Tensor:
+    return image if change is None else change.image(image, derive_seed(seed, use))[0]

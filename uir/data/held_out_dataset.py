@@ -42,7 +42,7 @@ class HeldOutImageDataset(DegradedImageDataset):
         degradation: the degradation or pipeline, `{type: Haze, ...}`.
         held_out: number of images for validation only.
         split_seed: another seed chooses other images.
-        gt_size, crop_size, scale, phase, use_hflip, use_rot, label, seed, name, color: as in `DegradedImageDataset`.
+        target, source, gt_size, crop_size, scale, phase, use_hflip, use_rot, label, seed, name, color: as in `DegradedImageDataset`.
 
     Raises:
         ValueError: as in `DegradedImageDataset`, or `held_out` leaves no image for one of the two uses.
@@ -64,9 +64,11 @@ class HeldOutImageDataset(DegradedImageDataset):
         name: str = "",
         color: str | None = None,
         crop_size: int | None = None,
+        target: DegradationSpec | None = None,
+        source: DegradationSpec | None = None,
     ) -> None:
         super().__init__(
             dataroot_gt, degradation, gt_size=gt_size, crop_size=crop_size, scale=scale, phase=phase,
-            use_hflip=use_hflip, use_rot=use_rot, label=label, seed=seed, name=name, color=color,
+            use_hflip=use_hflip, use_rot=use_rot, label=label, seed=seed, name=name, color=color, target=target, source=source,
         )  # fmt: skip
         hold_out(self, dataroot_gt, held_out, split_seed)
