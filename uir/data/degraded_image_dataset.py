@@ -154,10 +154,8 @@ class DegradedImageDataset(Dataset[dict[str, Any]]):
         seeds = batch["degradation_seed"].tolist()
         images = batch["gt"].to(device)
         degraded, records = self.degrader.batch(images, seeds, [self.label] * len(seeds))
-        cut = [
-            self._cut(lq, _changed(self.target, gt, seed, "target"), seed)
-            for lq, gt, seed in zip(degraded, images, seeds, strict=True)
-        ]
+        targets = [_changed(self.target, gt, seed, "target") for gt, seed in zip(images, seeds, strict=True)]
+        cut = [self._cut(lq, gt, seed) for lq, gt, seed in zip(degraded, targets, seeds, strict=True)]
         finished["lq"], finished["gt"] = (torch.stack(side) for side in zip(*cut, strict=True))
         return {**finished, "degradation": records}
 

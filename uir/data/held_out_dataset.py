@@ -42,7 +42,8 @@ class HeldOutImageDataset(DegradedImageDataset):
         degradation: the degradation or pipeline, `{type: Haze, ...}`.
         held_out: number of images for validation only.
         split_seed: another seed chooses other images.
-        target, source, gt_size, crop_size, scale, phase, use_hflip, use_rot, label, seed, name, color: as in `DegradedImageDataset`.
+        target, source, gt_size, crop_size, scale, phase, use_hflip, use_rot, label, seed, name, color: as in
+            `DegradedImageDataset`.
 
     Raises:
         ValueError: as in `DegradedImageDataset`, or `held_out` leaves no image for one of the two uses.
@@ -69,6 +70,7 @@ class HeldOutImageDataset(DegradedImageDataset):
     ) -> None:
         super().__init__(
             dataroot_gt, degradation, gt_size=gt_size, crop_size=crop_size, scale=scale, phase=phase,
-            use_hflip=use_hflip, use_rot=use_rot, label=label, seed=seed, name=name, color=color, target=target, source=source,
+            use_hflip=use_hflip, use_rot=use_rot, label=label, seed=seed, name=name, color=color,
+            target=target, source=source,
         )  # fmt: skip
         hold_out(self, dataroot_gt, held_out, split_seed)
