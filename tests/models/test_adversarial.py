@@ -140,6 +140,22 @@ def test_any_discriminator_with_every_loss(write_options: Write, method: str, ne
     assert rows[0]["l_d_r1"] == 0 < rows[1]["l_d_r1"]
 
 
+def test_a_penalty_of_every_second_step_may_be_the_only_one(write_options: Write) -> None:
+    rows = logs(built(write_options, changes("SRGANModel", **{"train.r1_opt": {"type": "R1Loss", "every": 2}})), 2)
+    assert rows[0]["l_d_r1"] == 0 < rows[1]["l_d_r1"]
+
+
+@pytest.mark.thorough
+def test_a_compiled_discriminator_is_penalised(write_options: Write) -> None:
+    """A compiled network has no second derivative."""
+    options = changes("SRGANModel", **{"train.r1_opt": {"type": "R1Loss"}})
+    plain, compiled = (built(write_options, options) for _ in range(2))
+    torch.compiler.reset()
+    compiled.net_d = torch.compile(compiled.net_d, backend="aot_eager")
+    for row, expected in zip(logs(compiled, 2), logs(plain, 2), strict=True):
+        assert row == pytest.approx(expected, rel=1e-4)
+
+
 @needs_basicsr
 def test_a_discriminator_of_nested_lists_gives_its_features(write_options: Write) -> None:
     network = {"type": "basicsr:HiFaceGANDiscriminator", "num_feat": 4, "n_layers_d": 2, "conditional_d": False}

@@ -112,8 +112,12 @@ class AdversarialModel(BaseModel):
 
     @offers("discriminator", runs=("d",))
     def discriminator(self) -> Any:
-        """The discriminator as a function of images alone, `image -> logits`."""
-        return lambda image: self._judged(image)[0]
+        """The discriminator as a function of images alone, `image -> logits`.
+
+        It is the network itself: a compiled one has no second derivative, and DDP waits for parameters (the last bias)
+        that the gradient at an image does not depend on.
+        """
+        return lambda image: self._judged(image, self.bare["d"])[0]
 
     @offers("judged_fake", runs=("d",))
     def judged_fake(self) -> tuple[Logits, list[Tensor]]:
@@ -154,10 +158,11 @@ class AdversarialModel(BaseModel):
             raise ValueError(f"network_d: {name} gives no features; it needs a method feature_points()")
         return features
 
-    def _judged(self, image: Tensor) -> tuple[Logits, list[Tensor]]:
-        result = self.net_d(image, *(self.value(name) for name in self._given_to_d))
+    def _judged(self, image: Tensor, network: nn.Module | None = None) -> tuple[Logits, list[Tensor]]:
+        """Logits and features of images; `network` is the discriminator itself in place of `net_d`."""
+        result = (network or self.net_d)(image, *(self.value(name) for name in self._given_to_d))
         features: list[Tensor] = []
-        if isinstance(self.stepped["d"], FeatureTap):
+        if network is None and isinstance(self.stepped["d"], FeatureTap):
             result, features = result
         if isinstance(result, Tensor):
             return result, features
@@ -169,18 +174,18 @@ class AdversarialModel(BaseModel):
     # --- the step ---
 
     def objectives(self) -> Iterator[Objective]:
-        """The restorer's sum, where it is its turn, and then the discriminator's: real, restored, penalties."""
+        """The restorer's sum, where it is its turn, and then the discriminator's: penalties, real, restored."""
         if self.micro_batch == 0:
             self._g_learns = self.is_turn_of_g()
         if any(self.is_optimized(role) for role in self.generator_roles) and self._g_learns:
             yield Objective(self.generator_losses, self.generator_roles)
         if self.is_optimized("d") and "gan_opt" in self.losses:
-            penalties = self._slots_of("d")
-            # Each has its own backward: a batch norm that DDP shares in between must not spoil the other's graph.
+            # Each has its own backward: a batch norm that DDP shares in between must not spoil the other's graph. The
+            # penalties come first: DDP shares their gradients together with those of the real images.
+            if self._slots_of("d"):
+                yield Objective(self.penalties, ("d",), step=False)
             yield Objective(self.losses_of_real, ("d",), step=False)
-            yield Objective(self.losses_of_fake, ("d",), step=not penalties)
-            if penalties:
-                yield Objective(lambda: self._named(self.losses_of(*penalties), "l_d_"), ("d",))
+            yield Objective(self.losses_of_fake, ("d",))
 
     def is_turn_of_g(self) -> bool:
         """Whether the restorer learns in this iteration."""
@@ -210,6 +215,13 @@ class AdversarialModel(BaseModel):
         fake = self.value("fake_logits")
         both: Tensor = gan(relative(real, fake), False, is_disc=False) + gan(relative(fake, real), True, is_disc=False)
         return both / 2
+
+    def penalties(self) -> dict[str, Tensor]:
+        """The losses that say `minimised_by = "d"`."""
+        losses = self._named(self.losses_of(*self._slots_of("d")), "l_d_")
+        parameter = next(p for p in self.bare["d"].parameters() if p.requires_grad)
+        nothing = 0 * parameter.flatten()[0]  # all may be constants, such as R1 in a step without it
+        return {name: value + nothing for name, value in losses.items()}
 
     def losses_of_real(self) -> dict[str, Tensor]:
         """The discriminator's loss on real images."""
