@@ -113,6 +113,7 @@ def test_every_small_transfer_makes_a_step_of_each_stage(cell: str, tmp_path: Pa
 ADVERSARIAL = {
     "esrgan_imdn_x4_proxy": [{"pix"}, {"pix", "percep", "gan"}],
     "realesrgan_imdn_x4_proxy": [{"pix", "percep", "gan"}],
+    "dasr_liang_x4_proxy": [{"pix", "percep", "regress", "gan"}],
     "nogan_nafnet_5d_proxy": [{"pix", "percep"}, set(), {"pix", "percep", "gan"}],
     "mialgo_nafnet_proxy": [{"pix"}, {"pix", "percep", "gan"}, *[{"pix", "percep", "gan", "edge"}] * 3],
 }
@@ -120,7 +121,8 @@ ADVERSARIAL = {
 
 @pytest.mark.parametrize("name", ADVERSARIAL)
 def test_every_small_adversarial_training_makes_a_step_of_each_stage(name: str) -> None:
-    force = ["num_gpu=0", "datasets:train:gt_size=32", "train:net_d_init_iters=0"]
+    size = "crop_size" if name.startswith("dasr") else "gt_size"
+    force = ["num_gpu=0", f"datasets:train:{size}=32", "train:net_d_init_iters=0"]
     loaded = load_options(OPTIONS / "train" / f"{name}.yml", force=force)
     stages = loaded.stages or (Stage("", loaded),)
     for stage, learned in zip(stages, ADVERSARIAL[name], strict=True):
@@ -131,6 +133,16 @@ def test_every_small_adversarial_training_makes_a_step_of_each_stage(name: str) 
         waits = (name, stage.name) in {("nogan_nafnet_5d_proxy", "together"), ("esrgan_imdn_x4_proxy", "adversarial")}
         assert of_restorer == (set() if waits else learned)
         assert ("l_d_real" in losses) == ("gan" in learned or not learned)
+
+
+@pytest.mark.parametrize("name", ["dasr_liang_x4", "dasr_liang_x4_proxy"])
+def test_the_sets_of_dasr_liang_are_bicubic_and_one_for_each_level(name: str) -> None:
+    options = read_merged(OPTIONS / "test" / f"{name}.yml")[0]
+    degradations = {entry["name"]: entry["degradation"] for entry in options["datasets"].values()}
+    assert options["manual_seed"] == 0
+    assert degradations.pop("bicubic")["sigma"] == 0
+    levels = {key: list(entry["weights"]) for key, entry in degradations.items()}
+    assert levels == {"level_1": ["weak"], "level_2": ["standard"], "level_3": ["severe"]}
 
 
 BASELINES = sorted((OPTIONS / "train").glob("baseline_*.yml"))

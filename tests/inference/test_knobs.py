@@ -156,3 +156,10 @@ def test_a_strength_is_learned_from_severities_set_and_collapsed(write_options, 
     gains, alone = (Restorer.from_pretrained(file, device="cpu", tile=None) for file in (model, plain))
     assert gains(pixels, strength=0.3).tobytes() == alone(pixels).tobytes()
     assert gains(pixels, strength=0.9).tobytes() != alone(pixels).tobytes()
+    cli(source, "-o", tmp_path / "by_hand.png", "--model", model, "--strength", "0.3")
+    cli(source, "-o", tmp_path / "plain.png", "--model", plain)
+    by_hand, expected = (cv2.imread(str(tmp_path / f"{name}.png")) for name in ("by_hand", "plain"))
+    np.testing.assert_array_equal(by_hand, expected)
+    cli(source, "-o", tmp_path / "out", "--model", model, "--sweep", "strength=0:1:3")
+    names = {f"a_strength{value}.png" for value in ("", "=0", "=0.5", "=1")}
+    assert {file.name for file in (tmp_path / "out").iterdir()} == names

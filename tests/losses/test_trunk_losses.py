@@ -110,6 +110,21 @@ def test_lpips_equals_the_authors_package(tmp_path, pair):
     assert LPIPSLoss(weights="random")(pair[0], pair[0]) == 0
 
 
+@pytest.mark.parametrize("missing", ["trunk", "package"])
+def test_lpips_says_which_file_is_missing(tmp_path, monkeypatch, missing):
+    from uir.losses import lpips_loss
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setattr(lpips_loss.importlib.util, "find_spec", lambda _: None)
+    weights, said = {
+        "trunk": (None, r"vgg16-397923af\.pth .*experiments/pretrained_models, or name the file with `weights:`"),
+        "package": ("random", r"install the package lpips .* or name its file weights/v0\.1/vgg\.pth"),
+    }[missing]
+    with pytest.raises(FileNotFoundError, match=said):
+        lpips_loss.LPIPSLoss(weights=weights)
+
+
 def test_feature_matching_is_pix2pixhds_sum():
     generator = torch.Generator().manual_seed(2)
     fake, real = ([torch.randn(1, 2, 3, 3, generator=generator) for _ in range(8)] for _ in range(2))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from arch_configs import NAFNET
 from dasr_options import G, changes, degrading
 
 from uir.config.options import load_options
@@ -200,21 +201,18 @@ def test_strength_moves_from_clean_to_the_worst_and_other_knobs_have_priority():
         turned(numbers, {"blur": 1})
 
 
+DYNAMIC = {"network_g": {**G, "upscale": 2}}
+OF_SAME_SIZE = {"network_g": {"type": "ExpertNet", "experts": 3, "backbone": {"type": "NAFNet", **NAFNET}}, "scale": 1}
+OF_TWICE = {"network_g": {"type": "ExpertNet", "experts": 3, "backbone": {**PLAIN, "upscale": 2}}}
+
+
 @pytest.mark.thorough
-@pytest.mark.parametrize(
-    "network",
-    [
-        {**G, "upscale": 2},
-        {
-            "type": "ExpertNet",
-            "experts": 3,
-            "backbone": {"type": "MSRResNet", "num_feat": 4, "num_block": 1, "upscale": 2},
-        },
-    ],
-    ids=["dynamic", "any backbone"],
-)
-def test_two_processes_learn_what_one_does(write_options, pair_folders, network):
-    file = write_options(changes(network_g=network, **{"datasets.val": None, "train.total_iter": 2}))
+@pytest.mark.parametrize("method", [DYNAMIC, OF_TWICE, OF_SAME_SIZE], ids=["dynamic", "MSRResNet", "NAFNet"])
+def test_two_processes_learn_what_one_does(write_options, pair_folders, method):
+    more = {"datasets.val": None, "train.total_iter": 2}
+    if method.get("scale") == 1:
+        more |= {"datasets.train.dataroot_lq": str(pair_folders / "gt")}
+    file = write_options(changes(**method, **more))
     runs = []
     for processes in (1, 2):
         several = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"] if processes > 1 else []

@@ -15,8 +15,10 @@ from adversarial_options import degrading
 
 from uir.compat import basicsr_names
 from uir.config.options import OptionError, load_options
+from uir.core.checkpoint import read_file
 from uir.core.seeds import derive_seed
 from uir.degradations.kernels import gaussian_kernel
+from uir.engine.train_loop import train
 from uir.models.building import build_model
 
 Write = Callable[..., Path]
@@ -136,6 +138,49 @@ def test_degrading_goes_on_from_a_state_and_leaves_the_global_draws_alone(write_
     assert torch.equal(whole.lq, parts.lq)
     assert torch.equal(before[0], torch.random.get_rng_state())
     assert before[1] == random.getstate()
+
+
+KERNELS = '''
+import torch
+from torch.utils.data import Dataset
+from uir.registry import DATASET_REGISTRY
+
+@DATASET_REGISTRY.register()
+class WithKernels(Dataset):
+    """Clean images and the kernels to degrade them by, as basicsr's RealESRGANDataset gives them."""
+    def __init__(self, opt):
+        pass
+    def __len__(self):
+        return 4
+    def __getitem__(self, index):
+        generator = torch.Generator().manual_seed(index)
+        kernels = torch.rand(3, 5, 5, generator=generator)
+        names = ("kernel1", "kernel2", "sinc_kernel")
+        gt = torch.rand(3, 40, 40, generator=generator)
+        return {"gt": gt, "gt_path": str(index), **dict(zip(names, kernels / kernels.sum((1, 2), keepdim=True)))}
+'''
+
+
+@pytest.mark.thorough
+def test_a_resumed_run_with_a_full_pool_goes_on_exactly(write_options: Write) -> None:
+    more = {
+        "datasets": {"train": {"type": "WithKernels", "batch_size_per_gpu": 2}},
+        "plugins": ["./small_net.py", "./kernels.py"],
+        "logger.save_checkpoint_freq": 2,
+        "queue_size": 4,
+    }
+    file = write_options(degrading("RealESRGANModel", **{**HIGH_ORDER, **more}))
+    (file.parent / "kernels.py").write_text(KERNELS)
+    whole = train(load_options(file, force=["name=whole"]))
+    train(load_options(file, force=["name=parts", "train:total_iter=4"]))
+    parts = train(load_options(file, force=["name=parts"]), auto_resume=True)
+    state = torch.load(parts / "training_states" / "6.state", weights_only=True)
+    assert (len(state["pool"]["held"]["gt"]), state["pool"]["exchanges"], state["batches"]) == (4, 4, 6)
+    for role in "gd":
+        one, other = (read_file(run / "models" / f"net_{role}_6.pth") for run in (whole, parts))
+        for kind in ("params", "params_ema"):
+            for key, value in one.get(kind, {}).items():
+                assert torch.equal(value, other[kind][key]), (role, kind, key)
 
 
 def test_a_batch_without_kernels_is_refused(write_options: Write) -> None:

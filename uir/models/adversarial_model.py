@@ -160,7 +160,8 @@ class AdversarialModel(BaseModel):
 
     def _judged(self, image: Tensor, network: nn.Module | None = None) -> tuple[Logits, list[Tensor]]:
         """Logits and features of images; `network` is the discriminator itself in place of `net_d`."""
-        result = (network or self.net_d)(image, *(self.value(name) for name in self._given_to_d))
+        judge = self.net_d if network is None else network
+        result = judge(image, *(self.value(name) for name in self._given_to_d))
         features: list[Tensor] = []
         if network is None and isinstance(self.stepped["d"], FeatureTap):
             result, features = result
