@@ -24,12 +24,13 @@ from uir.layers.experts import DynamicConv2d, mixed
 from uir.registry.components import build_network
 
 SWINIR = {
-    "type": "SwinIR", "upscale": 4, "img_size": 48, "window_size": 8, "depths": [6] * 6, "embed_dim": 180,
+    "upscale": 4, "img_size": 48, "window_size": 8, "depths": [6] * 6, "embed_dim": 180,
     "num_heads": [6] * 6, "mlp_ratio": 2, "upsampler": "pixelshuffle", "resi_connection": "1conv",
 }  # fmt: skip
 OTHERS: dict[str, dict[str, Any]] = {
     "RRDB (23 blocks, 64 channels)": {"type": "basicsr:RRDBNet", "num_in_ch": 3, "num_out_ch": 3},
-    "SwinIR (classical, x4)": SWINIR,
+    "SwinIR (classical, x4)": {"type": "SwinIR", **SWINIR},
+    "SwinIR of basicsr": {"type": "basicsr:SwinIR", **SWINIR},
 }
 
 
