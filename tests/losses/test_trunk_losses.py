@@ -137,3 +137,16 @@ def test_sobel_strength_of_a_ramp():
 
     ramp = torch.arange(6.0).expand(1, 1, 5, 6)
     torch.testing.assert_close(SobelEdgeLoss().strength(ramp)[..., 1:-1, 1:-1], torch.ones(1, 1, 3, 4))
+
+
+def test_sobel_edges_differ_by_the_mean_square_or_the_mean_of_their_strengths():
+    from uir.losses.edge_loss import SobelEdgeLoss
+
+    slope, flat = 2 * torch.arange(6.0).expand(1, 1, 5, 6), torch.zeros(1, 1, 5, 6)
+    across = torch.tensor([1.0, 2, 2, 2, 2, 1])  # the border is repeated: half of the slope
+    expected = {"l2": across.square().mean(), "l1": across.mean()}
+    for criterion, value in expected.items():
+        torch.testing.assert_close(SobelEdgeLoss(2.0, 1e-12, criterion)(slope, flat), 2 * value, rtol=1e-4, atol=0)
+    torch.testing.assert_close(SobelEdgeLoss()(slope, flat), expected["l2"], rtol=0.01, atol=0)
+    with pytest.raises(ValueError, match="criterion: expected l1, l2, got 'l3'"):
+        SobelEdgeLoss(criterion="l3")
