@@ -98,7 +98,10 @@ def test_a_photograph_in_inks_is_converted_and_that_is_said(tmp_path: Path) -> N
     palette = Image.fromarray(pixels()).quantize(16)
     palette.save(tmp_path / "palette.png")
     outcome = restore_files(SAME, [tmp_path / "inks.jpg", tmp_path / "palette.png"], tmp_path / "out")
-    assert outcome.notes == {str(tmp_path / "inks.jpg"): "CMYK, converted to RGB"}
+    assert outcome.notes == {
+        str(tmp_path / "inks.jpg"): "CMYK, converted to RGB",
+        str(tmp_path / "palette.png"): "palette, converted to RGB",
+    }
     assert "inks.jpg: CMYK, converted to RGB" in outcome.summary(tmp_path / "out")
     assert np.array_equal(read_image(tmp_path / "out" / "palette.png"), np.asarray(palette.convert("RGB")))
 
