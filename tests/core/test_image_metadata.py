@@ -95,6 +95,19 @@ def test_damaged_metadata_is_left_out() -> None:
     assert not read_metadata(photograph("JPEG")[:30])
 
 
+def test_exif_of_a_png_is_found_behind_the_pixels_and_nothing_is_decoded_for_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    data = encode_pages(Path("it.png"), [pixels()], Metadata(exif=read_metadata(photograph("JPEG")).exif))
+    start = data.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+    late = data[:start] + data[end:-12] + data[start:end] + data[-12:]
+    assert read_metadata(late).exif == read_metadata(data).exif is not None
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", None)
+    assert read_metadata(data[:start] + data[end:]) == Metadata()
+    assert read_metadata(data).exif is not None
+
+
 def test_alpha_and_pages_of_a_tiff_keep_their_profile(tmp_path: Path) -> None:
     pages = [np.dstack([pixels(), pixels()[:, :, 0]]), np.dstack([pixels(5, 5), pixels(5, 5)[:, :, 1]])]
     write_pages(tmp_path / "it.tif", pages, metadata=Metadata(PROFILE))

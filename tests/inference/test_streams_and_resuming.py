@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from small_release import small_release
 from torch import nn
 
 from uir.cli import main, run
+from uir.core.files import is_unfinished, temporary_beside
 from uir.core.images import read_image, write_image
 from uir.inference.image_files import restore_files
 from uir.inference.image_plan import find_images
@@ -91,6 +93,34 @@ def test_an_interrupted_folder_goes_on_where_it_was(tmp_path: Path) -> None:
     assert again.summary(tmp_path / "out") == "all 3 images were restored before; nothing was left to do"
     swept = restore_files(SAME, tmp_path / "in", tmp_path / "out", sweep="fidelity=0:1:2", resume=True)
     assert len(swept.written) == 9  # with the grid of each
+
+
+def test_what_a_killed_run_had_begun_is_done_again_and_leaves_no_trace(tmp_path: Path) -> None:
+    folder_of(tmp_path / "in", 2)
+    child = (
+        "import os, signal\n"
+        "from torch import nn\n"
+        "from uir.core import png_writing\n"
+        "from uir.inference.image_files import restore_files\n"
+        "from uir.inference.restorer import Restorer\n"
+        "def killed(rows):\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "png_writing._filtered = killed\n"
+        "restore_files(Restorer(nn.Identity()), 'in', 'out')\n"
+    )
+    stopped = subprocess.run(
+        [sys.executable, "-c", child], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False
+    )
+    assert stopped.returncode == -signal.SIGKILL
+    (begun,) = (tmp_path / "out").iterdir()  # the head of a PNG, under a hidden name
+    assert is_unfinished(begun)
+    other = temporary_beside(tmp_path / "out" / "other.png", ".1")
+    other.touch()  # somebody else's
+    outcome = restore_files(SAME, tmp_path / "in", tmp_path / "out", resume=True)
+    assert not outcome.failed
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"0.png", "1.png", other.name}
+    for index in range(2):
+        assert np.array_equal(read_image(tmp_path / "out" / f"{index}.png"), pixels(index))
 
 
 def test_a_photograph_in_inks_is_converted_and_that_is_said(tmp_path: Path) -> None:

@@ -67,15 +67,18 @@ def read_metadata(data: bytes | BinaryIO) -> Metadata:
     try:
         if kind == "TIFF":
             return _of_tiff(file, head)
-        metadata = _of_other(reader_of(kind or "", "")(file))
+        image = reader_of(kind or "", "")(file)
+        # of a PNG without EXIF, Pillow would decode all pixels to look for some behind them
+        is_bare = kind == "PNG" and "exif" not in image.info and not (isinstance(data, bytes) and b"eXIf" in data)
+        metadata = _of_other(image, Image.Image.getexif(image) if is_bare else image.getexif())
     except Exception:  # damaged metadata makes no image unreadable
         return Metadata()
     # Pillow takes grey with alpha of 16 bits for RGBA
     return replace(metadata, is_grey=head[_PNG_COLOURS] in (0, 4)) if kind == "PNG" else metadata
 
 
-def _of_other(image: Any) -> Metadata:
-    exif, info = image.getexif(), image.info
+def _of_other(image: Any, exif: Image.Exif) -> Metadata:
+    info = image.info
     dpi = _plausible(info.get("dpi")) or _resolution(exif)
     return Metadata(info.get("icc_profile") or None, _upright(exif), dpi, _STORED.get(image.mode, ""))
 
