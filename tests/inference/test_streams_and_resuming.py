@@ -20,7 +20,8 @@ from torch import nn
 from uir.cli import main, run
 from uir.core.files import is_unfinished, temporary_beside
 from uir.core.images import read_image, write_image
-from uir.inference.image_files import restore_files
+from uir.core.progress import progress_bar
+from uir.inference.image_files import _Progress, restore_files
 from uir.inference.image_plan import find_images
 from uir.inference.restorer import Restorer
 
@@ -148,6 +149,22 @@ def test_a_file_keeps_its_profile_exif_and_resolution(tmp_path: Path) -> None:
     assert restored.info["icc_profile"] == profile
     assert restored.getexif()[0x010F] == "a camera"
     assert restored.info["dpi"] == pytest.approx((240, 240), abs=0.1)
+
+
+def test_progress_in_megapixels_moves_within_an_image_and_expects_the_others_to_be_as_large() -> None:
+    bar = progress_bar(unit="MP", visible=False)
+    progress = _Progress(bar, 4)
+    (task,) = bar.tasks
+    progress.begin(2_000_000)
+    bands = progress.over([np.zeros((1000, 4000, 3), np.uint8)] * 2, scale=2)
+    next(bands)
+    next(bands)
+    assert (task.completed, task.total) == (1.0, 8.0)
+    assert list(bands) == []
+    assert task.completed == 2.0
+    progress.finish()
+    progress.begin(4_000_000)
+    assert (task.completed, task.total, task.fields["note"]) == (2.0, 12.0, "image 2 of 4")
 
 
 def torchrun(tmp_path: Path, *words: str) -> subprocess.Popen[str]:
