@@ -183,12 +183,12 @@ def test_two_processes_share_the_images_and_go_on_after_one_was_killed(tmp_path:
     (tmp_path / "plugin.py").write_text(
         "import os, signal\n"
         "from uir.inference.restorer import Restorer\n"
-        "call = Restorer.__call__\n"
+        "bands = Restorer.bands\n"
         "def dies(self, *args, **controls):\n"
         "    if os.environ['RANK'] == '1' and controls.get('name') == '3':\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return call(self, *args, **controls)\n"
-        "Restorer.__call__ = dies\n"
+        "    return bands(self, *args, **controls)\n"
+        "Restorer.bands = dies\n"
     )
     killed = torchrun(tmp_path, "--plugin", "plugin.py")
     killed.communicate(timeout=240)
