@@ -56,11 +56,11 @@ def make_photograph(file: Path, megapixels: float) -> None:
     rows, columns = -(-height // mirrored.shape[0]), -(-width // mirrored.shape[1])
     if file.suffix == ".tif":
         from uir.core.image_metadata import Metadata
-        from uir.core.tiff_strips import write_strips
+        from uir.core.images import write_bands
 
         band = np.tile(mirrored[..., ::-1], (1, columns, 1))[:, :width]
         bands = (band[: height - top] for top in range(0, height, len(band)))
-        write_strips(file, bands, (height, width, 3), band.dtype, Metadata())
+        write_bands(file, bands, (height, width, 3), band.dtype, Metadata())
         return
     cv2.imwrite(str(file), np.tile(mirrored, (rows, columns, 1))[:height, :width])
 

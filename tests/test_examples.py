@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import sys
@@ -60,9 +61,24 @@ def test_a_network_of_ones_own_is_trained_and_restores(
     assert read_image(result).shape == read_image(photograph).shape
 
 
+def test_the_notebook_runs_from_top_to_bottom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(EXAMPLES)
+    cells = json.loads((EXAMPLES / "notebook.ipynb").read_text())["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    (tmp_path / "notebook.py").write_text("\n\n".join(code))
+    names = runpy.run_path(str(tmp_path / "notebook.py"))
+    assert names["diagnosis"].label == "noise"
+    assert names["psnr"](names["restored"]) > names["psnr"](names["noisy"]) + 3
+    assert "GaussianNoise" in capsys.readouterr().out
+    assert not any(cell.get("outputs") for cell in cells)
+
+
 def test_the_page_lists_every_example_and_each_is_short() -> None:
     files = {file.name: file.read_text() for file in EXAMPLES.glob("*.py")}
-    assert set(re.findall(r"\]\((\w+\.py)\)", (EXAMPLES / "README.md").read_text())) == set(files)
+    listed = re.findall(r"\]\((\w+\.\w+)\)", (EXAMPLES / "README.md").read_text())
+    assert set(listed) == {*files, "notebook.ipynb"}
     for name, text in files.items():
         code = [line for line in text.splitlines()[1:] if line.strip()]
         assert len(code) <= 12, name

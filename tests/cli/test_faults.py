@@ -203,7 +203,7 @@ def restoring(tmp_path: Path, pair_folders: Path) -> tuple[object, ...]:
 def test_an_image_that_does_not_fit_into_memory_is_told_of_tiles(
     restoring: tuple[object, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("uir.inference.restorer.Restorer.__call__", lambda *_, **__: np.zeros(2**55))
+    monkeypatch.setattr("uir.inference.restorer.Restorer.bands", lambda *_, **__: np.zeros(2**55))
     assert call(*restoring, "--device", "cpu") == 1
     assert "0.png: not enough memory in this machine; --tile 512 restores in tiles" in capsys.readouterr().out
 

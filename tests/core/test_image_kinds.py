@@ -11,6 +11,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -102,6 +103,13 @@ def tiff(dtype: Any, channels: int, planar: str = "contig", compression: str | N
     content = io.BytesIO()
     tifffile.imwrite(content, stored, planarconfig=planar or None, compression=compression, **settings)
     return content.getvalue(), pixels
+
+
+def test_floats_with_a_predictor_are_read() -> None:
+    pixels = np.random.default_rng(0).random((9, 12, 3), dtype=np.float32)
+    settings = [cv2.IMWRITE_TIFF_COMPRESSION, 8, cv2.IMWRITE_TIFF_PREDICTOR, 3]  # as Photoshop writes them
+    content = cv2.imencode(".tif", pixels[:, :, ::-1], settings)[1].tobytes()
+    np.testing.assert_array_equal(decode_image(content, "image"), pixels)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])

@@ -141,13 +141,14 @@ def test_writing_makes_folders_and_leaves_no_temporary_file(tmp_path):
 @pytest.mark.parametrize(
     ("name", "image", "bits", "message"),
     [
-        ("x.png", torch.zeros(2, 4, 4), 8, "1, 3 or 4 channels"),
+        ("x.png", torch.zeros(5, 4, 4), 8, "1 to 4 channels"),
         ("x.png", torch.zeros(1, 3, 4, 4), 8, r"\[C, H, W\]"),
         ("x.png", torch.full((3, 4, 4), float("nan")), 8, "48 of 48 values are not finite"),
         ("x.png", np.zeros((4, 4, 3), np.int64), 8, "int64"),
         ("x.png", torch.zeros(3, 4, 4), 12, "8 or 16"),
         ("x.png", torch.zeros(3, 0, 4), 8, "no pixels"),
         ("x.jpg", torch.zeros(3, 4, 4), 16, "8 bits per channel"),
+        ("x.png", np.zeros((4, 4, 3), np.float32), 32, "stores no floats"),
         ("x.jpg", torch.zeros(4, 4, 4), 8, "no alpha"),
         ("x.xyz", torch.zeros(3, 4, 4), 8, "cannot write"),
     ],

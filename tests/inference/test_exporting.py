@@ -16,8 +16,10 @@ from torch import Tensor
 from uir import Restorer
 from uir.cli import run
 from uir.core.checkpoint import CheckpointError, read_weights, roles_in, write_checkpoint
+from uir.core.images import write_image
 from uir.inference import exporting
 from uir.inference.exporting import export
+from uir.inference.image_files import restore_files
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -59,6 +61,30 @@ def test_a_model_of_one_size_restores_in_tiles_of_it(tmp_path: Path) -> None:
     restored, expected = restorer.restore_tensor(lq), blurred(lq)
     torch.testing.assert_close(restored[..., :49, :69], expected[..., :49, :69], atol=1e-6, rtol=0)
     assert restorer.restore_tensor(image(9, 12)).shape == (1, 3, 9, 12)
+
+
+def of_one_size(file: Path, side: int) -> Path:
+    """A model that says to take any size, and fails on all but one."""
+    helper, kind = onnx.helper, onnx.TensorProto.FLOAT
+    added = helper.make_tensor("added", kind, [1, 3, side, side], [0.0] * (3 * side * side))
+    node = helper.make_node("Add", ["in", "added"], ["out"])
+    ends = [helper.make_tensor_value_info(name, kind, [1, 3, "h", "w"]) for name in ("in", "out")]
+    model = helper.make_model(helper.make_graph([node], "of one size", ends[:1], ends[1:], [added]))
+    model.ir_version = 10
+    model.opset_import[0].version = 18
+    onnx.save(model, file)
+    return file
+
+
+def test_an_image_that_a_model_fails_on_stops_no_other(tmp_path: Path) -> None:
+    restorer = Restorer.from_pretrained(of_one_size(tmp_path / "it.onnx", 64), device="cpu", tile=None)
+    write_image(tmp_path / "in" / "a.png", image(40, 40)[0])
+    write_image(tmp_path / "in" / "b.png", image(64, 64)[0])
+    outcome = restore_files(restorer, tmp_path / "in", tmp_path / "out")
+    assert [file.name for file in outcome.written] == ["b.png"]
+    assert [Path(name).name for name in outcome.failed] == ["a.png"]
+    with pytest.raises(CheckpointError, match=r"other.onnx: fails on an image of 64×64 pixels"):
+        Restorer.from_pretrained(of_one_size(tmp_path / "other.onnx", 32), device="cpu")
 
 
 def test_a_card_in_the_file_says_the_multiple(tmp_path: Path) -> None:
@@ -103,7 +129,7 @@ def written(name: str, folder: Path) -> tuple[Path, torch.nn.Module]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["HalfNAFNet", "SwinIR"])
+@pytest.mark.parametrize("name", ["HalfNAFNet", "NAFNet", "SwinIR"])
 def test_onnx_takes_any_size_and_gives_what_the_network_gives(tmp_path: Path, name: str) -> None:
     model, network = written(name, tmp_path)
     exported = run(["export", "-o", str(tmp_path / "net.onnx"), "--model", str(model)])

@@ -232,7 +232,7 @@ def test_a_path_gives_an_array_and_an_image_of_pillow_gives_one(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("mode", "expected"),
-    [("1", "L"), ("L", "L"), ("P", "RGB"), ("LA", "RGBA"), ("RGBA", "RGBA"), ("CMYK", "RGB"), ("I;16", "I;16")],
+    [("1", "L"), ("L", "L"), ("P", "RGB"), ("LA", "LA"), ("RGBA", "RGBA"), ("CMYK", "RGB"), ("I;16", "I;16")],
 )
 def test_every_mode_of_pillow(mode: str, expected: str) -> None:
     image = Image.new("I;16", (6, 5)) if mode == "I;16" else Image.fromarray(pixels(5, 6, 3)).convert(mode)

@@ -33,17 +33,20 @@ class Same(nn.Module):
 IMAGES = {
     "grey8": ((13, 21), np.uint8), "grey16": ((13, 21, 1), np.uint16), "rgb8": ((13, 21, 3), np.uint8),
     "rgb16": ((9, 30, 3), np.uint16), "rgba8": ((13, 21, 4), np.uint8), "float": ((5, 5, 3), np.float32),
+    "rgba16": ((13, 21, 4), np.uint16), "grey and alpha": ((13, 21, 2), np.uint8), "grey float": ((13, 21), np.float32),
+    "rgba float": ((13, 21, 4), np.float32),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", sorted(IMAGES))
-def test_an_identity_keeps_every_kind_of_image(name: str) -> None:
+@pytest.mark.parametrize("tile", [None, 8])
+def test_an_identity_keeps_every_kind_of_image(name: str, tile: int | None) -> None:
     shape, kind = IMAGES[name]
     generator = np.random.default_rng(0)
     image = generator.random(shape, dtype=np.float32)
     if np.issubdtype(kind, np.integer):
         image = generator.integers(0, np.iinfo(kind).max, shape, dtype=kind, endpoint=True)
-    restored = Restorer(Same())(image)
+    restored = Restorer(Same(), tile=tile)(image)
     assert restored.dtype == image.dtype
     assert np.array_equal(restored, image)
 
@@ -53,7 +56,7 @@ def test_scale_enlarges_colour_and_alpha() -> None:
     assert Restorer(Same(2), scale=2)(image).shape == (14, 18, 4)
 
 
-@pytest.mark.parametrize("shape", [(4, 4, 2), (4,), (2, 4, 4, 3)])
+@pytest.mark.parametrize("shape", [(4, 4, 5), (4,), (2, 4, 4, 3)])
 def test_what_is_no_image_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="expected an image"):
         Restorer(Same())(np.zeros(shape, np.uint8))

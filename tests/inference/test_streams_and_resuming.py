@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -17,8 +18,10 @@ from small_release import small_release
 from torch import nn
 
 from uir.cli import main, run
+from uir.core.files import is_unfinished, temporary_beside
 from uir.core.images import read_image, write_image
-from uir.inference.image_files import restore_files
+from uir.core.progress import progress_bar
+from uir.inference.image_files import _Progress, restore_files
 from uir.inference.image_plan import find_images
 from uir.inference.restorer import Restorer
 
@@ -93,12 +96,43 @@ def test_an_interrupted_folder_goes_on_where_it_was(tmp_path: Path) -> None:
     assert len(swept.written) == 9  # with the grid of each
 
 
+def test_what_a_killed_run_had_begun_is_done_again_and_leaves_no_trace(tmp_path: Path) -> None:
+    folder_of(tmp_path / "in", 2)
+    child = (
+        "import os, signal\n"
+        "from torch import nn\n"
+        "from uir.core import png_writing\n"
+        "from uir.inference.image_files import restore_files\n"
+        "from uir.inference.restorer import Restorer\n"
+        "def killed(rows):\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "png_writing._filtered = killed\n"
+        "restore_files(Restorer(nn.Identity()), 'in', 'out')\n"
+    )
+    stopped = subprocess.run(
+        [sys.executable, "-c", child], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False
+    )
+    assert stopped.returncode == -signal.SIGKILL
+    (begun,) = (tmp_path / "out").iterdir()  # the head of a PNG, under a hidden name
+    assert is_unfinished(begun)
+    other = temporary_beside(tmp_path / "out" / "other.png", ".1")
+    other.touch()  # somebody else's
+    outcome = restore_files(SAME, tmp_path / "in", tmp_path / "out", resume=True)
+    assert not outcome.failed
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"0.png", "1.png", other.name}
+    for index in range(2):
+        assert np.array_equal(read_image(tmp_path / "out" / f"{index}.png"), pixels(index))
+
+
 def test_a_photograph_in_inks_is_converted_and_that_is_said(tmp_path: Path) -> None:
     Image.fromarray(pixels()).convert("CMYK").save(tmp_path / "inks.jpg")
     palette = Image.fromarray(pixels()).quantize(16)
     palette.save(tmp_path / "palette.png")
     outcome = restore_files(SAME, [tmp_path / "inks.jpg", tmp_path / "palette.png"], tmp_path / "out")
-    assert outcome.notes == {str(tmp_path / "inks.jpg"): "CMYK, converted to RGB"}
+    assert outcome.notes == {
+        str(tmp_path / "inks.jpg"): "CMYK, converted to RGB",
+        str(tmp_path / "palette.png"): "palette, converted to RGB",
+    }
     assert "inks.jpg: CMYK, converted to RGB" in outcome.summary(tmp_path / "out")
     assert np.array_equal(read_image(tmp_path / "out" / "palette.png"), np.asarray(palette.convert("RGB")))
 
@@ -117,6 +151,22 @@ def test_a_file_keeps_its_profile_exif_and_resolution(tmp_path: Path) -> None:
     assert restored.info["dpi"] == pytest.approx((240, 240), abs=0.1)
 
 
+def test_progress_in_megapixels_moves_within_an_image_and_expects_the_others_to_be_as_large() -> None:
+    bar = progress_bar(unit="MP", visible=False)
+    progress = _Progress(bar, 4)
+    (task,) = bar.tasks
+    progress.begin(2_000_000)
+    bands = progress.over([np.zeros((1000, 4000, 3), np.uint8)] * 2, scale=2)
+    next(bands)
+    next(bands)
+    assert (task.completed, task.total) == (1.0, 8.0)
+    assert list(bands) == []
+    assert task.completed == 2.0
+    progress.finish()
+    progress.begin(4_000_000)
+    assert (task.completed, task.total, task.fields["note"]) == (2.0, 12.0, "image 2 of 4")
+
+
 def torchrun(tmp_path: Path, *words: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "uir"]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
@@ -133,12 +183,12 @@ def test_two_processes_share_the_images_and_go_on_after_one_was_killed(tmp_path:
     (tmp_path / "plugin.py").write_text(
         "import os, signal\n"
         "from uir.inference.restorer import Restorer\n"
-        "call = Restorer.__call__\n"
+        "bands = Restorer.bands\n"
         "def dies(self, *args, **controls):\n"
         "    if os.environ['RANK'] == '1' and controls.get('name') == '3':\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return call(self, *args, **controls)\n"
-        "Restorer.__call__ = dies\n"
+        "    return bands(self, *args, **controls)\n"
+        "Restorer.bands = dies\n"
     )
     killed = torchrun(tmp_path, "--plugin", "plugin.py")
     killed.communicate(timeout=240)

@@ -66,9 +66,14 @@ def temporary_beside(path: Path, mark: str = "") -> Path:
 
     It is short: a name of the length that a system allows would have no room for more letters.
     """
-    digest = hashlib.blake2b(os.fsencode(path.name), digest_size=16).hexdigest()
     suffix = path.suffix if len(os.fsencode(path.suffix)) <= 32 else ""
-    return path.with_name(f".{digest}{mark}.part{suffix}")
+    return path.with_name(f"{unfinished_start(path)}{mark}.part{suffix}")
+
+
+def unfinished_start(path: str | Path) -> str:
+    """How the hidden names for a file begin; what follows is a point and more."""
+    digest = hashlib.blake2b(os.fsencode(os.path.basename(path)), digest_size=16).hexdigest()
+    return f".{digest}"
 
 
 def write_text(path: Path, text: str) -> None:

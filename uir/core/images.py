@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -16,15 +16,17 @@ from torch import Tensor
 
 from uir.core.files import home_expanded, replacing
 from uir.core.image_heads import UnreadableImageError, check_size, kind_of, read_head, reader_of, shape_of_head
-from uir.core.image_metadata import Metadata, with_metadata
+from uir.core.image_metadata import Metadata
+from uir.core.image_writing import swap_red_and_blue, write_encoded
 from uir.core.tiff import tiff_pages, turned
+from uir.core.tiff_writing import Page
 
 IMAGE_EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 READ_EXTENSIONS = IMAGE_EXTENSIONS | {".avif", ".heic", ".heif"}
 """Of files that are read; fewer kinds are written."""
 SIXTEEN_BIT_EXTENSIONS = frozenset({".png", ".tif", ".tiff"})
 ALPHA_EXTENSIONS = frozenset({".png", ".tif", ".tiff", ".webp"})
-PAGES_EXTENSIONS = frozenset({".tif", ".tiff"})
+PAGES_EXTENSIONS = FLOAT_EXTENSIONS = frozenset({".tif", ".tiff"})
 _ROWS = 256
 
 
@@ -159,7 +161,7 @@ def read_rgb(path: str | Path) -> np.ndarray:
 
 def to_rgb(image: np.ndarray, name: str = "image") -> np.ndarray:
     """Convert an array of `read_image` to float32 HWC RGB in [0, 1]; grey is replicated, alpha is dropped."""
-    colour = to_float(image[:, :, :3], name)
+    colour = to_float(image[:, :, : 1 if image.shape[2] == 2 else 3], name)
     return np.repeat(colour, 3, axis=2) if colour.shape[2] == 1 else np.ascontiguousarray(colour)
 
 
@@ -168,8 +170,8 @@ def to_grey(image: np.ndarray, name: str = "image") -> np.ndarray:
 
     A weighted sum of red, green and blue, rounded to the bit depth of the file; alpha is dropped, grey stays.
     """
-    if image.shape[2] == 1:
-        return to_float(image, name)
+    if image.shape[2] <= 2:
+        return to_float(image[:, :, :1], name)
     return to_float(cv2.cvtColor(np.ascontiguousarray(image[:, :, :3]), cv2.COLOR_RGB2GRAY)[:, :, None], name)
 
 
@@ -260,8 +262,9 @@ def write_image(path: str | Path, image: Tensor | np.ndarray, bits: int = 8) -> 
     Args:
         path: the file; its extension determines the format.
         image: a float tensor CHW or a float array HWC (or HW), RGB in [0, 1]. It is clamped, scaled and rounded half to
-            even, as in BasicSR. A uint8 or uint16 array or tensor is written unchanged. 1, 3 or 4 channels (RGB, RGBA).
-        bits: 8 or 16 per channel, for floats.
+            even, as in BasicSR. A uint8 or uint16 array or tensor is written unchanged. 1 (grey), 2 (grey and alpha), 3
+            (RGB) or 4 (RGBA) channels.
+        bits: per channel, for floats: 8 or 16, or 32 to write them as they are, into a TIFF.
 
     Raises:
         ValueError: the format cannot store the shape, type or bit depth, or some pixels are not finite.
@@ -290,33 +293,51 @@ def write_pages(
     pixels = [_to_pixels(path, _to_hwc(path, page), bits) for page in pages]
     for page in pixels:
         check_writable(path, page.shape[2], 8 * page.dtype.itemsize, len(pixels))
-    encoded, left_out = encode_pages(path, pixels), list[str]()
-    if metadata:
-        encoded, left_out = with_metadata(path.suffix.lower(), encoded, pixels, metadata.fitting(pixels[0].shape[2]))
-    with replacing(path, flush=False) as temporary:
-        temporary.write_bytes(encoded)
-    return left_out
+    with replacing(path, flush=False) as temporary, temporary.open("w+b") as file:
+        return write_encoded(file, path.suffix.lower(), _whole(pixels), metadata or Metadata())
 
 
-def encode_pages(path: Path, pixels: Sequence[np.ndarray]) -> bytes:
+def write_bands(
+    path: Path, bands: Iterable[np.ndarray], shape: tuple[int, ...], dtype: np.dtype, metadata: Metadata
+) -> list[str]:
+    """Write bands of rows as a file of one page, completely or not at all; a PNG or TIFF is never wholly in memory.
+
+    Args:
+        path: the file; its extension determines the format.
+        bands: [rows, W, C], RGB; the rows of all add up to H.
+        shape: H, W and C; 1 (grey), 2 (grey and alpha), 3 (RGB) or 4 (RGBA) channels.
+        dtype: uint8, uint16, or float32 for a TIFF.
+        metadata: what else to write into the file.
+
+    Returns:
+        What of the metadata the kind of file does not hold.
+
+    Raises:
+        ValueError: as for `check_writable`.
+    """
+    check_writable(path, shape[2], 8 * dtype.itemsize)
+    with replacing(path) as temporary, temporary.open("w+b") as file:
+        return write_encoded(file, path.suffix.lower(), [(bands, shape, dtype)], metadata)
+
+
+def encode_pages(path: Path, pixels: Sequence[np.ndarray], metadata: Metadata | None = None) -> bytes:
     """The bytes of an image file.
 
     Args:
-        path: its name, for its kind and for messages.
-        pixels: its pages, [H, W, C] of uint8 or uint16, RGB.
+        path: its name, for its kind.
+        pixels: its pages, [H, W, C] of uint8, uint16, or float32 for a TIFF, RGB.
+        metadata: what else to write into it.
 
     Raises:
-        ValueError: OpenCV cannot encode them.
+        ValueError: the library cannot encode them.
     """
-    swapped = [_swap_red_and_blue(page) for page in pixels]
-    extension = path.suffix.lower()
-    is_encoded, encoded = (
-        cv2.imencode(extension, swapped[0]) if len(swapped) == 1 else cv2.imencodemulti(extension, swapped)
-    )
-    if not is_encoded:
-        raise ValueError(f"{path}: OpenCV could not encode an image of shape {pixels[0].shape}")
-    del swapped
-    return encoded.tobytes()
+    file = io.BytesIO()
+    write_encoded(file, path.suffix.lower(), _whole(pixels), metadata or Metadata())
+    return file.getvalue()
+
+
+def _whole(pixels: Sequence[np.ndarray]) -> list[Page]:
+    return [([page], page.shape, page.dtype) for page in pixels]
 
 
 def check_writable(path: Path, channels: int = 3, bits: int = 8, pages: int = 1) -> None:
@@ -324,8 +345,8 @@ def check_writable(path: Path, channels: int = 3, bits: int = 8, pages: int = 1)
 
     Args:
         path: the file.
-        channels: 1, 3 or 4.
-        bits: 8 or 16 per channel.
+        channels: 1 to 4.
+        bits: 8, 16, or 32 for floats, per channel.
         pages: number of images.
 
     Raises:
@@ -336,9 +357,11 @@ def check_writable(path: Path, channels: int = 3, bits: int = 8, pages: int = 1)
         raise ValueError(
             f"{path}: cannot write '{path.suffix}' files; use one of {', '.join(sorted(IMAGE_EXTENSIONS))}"
         )
+    if bits > 16 and extension not in FLOAT_EXTENSIONS:
+        raise ValueError(f"{path}: {extension} stores no floats; write them as .tif, or with 16 bits as .png")
     if bits > 8 and extension not in SIXTEEN_BIT_EXTENSIONS:
         raise ValueError(f"{path}: {extension} stores 8 bits per channel; write 16 bits as .png or .tif")
-    if channels == 4 and extension not in ALPHA_EXTENSIONS:
+    if channels in (2, 4) and extension not in ALPHA_EXTENSIONS:
         raise ValueError(f"{path}: {extension} stores no alpha channel; write RGBA as .png, .tif or .webp")
     if pages != 1 and extension not in PAGES_EXTENSIONS:
         raise ValueError(f"{path}: {extension} stores one image, not {pages}; write pages as .tif")
@@ -347,20 +370,20 @@ def check_writable(path: Path, channels: int = 3, bits: int = 8, pages: int = 1)
 def _to_hwc(path: Path, image: Tensor | np.ndarray) -> np.ndarray:
     if isinstance(image, Tensor):
         tensor = image.detach().cpu()
-        if tensor.ndim != 3 or tensor.shape[0] not in (1, 3, 4):
-            raise ValueError(f"{path}: got a tensor {list(tensor.shape)}; expected [C, H, W] with 1, 3 or 4 channels")
+        if tensor.ndim != 3 or tensor.shape[0] not in range(1, 5):
+            raise ValueError(f"{path}: got a tensor {list(tensor.shape)}; expected [C, H, W] with 1 to 4 channels")
         if tensor.is_floating_point():
             tensor = tensor.float()  # numpy has no bfloat16
         return tensor.permute(1, 2, 0).numpy()
     array = image[:, :, None] if image.ndim == 2 else image
-    if array.ndim != 3 or array.shape[2] not in (1, 3, 4):
-        raise ValueError(f"{path}: got an array {list(image.shape)}; expected [H, W, C] with 1, 3 or 4 channels")
+    if array.ndim != 3 or array.shape[2] not in range(1, 5):
+        raise ValueError(f"{path}: got an array {list(image.shape)}; expected [H, W, C] with 1 to 4 channels")
     return array
 
 
 def _to_pixels(path: Path, image: np.ndarray, bits: int) -> np.ndarray:
-    if bits not in (8, 16):
-        raise ValueError(f"{path}: bits is {bits}; expected 8 or 16")
+    if bits not in (8, 16, 32):
+        raise ValueError(f"{path}: bits is {bits}; expected 8 or 16, or 32 for a TIFF of floats")
     if 0 in image.shape:
         raise ValueError(f"{path}: the image has no pixels: {list(image.shape)}")
     if image.dtype in (np.uint8, np.uint16):
@@ -370,18 +393,14 @@ def _to_pixels(path: Path, image: np.ndarray, bits: int) -> np.ndarray:
     bad = int(np.count_nonzero(~np.isfinite(image)))
     if bad:
         raise ValueError(f"{path}: {bad} of {image.size} values are not finite")
+    if bits == 32:
+        return image.astype(np.float32, copy=False)
     white, kind = (255.0, np.uint8) if bits == 8 else (65535.0, np.uint16)
     return (np.clip(image, 0.0, 1.0).astype(np.float32) * np.float32(white)).round().astype(kind)
-
-
-def _swap_red_and_blue(image: np.ndarray) -> np.ndarray:
-    """Convert BGR(A) to RGB(A) and back; grey is unchanged."""
-    code = {1: None, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGBA}[image.shape[2]]
-    return np.ascontiguousarray(image) if code is None else cv2.cvtColor(np.ascontiguousarray(image), code)
 
 
 def _swapped_in_place(image: np.ndarray) -> np.ndarray:
     """The same for an image that nobody else uses, a few rows at a time: a second copy of a large image is much."""
     for top in range(0, len(image) if image.shape[2] > 1 else 0, _ROWS):
-        image[top : top + _ROWS] = _swap_red_and_blue(image[top : top + _ROWS])
+        image[top : top + _ROWS] = swap_red_and_blue(image[top : top + _ROWS])
     return image

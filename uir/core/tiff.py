@@ -19,7 +19,8 @@ import numpy as np
 
 from uir.core.image_heads import UnreadableImageError, check_size
 
-PLAIN = (1, 8, 32946)  # TIFF's numbers: not compressed, deflate, deflate of old files
+_PLAIN = (1, 8, 32946)  # TIFF's numbers: not compressed, deflate, deflate of old files
+_PREDICTORS = (1, 2)  # none, and the difference to the pixel on the left; others are for floats
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _CMYK = 0, 1, 2, 5
 _ALPHA_IN_COLOURS = 1  # of the tag ExtraSamples: colours are multiplied by alpha
 
@@ -105,7 +106,7 @@ def _check_page(page: Any, name: str, size: int, max_pixels: int | None) -> None
 def _read_page(data: bytes, page: Any, index: int, name: str) -> np.ndarray:
     with judging(name):
         depth, photometric = page.bitspersample, int(page.photometric)
-        is_plain = int(page.compression) in PLAIN and photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB)
+        is_plain = is_unpacked_here(page) and photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB)
         needs_pillow = page.samplesperpixel in (2, 4) or photometric in (_WHITE_IS_ZERO, _CMYK) or _is_planar(page)
         tag = page.tags.get(274)
         orientation = int(tag.value) if tag is not None else 1
@@ -119,6 +120,11 @@ def _read_page(data: bytes, page: Any, index: int, name: str) -> np.ndarray:
         else:
             pixels = _with_opencv(data, page, index, name)
     return turned(pixels, orientation)
+
+
+def is_unpacked_here(page: Any) -> bool:
+    """Whether tifffile alone, without a library of codecs, can unpack a page."""
+    return int(page.compression) in _PLAIN and int(page.predictor) in _PREDICTORS
 
 
 def _is_planar(page: Any) -> bool:

@@ -1,25 +1,21 @@
-"""Large TIFF files by strips: read and written a few rows at a time, so that an image is never wholly in memory."""
+"""Large TIFF files by strips: read a few rows at a time, so that an image is never wholly in memory."""
 
 from __future__ import annotations
 
-import zlib
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from uir.core.files import replacing
 from uir.core.image_metadata import Metadata, read_metadata
-from uir.core.tiff import PLAIN, judged_pages, judging
+from uir.core.tiff import is_unpacked_here, judged_pages, judging
 
 LARGE = 2**25
 """Pixels from which on a page is read by strips; below, reading it at once is simpler and as good."""
 _KEPT = 2**28  # bytes of decoded strips or tiles that are kept, because neighbouring tiles read the same ones
-_STRIP = 2**18  # bytes of a strip that is written, before it is packed
-_LARGEST_CLASSIC = 2**32 - 2**25  # bytes of pixels; beyond, offsets of 32 bits may not be enough
 _BLACK_IS_ZERO, _RGB = 1, 2
 _ORIENTATION = 274
 
@@ -88,7 +84,7 @@ def striped_page(path: str | Path, max_pixels: int | None = None) -> Iterator[St
 
     Yields:
         The page; None for another file, a small page, several pages, or a kind of pixels that is not read by strips
-        (alpha, inks, palettes, floats, a turned image, or another compression than none and deflate).
+        (alpha, inks, palettes, a turned image, or another compression than none and deflate).
 
     Raises:
         UnreadableImageError: it is a TIFF, and damaged or too large.
@@ -118,62 +114,11 @@ def _is_for_strips(page: Any) -> bool:
     tag = page.tags.get(_ORIENTATION)
     return (
         page.imagelength * page.imagewidth >= LARGE
-        and int(page.compression) in PLAIN
+        and is_unpacked_here(page)
         and int(page.photometric) in (_BLACK_IS_ZERO, _RGB)
         and page.samplesperpixel in (1, 3)
         and (page.samplesperpixel == 1 or int(page.planarconfig) == 1)
-        and page.dtype in (np.uint8, np.uint16)
-        and page.bitspersample in (8, 16)
+        and page.dtype in (np.uint8, np.uint16, np.float32)
+        and page.bitspersample in (8, 16, 32)
         and (tag is None or int(tag.value) == 1)
     )
-
-
-def write_strips(
-    path: Path, bands: Iterable[np.ndarray], shape: tuple[int, ...], dtype: np.dtype, metadata: Metadata
-) -> list[str]:
-    """Write bands of rows as a TIFF file of one page, completely or not at all.
-
-    Args:
-        path: the file.
-        bands: [rows, W, C]; the rows of all add up to H.
-        shape: H, W and C.
-        dtype: uint8 or uint16.
-        metadata: what else to write into the file.
-
-    Returns:
-        What of the metadata the file does not hold.
-    """
-    import tifffile
-
-    height, width, channels = shape
-    rows = max(_STRIP // (width * channels * dtype.itemsize), 1)
-    metadata = metadata.fitting(channels)
-    with replacing(path) as temporary:
-        size = height * width * channels * dtype.itemsize
-        with tifffile.TiffWriter(temporary, bigtiff=size > _LARGEST_CLASSIC) as writer:
-            writer.write(
-                (zlib.compress(strip.tobytes()) for strip in _strips(bands, rows)),
-                shape=(height, width) if channels == 1 else shape,
-                dtype=dtype,
-                photometric="minisblack" if channels == 1 else "rgb",
-                compression="zlib",
-                rowsperstrip=rows,
-                iccprofile=metadata.icc,
-                resolution=metadata.dpi,
-                resolutionunit="INCH" if metadata.dpi else None,
-                metadata=None,
-            )
-    return ["EXIF"] if metadata.exif else []
-
-
-def _strips(bands: Iterable[np.ndarray], rows: int) -> Iterator[np.ndarray]:
-    """The same rows in strips of so many; the last one may have fewer."""
-    kept: np.ndarray | None = None
-    for band in bands:
-        kept = band if kept is None else np.concatenate([kept, band])
-        full = len(kept) // rows * rows
-        for top in range(0, full, rows):
-            yield kept[top : top + rows]
-        kept = kept[full:]
-    if kept is not None and len(kept):
-        yield kept

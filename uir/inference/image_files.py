@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.progress import Progress
 
 from uir.core.distributed import gathered, rank_and_world
 from uir.core.environment import NO_MEMORY, problem_of_machine
 from uir.core.image_heads import kind_of
-from uir.core.image_metadata import read_metadata, with_metadata
+from uir.core.image_metadata import Metadata, read_metadata
 from uir.core.images import (
+    FLOAT_EXTENSIONS,
     PAGES_EXTENSIONS,
     check_writable,
     decode_pages,
     encode_pages,
     read_content,
     to_float,
+    write_bands,
     write_pages,
 )
 from uir.core.progress import progress_bar
 from uir.core.sheets import of_width, write_sheet
-from uir.core.tiff_strips import StripedPage, striped_page, write_strips
+from uir.core.tiff_strips import striped_page
 from uir.inference.diagnosis import Diagnosis, diagnosed_text
 from uir.inference.image_plan import Plan, counted, plan_files, with_ending
 from uir.inference.restorer import Restorer
 
+logger = logging.getLogger("uir")
 _GRID_WIDTH = 320  # pixels of a picture in the grid of a sweep
 SHOWN = 20  # number of files of each group that the summary names
 
@@ -116,7 +121,7 @@ def restore_files(
 ) -> Outcome:
     """Restore images and write them as PNG (TIFF stays TIFF, with all its pages), with their own depth and channels.
 
-    Colour profile, EXIF and resolution of a file are kept.
+    Colour profile, EXIF and resolution of a file are kept, and the floats of a TIFF.
 
     Args:
         inputs: an image, a folder with images or a pattern, or several of them; the output has the same names below a
@@ -160,20 +165,55 @@ def restore_planned(
         restorer.predictor.read(variant)  # before anything is written
     rank, world = rank_and_world()
     jobs, share = plan.jobs[rank::world], Outcome()
-    with progress_bar(unit="MP", visible=visible and rank == 0) as progress:
-        task = progress.add_task("Restoring megapixels", total=None, note="")
-        pixels = 0
-        for count, (source, target) in enumerate(jobs, 1):
+    with progress_bar(unit="MP", visible=visible and rank == 0) as bar:
+        progress = _Progress(bar, len(jobs))
+        for source, target in jobs:
             try:
-                pixels += _restore(restorer, source, target, variants, max_pixels, share, plan.grid)
+                _restore(restorer, source, target, variants, max_pixels, share, plan.grid, progress)
             except (ValueError, OSError, MemoryError, RuntimeError) as error:  # torch's own errors are RuntimeErrors
                 share.failed[source] = _reason(error, source)
-            done, note = pixels / 1e6, f"image {count} of {len(jobs)}"
-            progress.update(task, completed=done, total=max(done / count * len(jobs), 1e-9), note=note)
+            progress.finish()
     outcome = Outcome(left_out=dict(plan.left_out), done=list(plan.done))
     for part in gathered(share):
         outcome.add(part)
     return outcome
+
+
+class _Progress:
+    """Megapixels restored, of as many as there may be: images that were not read yet count as large as the others.
+
+    Args:
+        bar: where they are shown.
+        images: how many there are.
+    """
+
+    def __init__(self, bar: Progress, images: int) -> None:
+        self._bar, self._images = bar, images
+        self._task = bar.add_task("Restoring megapixels", total=None, note="")
+        self._done = self._known = 0.0
+        self._count = 1
+
+    def begin(self, pixels: int) -> None:
+        """An image of so many pixels comes next."""
+        self._known += pixels / 1e6
+        self._show()
+
+    def over(self, bands: Iterable[np.ndarray], scale: int) -> Iterator[np.ndarray]:
+        """The same bands of a result, which is `scale` times as large as the image."""
+        for band in bands:
+            yield band
+            self._done += band.shape[0] * band.shape[1] / scale**2 / 1e6
+            self._show()
+
+    def finish(self) -> None:
+        """The image is done, or it failed."""
+        self._done = self._known
+        self._count += 1
+
+    def _show(self) -> None:
+        total = max(self._known / self._count * self._images, 1e-9)
+        note = f"image {self._count} of {self._images}"
+        self._bar.update(self._task, completed=self._done, total=total, note=note)
 
 
 def _restore(
@@ -183,34 +223,64 @@ def _restore(
     variants: Mapping[str, Mapping[str, Any]],
     max_pixels: int | None,
     outcome: Outcome,
-    grid: str = "",
-) -> int:
+    grid: str,
+    progress: _Progress,
+) -> None:
     """Restore one file, and note what became of it; a written file counts as soon as it is there.
 
-    The results of a sweep are also shown side by side, in the file with the ending `grid`.
-
-    Returns:
-        The number of its pixels.
+    The results of a sweep are also shown side by side, in the file with the ending `grid`. A PNG and a TIFF of one page
+    are written while they are restored, so that the result is never wholly in memory.
     """
     if Path(target).suffix.lower() in PAGES_EXTENSIONS and not grid:
         with striped_page(source, max_pixels) as striped:
             if striped is not None:
-                return _restore_by_strips(restorer, striped, source, target, variants, outcome)
+                _restore_pages(restorer, [striped], striped.metadata, source, target, variants, outcome, "", progress)
+                return
     content = read_content(source)
     pages, metadata = list(decode_pages(content, source, max_pixels)), read_metadata(content)
     del content  # the file of a large image is large
-    for page in pages:
-        check_writable(Path(target), page.shape[2], min(16, 8 * page.dtype.itemsize), len(pages))
+    if metadata.is_grey:
+        pages = [_without_copies_of_grey(page) for page in pages]
+    _restore_pages(restorer, pages, metadata, source, target, variants, outcome, grid, progress)
+
+
+def _restore_pages(
+    restorer: Restorer,
+    pages: Sequence[Any],
+    metadata: Metadata,
+    source: str,
+    target: str,
+    variants: Mapping[str, Mapping[str, Any]],
+    outcome: Outcome,
+    grid: str,
+    progress: _Progress,
+) -> None:
+    """The same for pages that were read, or that are read by strips."""
+    bits = [_bits(page.dtype, Path(target)) for page in pages]
+    for page, depth in zip(pages, bits, strict=True):
+        check_writable(Path(target), page.shape[2], depth, len(pages))
     stem = os.path.splitext(os.path.basename(source))[0]
     names = [stem, *(f"{stem}_{index}" for index in range(1, len(pages)))]
-    notes = ["CMYK, converted to RGB"] if metadata.is_cmyk else []
+    notes = _notes(metadata)
+    if bits[0] < 8 * pages[0].dtype.itemsize:
+        notes.append(f"floats, written with {bits[0]} bits; a TIFF keeps floats")
     shown = [_small(pages[0])] if grid else []
+    progress.begin(sum(page.shape[0] * page.shape[1] for page in pages) * len(variants))
+    left_out: list[str] = []
     for ending, controls in variants.items():
-        restored = [restorer(page, name=name, **controls) for page, name in zip(pages, names, strict=True)]
         file = Path(with_ending(target, ending))
-        left_out = write_pages(file, restored, bits=16, metadata=metadata)  # 16 bits for floats
+        results = [
+            progress.over(restorer.bands(page, name=name, **controls), restorer.scale)
+            for page, name in zip(pages, names, strict=True)
+        ]
+        if len(pages) == 1 and not grid and bits[0] == 8 * pages[0].dtype.itemsize:
+            size = (pages[0].shape[0] * restorer.scale, pages[0].shape[1] * restorer.scale, pages[0].shape[2])
+            left_out = write_bands(file, results[0], size, pages[0].dtype, metadata)
+        else:
+            restored = [np.concatenate(list(bands)) for bands in results]
+            left_out = write_pages(file, restored, bits=bits[0], metadata=metadata)
+            shown += [_small(restored[0])] if grid else []
         outcome.restored.setdefault(source, []).append(file)
-        shown += [_small(restored[0])] if grid else []
     if grid:
         file = Path(with_ending(target, grid))
         write_sheet(file, [(stem, shown)], ["input", *(ending.removeprefix("_") for ending in variants)], _GRID_WIDTH)
@@ -220,30 +290,21 @@ def _restore(
         outcome.notes[source] = "; ".join(notes)
     if restorer.diagnoser is not None:
         outcome.diagnoses[source] = restorer.diagnoser(pages[0])
-    return sum(page.shape[0] * page.shape[1] for page in pages)
 
 
-def _restore_by_strips(
-    restorer: Restorer,
-    page: StripedPage,
-    source: str,
-    target: str,
-    variants: Mapping[str, Mapping[str, Any]],
-    outcome: Outcome,
-) -> int:
-    """Restore a large TIFF of one page into a TIFF; neither is ever wholly in memory. Otherwise as `_restore`."""
-    name, shape = Path(source).stem, page.shape
-    size = (shape[0] * restorer.scale, shape[1] * restorer.scale, shape[2])
-    for ending, controls in variants.items():
-        file = Path(with_ending(target, ending))
-        bands = restorer.bands(page, name=name, **controls)
-        left_out = write_strips(file, bands, size, page.dtype, page.metadata)
-        outcome.restored.setdefault(source, []).append(file)
-        if left_out:
-            outcome.notes[source] = f"{', '.join(left_out)} left out, which {file.suffix} does not hold"
-    if restorer.diagnoser is not None:
-        outcome.diagnoses[source] = restorer.diagnoser(page)
-    return shape[0] * shape[1]
+def _without_copies_of_grey(page: np.ndarray) -> np.ndarray:
+    """Grey and alpha of a page that was read as RGBA of three equal colours."""
+    return np.ascontiguousarray(page[:, :, [0, 3]]) if page.shape[2] == 4 else page
+
+
+def _bits(kind: np.dtype, target: Path) -> int:
+    """Bits per channel of the file: those of the pixels, but 16 for floats where it holds none."""
+    holds_floats = target.suffix.lower() in FLOAT_EXTENSIONS
+    return 8 * kind.itemsize if holds_floats else min(16, 8 * kind.itemsize)
+
+
+def _notes(metadata: Metadata) -> list[str]:
+    return [f"{metadata.stored}, converted to RGB"] if metadata.stored else []
 
 
 def _small(image: np.ndarray) -> np.ndarray:
@@ -261,12 +322,14 @@ def restore_bytes(restorer: Restorer, data: bytes, controls: Mapping[str, Any], 
         ValueError: a control does not exist or fit.
     """
     name = "standard input"
-    pages = list(decode_pages(data, name, max_pixels))
-    restored = [np.atleast_3d(restorer(page, name=name, **controls)) for page in pages]
+    pages, metadata = list(decode_pages(data, name, max_pixels)), read_metadata(data)
+    if metadata.is_grey:
+        pages = [_without_copies_of_grey(page) for page in pages]
+    for note in _notes(metadata):
+        logger.warning("%s: %s", name, note)
+    restored = [np.concatenate(list(restorer.bands(page, name=name, **controls))) for page in pages]
     suffix = ".tif" if kind_of(data) == "TIFF" else ".png"
-    encoded = encode_pages(Path(f"out{suffix}"), restored)
-    metadata = read_metadata(data).fitting(restored[0].shape[2])
-    return with_metadata(suffix, encoded, restored, metadata)[0] if metadata else encoded
+    return encode_pages(Path(f"out{suffix}"), restored, metadata)
 
 
 def _reason(error: Exception, source: str) -> str:

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 from uir.core.images import read_image
 
-_CONVERTED = {"1": "L", "PA": "RGBA", "LA": "RGBA", "La": "RGBA", "RGBa": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}
+_CONVERTED = {"1": "L", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "CMYK": "RGB", "YCbCr": "RGB"}
 
 
 def as_array(image: np.ndarray | str | Path | Image.Image) -> np.ndarray:
@@ -26,8 +26,6 @@ def as_array(image: np.ndarray | str | Path | Image.Image) -> np.ndarray:
         upright = ImageOps.exif_transpose(image)
         if upright.mode == "P":
             return np.asarray(upright.convert("RGBA" if upright.has_transparency_data else "RGB"))
-        if upright.mode == "La":
-            upright = upright.convert("LA")  # Pillow goes no shorter way
         kind = _CONVERTED.get(upright.mode, upright.mode)
         return np.asarray(upright if kind == upright.mode else upright.convert(kind))
     if not isinstance(image, np.ndarray):

@@ -6,11 +6,12 @@ import glob
 import logging
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from uir.core.files import is_unfinished, unfinished_start
 from uir.core.images import IMAGE_EXTENSIONS, PAGES_EXTENSIONS, READ_EXTENSIONS, list_folder
 
 logger = logging.getLogger("uir")
@@ -54,7 +55,8 @@ def plan_files(
         output: a folder, or the file to write where there is one image.
         sweep: as for `restore_files`.
         overwrite: replace files that exist.
-        resume: leave out the images whose results are all there; a result is written completely or not at all.
+        resume: leave out the images whose results are all there; a result is written completely or not at all, and
+            what a killed run had begun to write of the others is removed.
 
     Raises:
         ValueError: an input does not exist, there is no image, the output is of a kind that is not written, an input or
@@ -75,11 +77,29 @@ def plan_files(
     done = [source for source, target in jobs.items() if resume and _is_done(target, endings)]
     for source in done:
         del jobs[source]
+    if resume:
+        _remove_unfinished(with_ending(target, ending) for target in jobs.values() for ending in endings)
     return Plan(list(jobs.items()), left_out, variants, output, done, grid)
 
 
 def _is_done(target: str, endings: Sequence[str]) -> bool:
     return all(os.path.isfile(with_ending(target, ending)) for ending in endings)
+
+
+def _remove_unfinished(targets: Iterable[str]) -> None:
+    """Remove what a killed run had begun to write in the place of these files; nothing else writes them."""
+    folders: dict[str, set[str]] = {}
+    for target in targets:
+        folders.setdefault(os.path.dirname(target), set()).add(unfinished_start(target))
+    for folder, starts in folders.items():
+        if os.path.isdir(folder or "."):
+            with os.scandir(folder or ".") as entries:
+                begun = [
+                    entry.path for entry in entries if entry.name.partition(".part")[0].rpartition(".")[0] in starts
+                ]
+            for path in begun:
+                if is_unfinished(Path(path)):
+                    os.unlink(path)
 
 
 def find_images(inputs: Sequence[Path]) -> tuple[dict[str, str], dict[str, str]]:

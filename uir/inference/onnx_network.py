@@ -59,13 +59,23 @@ class OnnxNetwork(nn.Module):
         self.card: dict[str, Any] = json.loads(text) if text else {}
         self.pad_multiple: int = int(self.card.get("pad_multiple", 1))
         side = self.only_size or -(-_TRIED // self.pad_multiple) * self.pad_multiple
-        self.scale: int = self.forward(torch.zeros(1, self.in_channels, side, side)).shape[-1] // side
+        try:
+            self.scale: int = self.forward(torch.zeros(1, self.in_channels, side, side)).shape[-1] // side
+        except RuntimeError as error:
+            raise CheckpointError(f"{path}: fails on an image of {side}×{side} pixels ({error})") from None
 
     def forward(self, lq: Tensor) -> Tensor:
-        """Restore images, one after another, on the CPU or a GPU of onnxruntime's choice."""
+        """Restore images, one after another, on the CPU or a GPU of onnxruntime's choice.
+
+        Raises:
+            RuntimeError: the model fails on images of this size.
+        """
         sides = (self.only_size or lq.shape[-2], self.only_size or lq.shape[-1])
         padded = pad_to_size(lq, *sides).cpu().float()
-        images = [self._session.run(None, {self._input: image[None].numpy()})[0] for image in padded]
+        try:
+            images = [self._session.run(None, {self._input: image[None].numpy()})[0] for image in padded]
+        except Exception as error:  # onnxruntime's own errors are of no common class
+            raise RuntimeError((str(error).splitlines() or [type(error).__name__])[0][:200]) from None
         restored = torch.cat([torch.from_numpy(image) for image in images]).to(lq.device)
         scale = restored.shape[-1] // sides[1]
         return crop(restored, lq.shape[-2] * scale, lq.shape[-1] * scale)

@@ -23,7 +23,7 @@ from uir.inference.image_kinds import as_array, as_pillow
 from uir.inference.loading import load_predictor
 from uir.inference.model_files import model_file
 from uir.inference.network_predictor import NetworkPredictor
-from uir.inference.pixels import Pixels, as_type, pixel_reader
+from uir.inference.pixels import Pixels, as_type, colours_of, pixel_reader
 from uir.inference.predictor import Predictor, Running, Whole
 from uir.inference.tiling import OVERLAP, Read, check_tiling
 from uir.layers.degradation_code import DegradationCode
@@ -258,9 +258,10 @@ class Restorer:
         name: str = "",
         **controls: Any,
     ) -> np.ndarray | Image:
-        """Restore an array [H, W], [H, W, 1], [H, W, 3] or [H, W, 4] (alpha last): uint8, uint16 or float in [0, 1].
+        """Restore an array [H, W] or [H, W, 1|2|3|4] of uint8, uint16 or float in [0, 1].
 
-        The result has the input's type and channels; alpha is copied, and resized if the scale is not 1.
+        The channels are grey, grey and alpha, RGB, or RGBA. The result has the input's type and channels; alpha is
+        copied, and resized if the scale is not 1.
 
         Args:
             image: the photograph; or the path of a file, or an image of Pillow, both of which are turned upright. A
@@ -284,7 +285,7 @@ class Restorer:
     def bands(
         self, image: np.ndarray | Pixels, code: DegradationCode | None = None, *, name: str = "", **controls: Any
     ) -> Iterator[np.ndarray]:
-        """Restore an image in bands of rows [rows, W·scale, C] of the image's type, from top to bottom, without alpha.
+        """Restore an image in bands of rows [rows, W·scale, C] of the image's type and channels, from top to bottom.
 
         With tiles, the memory does not grow with the height of the image.
 
@@ -297,12 +298,29 @@ class Restorer:
         """
         takes = image_channels(self.network)
         read = pixel_reader(image, takes)
-        channels = min(image.shape[2], 3) if image.ndim == 3 else 1
-        names = (name,) * (channels if takes == 1 else 1)
+        colours = colours_of(image)
+        names = (name,) * (colours if takes == 1 else 1)
+        alpha = self._alpha(image) if image.ndim == 3 and image.shape[2] > colours else None
+        top = 0
         for rows in self._rows(read, (image.shape[0], image.shape[1]), names, code, controls):
             colour = rows[:, 0] if takes == 1 else rows[0]
-            colour = colour.mean(0, keepdim=True) if channels == 1 else colour
-            yield as_type(colour.permute(1, 2, 0).numpy(), image.dtype)
+            # in 64 bits, so that three equal channels give their value to the bit
+            colour = colour.double().mean(0, keepdim=True).float() if colours == 1 else colour
+            band = as_type(colour.permute(1, 2, 0).numpy(), image.dtype)
+            yield band if alpha is None else np.concatenate([band, alpha[top : top + len(band)]], 2)
+            top += len(band)
+
+    def _alpha(self, image: np.ndarray | Pixels) -> np.ndarray:
+        """The alpha of an image in the size of the result, [H·scale, W·scale, 1], of the image's type."""
+        alpha = image[: image.shape[0], : image.shape[1], image.shape[2] - 1 :]
+        if np.issubdtype(alpha.dtype, np.integer) and self.scale == 1:
+            return alpha
+        values = torch.from_numpy(to_float(alpha)).permute(2, 0, 1)[None]
+        if self.scale != 1:
+            values = nn.functional.interpolate(
+                values, scale_factor=self.scale, mode="bilinear", align_corners=False
+            ).clamp(0, 1)
+        return as_type(values[0].permute(1, 2, 0).numpy(), image.dtype)
 
     def _restored(
         self, image: np.ndarray, code: DegradationCode | None, name: str, controls: Mapping[str, Any]
@@ -313,14 +331,8 @@ class Restorer:
         restored = np.empty((height * self.scale, width * self.scale, channels), image.dtype)
         top = 0
         for band in self.bands(image, code, name=name, **controls):
-            restored[top : top + len(band), :, : band.shape[2]] = band
+            restored[top : top + len(band)] = band
             top += len(band)
-        if channels == 4:
-            alpha = torch.from_numpy(to_float(image[..., 3:])).permute(2, 0, 1)[None]
-            if self.scale != 1:
-                size = restored.shape[:2]
-                alpha = nn.functional.interpolate(alpha, size=size, mode="bilinear", align_corners=False)
-            restored[..., 3] = as_type(alpha[0, 0].clamp(0, 1).numpy(), image.dtype)
         return restored[:, :, 0] if image.ndim == 2 else restored
 
     def _rows(
