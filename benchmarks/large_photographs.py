@@ -5,10 +5,9 @@
 
 Each photograph is restored by the command, in a process of its own; the time is that of the whole command, and the
 memory is the most that the process held (its resident set). The default is one megapixel. The photograph is
-datasets/demo/train/china.jpg, repeated and mirrored, as a JPEG, PNG or TIFF (by strips). Without `--model` the network
-has random weights, because time and memory do not depend on them: uir-small is that of options/train/uir_small.yml with
-its classifier, nafnet32 NAFNet of width 32, and tiny a NAFNet that does almost nothing, for the memory of the program
-and the image alone.
+datasets/demo/train/china.jpg, repeated and mirrored, as a JPEG, PNG or TIFF (by strips). Besides uir-small, nafnet32 is
+NAFNet of width 32, and tiny a NAFNet that does almost nothing, for the memory of the program and the image alone; their
+weights are random, because time and memory do not depend on them.
 
 The cold start is the command on 256×256 pixels, the median of the rounds. Its split comes from a process of its own
 that does the same step by step.
@@ -26,19 +25,16 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 
 from rich.table import Table
 
 ROOT = Path(__file__).resolve().parents[1]
 PHOTOGRAPH = ROOT / "datasets" / "demo" / "train" / "china.jpg"
-OPTIONS = ROOT / "options" / "train" / "uir_small.yml"
 NAFNET32 = {"type": "NAFNet", "width": 32, "enc_blk_nums": [1, 1, 1, 28], "middle_blk_num": 1}
 NAFNET32 |= {"dec_blk_nums": [1, 1, 1, 1]}
 TINY = {"type": "NAFNet", "width": 4, "enc_blk_nums": [1], "middle_blk_num": 1, "dec_blk_nums": [1]}
 MANY = ["--max_pixels", "1000000000"]
-LABELS = ("noise", "rain", "haze", "low_light", "motion_blur", "defocus_blur", "jpeg", "clean")
 
 
 def make_photograph(file: Path, megapixels: float) -> None:
@@ -65,29 +61,17 @@ def make_photograph(file: Path, megapixels: float) -> None:
     cv2.imwrite(str(file), np.tile(mirrored, (rows, columns, 1))[:height, :width])
 
 
-def make_model(file: Path, name: str = "uir-small") -> None:
-    """The networks of uir-small, or another network without a classifier, untrained, as a released model."""
+def make_model(file: Path, name: str) -> None:
+    """A network without a classifier, untrained, as a released model."""
     import torch
-    import yaml
 
     from uir.core.checkpoint import write_release
-    from uir.layers.tapped import TappedRestorer
     from uir.registry.components import build
 
     torch.manual_seed(0)
-    if name != "uir-small":
-        arch = {"nafnet32": NAFNET32, "tiny": TINY}[name]
-        card = {"arch": arch, "scale": 1, "role": "g", "predictor": {"type": "NetworkPredictor"}}
-        write_release(file, {"g": (build("archs", arch).state_dict(), card)})
-        return
-    options = yaml.safe_load(OPTIONS.read_text(encoding="utf-8"))
-    arch, head = options["network_g"], {**options["network_dc"], "num_classes": len(LABELS)}
-    network = build("archs", arch)
-    points = TappedRestorer(network).points
-    classifier = build("archs", head, {"feature_points": points})
+    arch = {"nafnet32": NAFNET32, "tiny": TINY}[name]
     card = {"arch": arch, "scale": 1, "role": "g", "predictor": {"type": "NetworkPredictor"}}
-    of_head = {"arch": head, "labels": list(LABELS), "feature_points": [asdict(point) for point in points]}
-    write_release(file, {"g": (network.state_dict(), card), "dc": (classifier.state_dict(), of_head)})
+    write_release(file, {"g": (build("archs", arch).state_dict(), card)})
 
 
 def restore(photograph: Path, model: Path, folder: Path, tile: str) -> tuple[float, float, float]:
@@ -149,7 +133,7 @@ def main() -> None:
     parser.add_argument("--kind", choices=["jpg", "png", "tif"], default="jpg", help="of the file")
     parser.add_argument("--network", choices=["uir-small", "nafnet32", "tiny"], default="uir-small")
     parser.add_argument("--tile", nargs="+", default=["auto"], help="as for uir restore, several to compare them")
-    parser.add_argument("--model", type=Path, help="default the networks of uir-small, untrained")
+    parser.add_argument("--model", type=Path, help="in place of --network")
     parser.add_argument("--rounds", type=int, default=3, help="of the cold start; 0 leaves it out")
     parser.add_argument("--split", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--photograph", type=Path, help=argparse.SUPPRESS)
@@ -161,8 +145,9 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        model = arguments.model or folder / "model.safetensors"
-        if arguments.model is None:
+        model = arguments.model or Path("uir-small")
+        if arguments.model is None and arguments.network != "uir-small":
+            model = folder / "model.safetensors"
             make_model(model, arguments.network)
         if arguments.megapixels:
             console.print(_large(folder, model, arguments.megapixels, arguments.tile, arguments.kind))
