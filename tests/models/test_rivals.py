@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import yaml
 from arch_configs import ARCH_CONFIGS
 from model_configs import MODELS, restoring_changes
 from typer.testing import CliRunner
@@ -19,6 +20,7 @@ from uir.cli.main import app
 from uir.config.options import load_options
 from uir.core.checkpoint import read_file
 from uir.engine.train_loop import train
+from uir.registry.components import build
 
 pytestmark = pytest.mark.thorough
 
@@ -63,6 +65,19 @@ def test_every_network_of_the_documentation_is_tried(pair_folders: Path) -> None
     tried = {changes_for(name, pair_folders)["network_g"]["type"] for name in ALL}
     assert len(documented) > 15
     assert set(documented) == tried
+
+
+def test_documented_sizes_are_those_of_the_networks() -> None:
+    rows = re.findall(r"^\| `(\w+)`(.*?) \|.*?\| ([\d.]+) M", (ROOT / "docs" / "rivals.md").read_text(), re.MULTILINE)
+    assert len(rows) > 15
+    for name, variant, millions in rows:
+        given = ", ".join(re.findall(r"`(\w+: [^`]+)`", variant))
+        arguments = {"resolution": 128, "ch_mult": [1, 1, 2, 3, 4]} if variant == ", patches of 128" else {}
+        with torch.device("meta"):
+            network = build("archs", {"type": name, **arguments, **yaml.safe_load(f"{{{given}}}")})
+        count = sum(parameter.numel() for parameter in network.parameters()) / 1e6
+        # TransWeather's published numbers include layers that never run.
+        assert count == pytest.approx(float(millions), abs=0.3 if name.startswith("TransWeather") else 0.006), variant
 
 
 @pytest.mark.parametrize("name", ALL)
