@@ -76,8 +76,10 @@ def test_documented_sizes_are_those_of_the_networks() -> None:
         with torch.device("meta"):
             network = build("archs", {"type": name, **arguments, **yaml.safe_load(f"{{{given}}}")})
         count = sum(parameter.numel() for parameter in network.parameters()) / 1e6
-        # TransWeather's published numbers include layers that never run.
-        assert count == pytest.approx(float(millions), abs=0.3 if name.startswith("TransWeather") else 0.006), variant
+        # Published numbers include layers that never run; TransWeather has the largest of them.
+        assert count == pytest.approx(float(millions), abs=0.3 if name.startswith("TransWeather") else 0.02), (
+            name + variant
+        )
 
 
 @pytest.mark.parametrize("name", ALL)
