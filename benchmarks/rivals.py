@@ -5,7 +5,8 @@
 A plain network is uir's with every part replaced by one that computes as the published code does: one operation after
 another, in the order of memory that it has there. The weights are the same, and the outputs are compared before the
 timing; a test compares the plain networks with the published outputs. Times are medians. On a busy machine only the
-ratio is useful, so the load is printed.
+ratio is useful, so the load is printed. Memory is the most that the tensors of one forward pass take at once, without
+the weights and what a library takes inside.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from uir.archs.adair_arch import AdaIR, FrequencyModule
 from uir.archs.diffuir_arch import DiffUIR
 from uir.archs.moce_ir_arch import MoCEIR
 from uir.archs.transweather_arch import QueryAttention, TransWeather, TransWeatherBase, UpsampleConvolution
+from uir.core.memory import peak_bytes
 from uir.layers.complexity_experts import WindowSpectrumAttention
 from uir.layers.padding import crop
 from uir.layers.pointwise import PointwiseConv2d
@@ -286,6 +288,12 @@ def make_pair(name: str, **arguments: Any) -> tuple[nn.Module, nn.Module]:
     return plain(other).eval(), ours.eval()
 
 
+@torch.no_grad()
+def forward_mebibytes(network: nn.Module, lq: Tensor) -> float:
+    """The most MiB that the tensors of one forward pass take at once."""
+    return peak_bytes(lambda: network(lq)) / 2**20
+
+
 def main() -> None:
     """Run the cases and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -295,7 +303,7 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="the published size too")
     options = parser.parse_args()
     table = Table(title="Rivals: plain rendering of the published forward pass, and uir's (median ms)")
-    for column in ("network", "step", "batch", "threads", "load", "plain", "uir", "ratio", "max difference"):
+    for column in ("network", "step", "batch", "threads", "load", "plain", "uir", "ratio", "MiB", "max difference"):
         table.add_column(column, justify="left" if column in ("network", "step") else "right")
     for threads in options.threads:
         torch.set_num_threads(threads)
@@ -306,10 +314,12 @@ def main() -> None:
                 lq = torch.rand(batch, 3, side, side)
                 with torch.no_grad():
                     difference = (pair[0](lq) - pair[1](lq)).abs().max().item()
+                memory = " / ".join(f"{forward_mebibytes(one, lq):.0f}" for one in pair) if step == "inference" else "–"
                 before, after = alternate(pair, run, lq, options.rounds)
                 table.add_row(
                     f"{name}, {size}", step, f"{batch}×{side}²", str(threads), f"{os.getloadavg()[0]:.1f}",
-                    f"{before:.1f}", f"{after:.1f}", f"{before / after:.2f}×", f"{difference:.0e}",
+                    f"{before:.1f}", f"{after:.1f}", f"{before / after:.2f}×", memory,
+                    f"{difference:.0e}",
                 )  # fmt: skip
     Console(width=130).print(table)
 

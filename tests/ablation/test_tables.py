@@ -115,6 +115,24 @@ def test_unequal_networks_look_unequal_and_the_degraded_input_has_a_row(
     assert "| 765 |  |  | 40 | 8 |" in page
 
 
+def test_several_metrics_stand_in_one_table_with_the_costs(
+    plan: Plan, histories: dict[str, dict[int, History]]
+) -> None:
+    def with_both(one: History) -> History:
+        final = {name: {**metrics, "ssim": metrics["psnr"] / 50} for name, metrics in one.final.items()}
+        return replace(one, validations={40: final}, final=final)
+
+    measured = {cell: {seed: with_both(one) for seed, one in runs.items()} for cell, runs in histories.items()}
+    both = replace(plan, metrics={**plan.metrics, "ssim": {"description": "SSIM", "better": "higher"}})
+    costs = {"scratch": Cost(1234567, 2_500_000_000, 3.456), "dcpt": None}
+    page = as_markdown(both, make_tables(both, measured, costs), [])
+    overview = page.partition("## All metrics, after all iterations")[2].partition("\n## ")[0]
+    costs_head = "parameters | MACs (64×64) | CPU s per MP | iterations | training s |"
+    assert f"| cell | seeds | psnr | ssim | {costs_head}" in overview
+    assert "| scratch | 2 | 22.000 ± 12.706 | 0.4400 ± 0.2541 | 1,234,567 | 2.5 G | 3.46 | 40 | 4 |" in overview
+    assert "All metrics" not in as_markdown(plan, make_tables(plan, histories), [])
+
+
 def test_inputs_that_differ_from_cell_to_cell_have_no_row(plan: Plan, histories: dict[str, dict[int, History]]) -> None:
     measured = {
         cell: {seed: replace(one, inputs={"haze": {"psnr": value}}) for seed, one in histories[cell].items()}

@@ -6,6 +6,7 @@ import pytest
 import torch
 from small_networks import build_network
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from uir.archs.conditional_unet_arch import ConditionalUNet
 from uir.archs.diffuir_arch import DiffUIR
@@ -72,9 +73,22 @@ class Pointwise(nn.Module):
         return 0.3 * torch.sin(3 * noisy) + 0.2 * lq
 
 
+class Squares(nn.Module):
+    """Latents that are the means of squares of 4 pixels: tiles make no difference for them either."""
+
+    pad_multiple, latent_channels, latent_stride = 8, 3, 4
+
+    def encode(self, lq: Tensor) -> tuple[Tensor, list[Tensor]]:
+        return F.avg_pool2d(lq, 4), [lq]
+
+    def decode(self, latents: Tensor, hidden: list[Tensor], size: tuple[int, int]) -> Tensor:
+        return F.interpolate(latents, size) + hidden[0]
+
+
 @pytest.mark.parametrize(
     ("cls", "network", "controls"),
     [
+        (LatentMeanRevertingPredictor, ConditionalUNet, {"steps": 4}),
         (ResidualPredictor, DiffUIR, {"sampler": "ddim", "eta": 1.0}),
         (MeanRevertingPredictor, ConditionalUNet, {"steps": 4, "sampler": "sde"}),
         (MeanRevertingPredictor, ConditionalUNet, {"steps": 4}),
@@ -82,7 +96,7 @@ class Pointwise(nn.Module):
 )
 def test_tiles_share_all_noise_with_the_whole_picture(cls, network, controls, images: Tensor) -> None:
     made = network(8).schedule if network is DiffUIR else mean_reverting.mean_reverting_schedule(20)
-    predictor = cls({"g": Pointwise(made)})
+    predictor = cls({"g": Pointwise(made), "l": Squares()})
     whole, tiled = (
         predict(
             predictor, {"lq": images, "lq_path": ["a", "b"]}, Running(torch.device("cpu"), tile=t, overlap=4), controls

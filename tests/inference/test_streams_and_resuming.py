@@ -13,11 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from arch_configs import ARCH_CONFIGS
 from PIL import Image
+from small_networks import build_network
 from small_release import small_release
 from torch import nn
 
 from uir.cli import main, run
+from uir.core.checkpoint import write_release
 from uir.core.files import is_unfinished, temporary_beside
 from uir.core.images import read_image, write_image
 from uir.core.progress import progress_bar
@@ -207,3 +211,26 @@ def test_two_processes_share_the_images_and_go_on_after_one_was_killed(tmp_path:
     restorer = Restorer.from_pretrained(tmp_path / "it.safetensors", device="cpu")
     for index in range(5):
         assert np.array_equal(read_image(tmp_path / "out" / f"{index}.png"), restorer(pixels(index)))
+
+
+@pytest.mark.slow
+def test_two_processes_draw_the_noise_that_one_draws(tmp_path: Path) -> None:
+    arch = {"type": "DiffUIR", **ARCH_CONFIGS["DiffUIR"]}
+    state = build_network("DiffUIR", moved=0.05).state_dict()
+    write_release(tmp_path / "it.safetensors", {"g": (state, {"arch": arch, "scale": 1, "role": "g"})})
+    folder_of(tmp_path / "in", 3)
+    settings = ("--set", "sampler=ddim", "--set", "eta=1", "--set", "start_noise=1")
+    both = torchrun(tmp_path, *settings)
+    _, err = both.communicate(timeout=240)
+    assert both.returncode == 0, err
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    restorer = Restorer.from_pretrained(tmp_path / "it.safetensors", device="cpu")
+    controls = {"sampler": "ddim", "eta": 1.0, "start_noise": 1.0}
+    try:
+        for index in reversed(range(3)):  # in another order, too
+            alone = restorer(pixels(index), name=str(index), **controls)
+            assert np.array_equal(read_image(tmp_path / "out" / f"{index}.png"), alone)
+        assert not np.array_equal(restorer(pixels(0), name="another", **controls), alone)
+    finally:
+        torch.set_num_threads(threads)

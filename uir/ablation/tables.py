@@ -233,6 +233,11 @@ def as_markdown(plan: Plan, tables: Sequence[Table], unfinished: Sequence[str]) 
         ]
     if unfinished:
         lines += [f"**Not finished and not counted:** {', '.join(unfinished)}.", ""]
+    ends = [table for table in tables if table.at == "end"]
+    if len(ends) > 1:
+        better = "; ".join(f"{table.metric}: {table.better} is better" for table in ends)
+        lines += [f"## All metrics, {_TITLES['end']}", "", f"Means over the data sets. {better}.", ""]
+        lines += [*_lines(_overview_rows(ends)), ""]
     for table in tables:
         lines += [f"## {table.metric}, {_TITLES[table.at]}", ""]
         note = _NOTES[table.at]
@@ -245,19 +250,44 @@ def as_markdown(plan: Plan, tables: Sequence[Table], unfinished: Sequence[str]) 
     return "\n".join(lines)
 
 
+def _overview_rows(tables: Sequence[Table]) -> list[list[str]]:
+    """One row for each cell with all metrics, each as the mean over the data sets, and the costs."""
+    costs = _cost_titles(tables[0])
+    rows = [["cell", "seeds", *(table.metric for table in tables), *costs, "iterations", "training s"]]
+    by_cell = [{row.cell: row for row in table.rows} for table in tables]
+    for row in tables[0].rows:
+        shown = []
+        for table, own in zip(tables, by_cell, strict=True):
+            results = own[row.cell].results if row.cell in own else {}
+            shown.append(_number(results.get(table.columns[-1]), digits_of(table)))
+        rows.append([row.cell, _seeds(row), *shown, *_cells_behind(row, bool(costs))])
+    return rows
+
+
+def _cost_titles(table: Table) -> list[str]:
+    return ["parameters", f"MACs ({SIDE}×{SIDE})", "CPU s per MP"] if any(row.cost for row in table.rows) else []
+
+
+def _seeds(row: Row) -> str:
+    return str(max(result.count for result in row.results.values()))
+
+
+def _cells_behind(row: Row, with_costs: bool) -> list[str]:
+    """The costs, iterations and seconds of a cell."""
+    time = "" if row.seconds is None else _seconds(row.seconds)
+    return [*(_cost_cells(row.cost) if with_costs else []), f"{row.iterations:.0f}", time]
+
+
 def _result_rows(table: Table) -> list[list[str]]:
     digits = digits_of(table)
-    costs = ["parameters", f"MACs ({SIDE}×{SIDE})", "CPU s per MP"] if any(row.cost for row in table.rows) else []
+    costs = _cost_titles(table)
     rows = [["cell", "seeds", *table.columns, *costs, "iterations", "training s"]]
     if table.inputs:
         values = ["" if name not in table.inputs else f"{table.inputs[name]:.{digits}f}" for name in table.columns]
         rows.append(["degraded input", "", *values, *("" for _ in costs), "", ""])
     for row in table.rows:
         shown = [_number(row.results.get(name), digits) for name in table.columns]
-        seeds = max(interval_.count for interval_ in row.results.values())
-        time = "" if row.seconds is None else _seconds(row.seconds)
-        cost = _cost_cells(row.cost) if costs else []
-        rows.append([row.cell, str(seeds), *shown, *cost, f"{row.iterations:.0f}", time])
+        rows.append([row.cell, _seeds(row), *shown, *_cells_behind(row, bool(costs))])
     return rows
 
 
