@@ -6,6 +6,7 @@ from uir-small to the fine-tuned network.
 
 from __future__ import annotations
 
+import math
 import statistics
 import sys
 import time
@@ -68,17 +69,22 @@ def main() -> int:
 
 
 def measured(options: Path) -> tuple[Values, Values]:
-    """PSNR and SSIM of the degraded and of the restored photographs, by degradation."""
+    """PSNR and SSIM of the degraded and of the restored photographs, by degradation.
+
+    They are NaN where a photograph was restored to values that are not finite: it would be in no mean.
+    """
     results = test_pipeline(ROOT, ["-opt", str(options)])
-    return {item.dataset: item.inputs for item in results}, {item.dataset: item.results for item in results}
+    unknown = {"psnr": math.nan, "ssim": math.nan}
+    before = {item.dataset: unknown if item.nonfinite else item.inputs for item in results}
+    return before, {item.dataset: unknown if item.nonfinite else item.results for item in results}
 
 
 def worse(before: Values, after: Values, name: str) -> list[str]:
-    """Where a network is not better."""
+    """Where a network is not better; NaN never is."""
     return [
         f"{name}, {task}: {new['psnr']:.2f} dB / {new['ssim']:.4f} after {old['psnr']:.2f} dB / {old['ssim']:.4f}"
         for task, old, new in ((task, before[task], after[task]) for task in before)
-        if new["psnr"] <= old["psnr"] or new["ssim"] < old["ssim"]
+        if not (new["psnr"] > old["psnr"] and new["ssim"] >= old["ssim"])
     ]
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from uir.core.checkpoint import read_file
+from uir.weights import shipped_weights
+
+DEMO = Path(__file__).resolve().parents[1] / "datasets" / "demo" / "test"
 LEARNED = ("train_clean", "train_clean_large")
 IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 SIDE = 320  # pictures are compared at about this size
@@ -70,11 +75,19 @@ def data(shared: Path) -> Path:
 
 def test_no_file_is_in_both(data: Path) -> None:
     learned = files_in(*(data / name for name in LEARNED))
-    tested = files_in(data / "test")
+    tested = files_in(data / "test", DEMO)
     assert len(learned) > 300
     assert len(tested) > 300
     digests = {hashlib.sha256(file.read_bytes()).hexdigest() for file in learned}
     assert not digests & {hashlib.sha256(file.read_bytes()).hexdigest() for file in tested}
+
+
+def test_the_folders_are_all_that_it_learned_from(data: Path) -> None:
+    """By the numbers on the card of the shipped file."""
+    card = read_file(shipped_weights()["uir-small"], "g")["card"]
+    counts = [len(files_in(data / name)) for name in LEARNED]
+    numbers = [int(number) for number in re.findall(r"(?:^|\()(\d+)(?= photographs|\))", card["data"])]
+    assert numbers == [sum(counts), *counts]
 
 
 @pytest.mark.thorough
@@ -92,7 +105,7 @@ def test_a_cut_resized_and_mirrored_copy_would_be_noticed(data: Path) -> None:
 def test_no_picture_is_in_both(data: Path) -> None:
     gallery = Gallery(files_in(*(data / name for name in LEARNED)))
     alike = []
-    for file in files_in(data / "test"):
+    for file in files_in(data / "test", DEMO):
         if "lq" not in file.parts:
             share, learned = gallery.share(grey(file))
             if share > COPY:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from uir.ablation.charts import write_charts
 from uir.ablation.costs import Cost
 from uir.ablation.grid import Ablation, Cell
-from uir.ablation.history import History, Results, read_clock
+from uir.ablation.history import History, Results, read_clock, read_history
 from uir.ablation.runs import Plan, Run
 from uir.ablation.statistics import interval
 from uir.ablation.tables import as_json, as_markdown, make_tables
@@ -27,6 +28,15 @@ def history(values: dict[int, float], seconds_each: float) -> History:
     last = max(validations)
     clock = {at: at * seconds_each for at in range(10, last + 1, 10)}
     return History(validations, validations[last], clock)
+
+
+def test_a_test_with_equal_images_is_read_as_infinite(tmp_path: Path) -> None:
+    (tmp_path / "test" / "t").mkdir(parents=True)
+    sets = [{"dataset": "haze", "results": {"psnr": "Infinity"}, "inputs": {"psnr": 11.5}}]
+    (tmp_path / "test" / "t" / "metrics.json").write_text(json.dumps({"datasets": sets}))
+    run = Run("scratch", 1, tmp_path, {"train": {"name": "t"}, "test": {"name": "t"}}, 40)
+    read = read_history(run)
+    assert (read.final, read.inputs) == ({"haze": {"psnr": math.inf}}, {"haze": {"psnr": 11.5}})
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from uir.config.options import OptionError, load_options
 from uir.engine.evaluation import Evaluation
 from uir.engine.intervals import add_intervals, interval, resampled
 from uir.engine.protocol_runs import Measurement
-from uir.engine.tables import as_csv, as_latex, as_markdown, print_tables, result_tables
+from uir.engine.tables import as_csv, as_latex, as_markdown, json_text, print_tables, result_tables
 from uir.engine.testing import test as run_test
 from uir.metrics import build_metric, protocol_named, psnr
 from uir.registry import METRIC_REGISTRY
@@ -242,6 +243,28 @@ def test_images_without_a_value_are_counted_in_every_form() -> None:
     assert "(1 missing)" in as_markdown([table])
     assert "(1 missing)" in as_latex([table])
     assert next(csv.DictReader(io.StringIO(as_csv([table]))))["missing"] == "1"
+
+
+def test_brackets_and_bars_are_text_in_every_form() -> None:
+    reason = "term 'lpips' cannot be measured: pip install 'uir[metrics]'"
+    measurement = Measurement({}, protocol_named("raim2024"), {"lpips": reason})
+    tables = result_tables([Evaluation("rain [hard] a|b", 2, {"raim2024/psnr": 30.0})], [measurement])
+    screen = Console(width=120, file=io.StringIO())
+    print_tables(tables, screen)
+    assert isinstance(screen.file, io.StringIO)
+    shown = " ".join(screen.file.getvalue().replace("│", " ").split())
+    assert "rain [hard] a|b" in shown
+    assert "pip install 'uir[metrics]'" in shown
+    assert "| rain [hard] a\\|b | 2 | 30.00 |" in as_markdown(tables)
+    assert "rain {[}hard{]} a|b & 2 & 30.00" in as_latex(tables)
+
+
+def test_json_of_equal_images_is_read_by_others_too() -> None:
+    sets = [measured("a", [math.inf, math.inf]), measured("b", [math.nan, -math.inf])]
+    text = json_text(sets, result_tables(sets, [Measurement({})]))
+    content = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
+    assert float(content["datasets"][0]["results"]["psnr"]) == math.inf
+    assert [row["metrics"]["psnr"] for row in content["datasets"][1]["per_image"]] == ["NaN", "-Infinity"]
 
 
 def test_a_table_says_where_less_is_better() -> None:

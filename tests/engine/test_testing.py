@@ -17,6 +17,7 @@ from rich.console import Console
 
 from uir.config.options import load_options
 from uir.core.images import list_images, read_image, write_image
+from uir.data.building import evaluation_loaders
 from uir.engine.evaluation import Evaluation
 from uir.engine.testing import results_table
 from uir.engine.testing import test as run_test
@@ -82,6 +83,16 @@ def test_results_are_written_as_json_and_as_a_table_that_names_the_metric(pair_f
     assert content["datasets"][0]["results"]["ssim"] == pytest.approx(1.0)
     assert len(content["datasets"][0]["per_image"]) == 6
     assert "SSIM (Y, border 2" in (tmp_path / "results" / "figures" / "metrics.md").read_text()
+
+
+def test_sets_of_the_same_name_are_both_measured(
+    pair_folders: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = {key: {**same_twice(pair_folders), "name": "Set"} for key in ("test_1", "test_2")}
+    file = test_file(tmp_path, data, {"type": "Identity"}, {"ssim": {"type": "SSIM"}})
+    loaders = evaluation_loaders(load_options(file, is_train=False))
+    assert [(name, len(loader)) for name, loader in loaders.items()] == [("Set", 6), ("Set_test_2", 6)]
+    assert "datasets.test_2: another set is called Set, too; this one is Set_test_2" in caplog.text
 
 
 def test_restored_pictures_are_written_under_basicsr_s_names(pair_folders: Path, tmp_path: Path) -> None:

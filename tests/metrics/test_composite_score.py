@@ -47,6 +47,13 @@ def test_ntire_2025_counts_a_niqe_above_ten_as_nothing(niqe, part):
     assert of_values("ntire2025_perceptual", **values, niqe=niqe) == pytest.approx(0.75 + 0.9 + 0.7 + 0.4 + 0.65 + part)
 
 
+@pytest.mark.parametrize("preset", SCORES)
+def test_the_challenges_measure_by_pyiqa_and_so_on_the_luma_of_yiq(preset):
+    for entry in SCORES[preset]:
+        name, *settings = entry["metric"].values()
+        assert settings == {"SSIM": ["yiq", True], "NIQE": ["yiq"]}.get(name, []), name
+
+
 def test_a_score_of_an_option_file_is_the_weighted_sum_of_its_terms(pair):
     ssim_term = {"metric": {"type": "SSIM", "color_space": "y"}, "weight": 15, "range": [0.5, 1]}
     metric = build_metric({"type": "CompositeScore", "terms": [PSNR_TERM, ssim_term]})

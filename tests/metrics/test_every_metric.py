@@ -1,5 +1,6 @@
 """What every registered metric must do, whatever it measures."""
 
+import math
 import re
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ from metric_configs import METRICS, SIZES, TRUNKS
 CLASSES = {name: METRIC_REGISTRY.get(name) for name in METRIC_REGISTRY.keys()}  # noqa: SIM118
 OWN = [name for name, target in CLASSES.items() if target.__module__.startswith("uir.")]
 OF_IMAGES = [name for name in OWN if not hasattr(CLASSES[name], "compute")]  # one of a whole set has its own tests
+
+ON_STUDIO_LUMA = ("MSSSIM", "PSNR", "calculate_niqe", "calculate_psnr")  # as METRICS has them
 
 
 @pytest.fixture(scope="module", params=OF_IMAGES)
@@ -45,6 +48,21 @@ def test_less_noise_is_better(metric, pair):
     noisy, gt = pair
     cleaner, worse = metric((noisy + gt) / 2, gt), metric(noisy, gt)
     assert cleaner > worse if metric.better == "higher" else cleaner < worse
+
+
+def test_not_a_number_in_an_image_stays_so(metric, pair):
+    noisy = pair[0].clone()
+    noisy[0, 1, 9, 8] = float("nan")
+    assert math.isnan(metric(noisy, pair[1]))
+
+
+def test_a_grey_image_is_measured_as_three_equal_channels(metric, pair):
+    grey = [image[:, :1] for image in pair]
+    expected = metric(*(image.expand(-1, 3, -1, -1) for image in grey))
+    if metric.name in ON_STUDIO_LUMA:  # the grey levels as they are, not in 16 to 235
+        assert metric(*grey) == pytest.approx(expected, rel=0.1)
+    else:
+        assert metric(*grey) == pytest.approx(expected, rel=1e-4)
 
 
 def test_of_a_batch_is_the_mean_over_its_images(metric, pair):

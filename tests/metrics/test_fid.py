@@ -74,6 +74,12 @@ def test_one_image_has_no_distance(bare, caplog):
     assert "at least two images, got 1" in caplog.text
 
 
+def test_a_feature_that_is_not_finite_gives_no_number(bare):
+    parts = [(row[None], row[None]) for row in rows(5)]
+    parts[3][0][0, 1] = math.nan
+    assert math.isnan(bare.compute(parts))
+
+
 def test_few_images_are_announced(bare, caplog):
     bare.compute([(rows(3), rows(3))])
     assert "FID of 3 images is biased: it has 4 features" in caplog.text

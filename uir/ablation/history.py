@@ -68,8 +68,13 @@ def read_history(run: Run) -> History:
     final: Results
     if "test" in run.options:
         test_results = json.loads((run.output("test") / "metrics.json").read_text(encoding="utf-8"))
-        final = {item["dataset"]: item["results"] for item in test_results["datasets"]}
-        inputs = {item["dataset"]: item.get("inputs", {}) for item in test_results["datasets"]}
+        final, inputs = (
+            {
+                item["dataset"]: {name: float(value) for name, value in item.get(kind, {}).items()}
+                for item in test_results["datasets"]
+            }
+            for kind in ("results", "inputs")
+        )
     else:
         final = validations[max(validations)] if validations else {}
     if not final:

@@ -144,6 +144,7 @@ def test(
     from dataclasses import asdict
 
     from uir.core.distributed import is_main
+    from uir.core.strict_json import strict_json
     from uir.engine.testing import test as run_test
 
     quiet = as_json or form is not None
@@ -152,7 +153,7 @@ def test(
         evaluations = run_test(loaded, quiet=quiet)
         main_process = is_main()
     if as_json and main_process:
-        print(json.dumps([asdict(item) for item in evaluations]))
+        print(strict_json([asdict(item) for item in evaluations]))
     elif form and main_process:
         ending = {"markdown": "md", "csv": "csv", "latex": "tex"}[form]
         print((Path(loaded.run_dir) / f"metrics.{ending}").read_text(encoding="utf-8"), end="")

@@ -136,6 +136,7 @@ def training_loader(
 def evaluation_loaders(loaded: OptionFile) -> dict[str, DataLoader[Any]]:
     """Loaders for validation or test, by the datasets' names, in the order of their keys; batches of one image.
 
+    A set whose name another one has before it gets its key behind the name.
     Each of several processes gets its part of the images; a model written like basicsr's validates on all of them.
     """
     loaders: dict[str, DataLoader[Any]] = {}
@@ -152,7 +153,13 @@ def evaluation_loaders(loaded: OptionFile) -> dict[str, DataLoader[Any]]:
             dataset.opt = dataset_dictionary(loaded, key)  # type: ignore[attr-defined]  # basicsr's models read its name here
         rank, world_size = rank_and_world()
         share = None if whole or world_size == 1 else range(rank, len(dataset), world_size)  # type: ignore[arg-type]
-        loaders[section.name or key] = build_eval_loader(dataset, section.num_worker_per_gpu, share)
+        name = section.name or key
+        if name in loaders:
+            logger.warning(
+                "datasets.%s: another set is called %s, too; this one is %s in the tables", key, name, f"{name}_{key}"
+            )
+            name = f"{name}_{key}"
+        loaders[name] = build_eval_loader(dataset, section.num_worker_per_gpu, share)
     return loaders
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from uir.core.strict_json import strict_json
 from uir.engine.evaluation import Evaluation
 from uir.engine.intervals import CONFIDENCE, add_intervals, interval
 from uir.engine.protocol_runs import Measurement
@@ -172,16 +173,17 @@ def on_screen(table: ResultTable) -> Table:
     """
     title = f"protocol {table.protocol}" if table.protocol else None
     caption = "\n".join([table.about, *table.missing.values()]).strip() or None
-    shown = Table(title=title, caption=caption, caption_justify="left")
+    # Brackets are text: rich would take "[metrics]" for one of its styles and leave it out.
+    shown = Table(title=title, caption=escape(caption or "") or None, caption_justify="left")
     longest = max([7, *(len(row.dataset) for row in table.rows)])
     shown.add_column("dataset", overflow="fold", min_width=min(longest, 16))
     shown.add_column("images", justify="right", min_width=_widest(["images", *(row.images_text for row in table.rows)]))
     for index, (name, kind) in enumerate(table.columns):
         heading = f"{kind}\n{table.described.get(name, name)}"
         texts = [heading, *(row.cells[index].text() for row in table.rows)]
-        shown.add_column(heading, justify="right", min_width=_widest(texts))
+        shown.add_column(escape(heading), justify="right", min_width=_widest(texts))
     for row in table.rows:
-        shown.add_row(row.dataset, row.images_text, *(cell.text("\n") for cell in row.cells))
+        shown.add_row(escape(row.dataset), row.images_text, *(cell.text("\n") for cell in row.cells))
     return shown
 
 
@@ -222,6 +224,7 @@ def _markdown(table: ResultTable) -> str:
     header = ["dataset", "images", *(f"{kind} {name}" for name, kind in table.columns)]
     lines = [header, ["---"] * len(header)]
     lines += [[row.dataset, row.images_text, *(cell.text() for cell in row.cells)] for row in table.rows]
+    lines = [[text.replace("|", "\\|") for text in line] for line in lines]
     text = f"## Protocol {table.protocol}\n\n{table.about}\n\n" if table.protocol else ""
     text += "".join("| " + " | ".join(line) + " |\n" for line in lines)
     notes = [f"- {name}: {about}" for name, about in table.described.items()]
@@ -298,5 +301,5 @@ def _has_intervals(table: ResultTable) -> bool:
 
 
 def json_text(evaluations: Sequence[Evaluation], tables: Sequence[ResultTable]) -> str:
-    """`as_json` as text."""
-    return json.dumps(as_json(evaluations, tables), indent=2)
+    """`as_json` as text; see `strict_json` for numbers that are not finite."""
+    return strict_json(as_json(evaluations, tables), indent=2)

@@ -75,8 +75,10 @@ def frechet_distance(first: Tensor, second: Tensor) -> float:
     """‖μ₁ - μ₂‖² + Tr(Σ₁ + Σ₂ - 2·√(Σ₁Σ₂)) of two sets of features, with sample covariances (eq. 6 of the paper).
 
     Args:
-        first, second: float64 [images, features], two or more images each.
+        first, second: float64 [images, features], two or more images each; NaN if one is not finite.
     """
+    if not bool(first.isfinite().all() and second.isfinite().all()):
+        return math.nan  # there are no eigenvalues
     distance, factors = (first.mean(0) - second.mean(0)).square().sum(), []
     for features in (first, second):
         centred = (features - features.mean(0)) / (len(features) - 1) ** 0.5  # Σ = centredᵀ · centred

@@ -40,7 +40,7 @@ def niqe(image: Tensor, *, crop_border: int = 0, luma: Luma = "y") -> Tensor:
             255 (MATLAB's `rgb2gray`, BasicSR's `gray`, pyiqa). The values differ by up to five per cent.
 
     Returns:
-        float64 [B].
+        float64 [B]; NaN for an image with a NaN, or with fewer than two blocks that are not flat.
 
     Raises:
         ValueError: an argument is out of range, or the image has fewer than two blocks of 96×96 pixels.
@@ -133,13 +133,15 @@ def _niqe(plane: Tensor) -> Tensor:
             f"NIQE needs at least two blocks of {BLOCK}×{BLOCK} pixels within the border, got "
             f"{plane.shape[0]}×{plane.shape[1]} pixels"
         )
+    if bool(plane.isnan().any()):
+        return plane.new_tensor(math.nan)  # its block would be left out like a flat one
     plane = plane[: rows * BLOCK, : columns * BLOCK]
     half = imresize(plane / 255, scale=0.5) * 255
     features = torch.cat([block_features(plane, BLOCK), block_features(half, BLOCK // 2)], dim=1)
     mean, covariance = (torch.from_numpy(array).to(plane.device) for array in _pristine())
     complete = features[~features.isnan().any(dim=1)]  # flat blocks have no shape
     if len(complete) < 2:
-        return torch.tensor(math.nan, dtype=plane.dtype, device=plane.device)
+        return plane.new_tensor(math.nan)
     difference = mean - features.nanmean(dim=0)
     pooled = (covariance + torch.cov(complete.T)) / 2
     return (difference @ torch.linalg.pinv(pooled, rcond=1e-15) @ difference).sqrt()

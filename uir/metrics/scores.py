@@ -10,7 +10,9 @@ from typing import Any
 Terms = list[dict[str, Any]]
 
 _PSNR = {"type": "PSNR"}
-_SSIM = {"type": "SSIM", "color_space": "yiq", "round_luma": True}  # pyiqa's: on the luma
+# The organisers' scripts measure by pyiqa, whose SSIM and NIQE are on the luma of YIQ.
+_SSIM = {"type": "SSIM", "color_space": "yiq", "round_luma": True}
+_NIQE = {"type": "NIQE", "luma": "yiq"}
 
 SCORES: dict[str, Terms] = {
     "raim2024": [
@@ -18,7 +20,7 @@ SCORES: dict[str, Terms] = {
         {"metric": _SSIM, "weight": 15, "range": [0.5, 1]},
         {"metric": {"type": "LPIPS"}, "weight": 20, "range": [0, 0.4], "invert": True},
         {"metric": {"type": "DISTS"}, "weight": 40, "range": [0, 0.3], "invert": True},
-        {"metric": {"type": "NIQE"}, "weight": 30, "range": [0, 10], "invert": True},
+        {"metric": _NIQE, "weight": 30, "range": [0, 10], "invert": True},
     ],
     # 20 · (1 - LPIPS) / 0.4 and so on: the inverted value over the whole range, and the divisor in the weight
     "raim2024_printed": [
@@ -26,7 +28,7 @@ SCORES: dict[str, Terms] = {
         {"metric": _SSIM, "weight": 15, "range": [0.5, 1]},
         {"metric": {"type": "LPIPS"}, "weight": 20 / 0.4, "invert": True},
         {"metric": {"type": "DISTS"}, "weight": 40 / 0.3, "invert": True},
-        {"metric": {"type": "NIQE"}, "weight": 30 / 10, "invert": True},
+        {"metric": _NIQE, "weight": 30 / 10, "invert": True},
     ],
     "raim2026_hdr": [
         {"metric": _PSNR, "weight": 30, "range": [0, 50]},
@@ -39,7 +41,7 @@ SCORES: dict[str, Terms] = {
         {"metric": {"type": "pyiqa:clipiqa"}, "weight": 1},
         {"metric": {"type": "pyiqa:maniqa"}, "weight": 1},
         {"metric": {"type": "pyiqa:musiq"}, "weight": 1, "range": [0, 100]},
-        {"metric": {"type": "NIQE"}, "weight": 1, "range": [0, 10], "invert": True, "at_least": 0},
+        {"metric": _NIQE, "weight": 1, "range": [0, 10], "invert": True, "at_least": 0},
     ],
 }
 
