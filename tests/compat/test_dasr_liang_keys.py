@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from uir.config.options import OptionError, load_options
 from uir.data.building import training_stream
 from uir.degradations.dasr_liang_vectoriser import DASRLiangVector
-from uir.models.building import build_model
+from uir.engine.train_loop import train
 
 FILE = Path(__file__).parent / "published_forms" / "dasr_liang.yml"
 
@@ -53,12 +53,17 @@ def test_its_file_trains(tmp_path):
     start, end = text.index("  perceptual_opt:"), text.index("  regress_opt:")
     (tmp_path / "f.yml").write_text(text[:start] + text[end:])  # which needs the weights of a VGG
     loaded = load_options(tmp_path / "f.yml", root=tmp_path)
-    torch.manual_seed(0)
-    model, stream = build_model(loaded, torch.device("cpu")), training_stream(loaded)
-    batch = stream.next()
+    batch = training_stream(loaded).next()
     assert batch["lq"].shape == (2, 3, 64, 64)
     DASRLiangVector(legacy=True)(batch["degradation"])
-    model.feed_data(batch)
-    model.optimize_parameters(1)
-    assert {"l_g_pix", "l_g_regress", "l_g_gan", "l_d_real", "l_d_fake"} <= set(model.log_dict)
-    assert all(np.isfinite(value) for value in model.log_dict.values())
+    changes = [
+        "train:total_iter=2",
+        "logger:print_freq=2",
+        "logger:use_tb_logger=false",
+        "logger:save_checkpoint_freq=2",
+    ]
+    folder = train(load_options(tmp_path / "f.yml", force=changes, root=tmp_path))
+    row = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+    losses = [row[name] for name in ("l_g_pix", "l_g_regress", "l_g_gan", "l_d_real", "l_d_fake")]
+    assert np.isfinite(losses).all()
+    assert {file.name for file in (folder / "models").iterdir()} >= {f"net_{role}_2.pth" for role in "gpd"}
