@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from scripts import load_script
 
 from uir.engine.evaluation import Evaluation
 
@@ -20,12 +20,7 @@ TUNED = {"haze": {"psnr": 18.0, "ssim": 0.8}}
 
 @pytest.fixture
 def demo() -> ModuleType:
-    spec = spec_from_file_location("demo_script", ROOT / "demo.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("demo.py")
 
 
 def test_what_rises_without_a_lower_ssim_is_better(demo: ModuleType) -> None:

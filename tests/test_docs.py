@@ -1,9 +1,9 @@
 """Pages that are made from the code are those of the code."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
+from scripts import load_script
 
 from uir.analysis.degradation_sheets import pictured_ops
 
@@ -12,9 +12,7 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 @pytest.mark.parametrize("page", ["degradations", "options"])
 def test_a_page_is_up_to_date(page):
-    spec = importlib.util.spec_from_file_location(f"make_{page}", DOCS / f"make_{page}.py")
-    maker = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(maker)
+    maker = load_script(f"docs/make_{page}.py")
     written = (DOCS / f"{page}.md").read_text(encoding="utf-8")
     assert written == maker.page(), f"run: python docs/make_{page}.py"
 

@@ -1,13 +1,13 @@
 """The plain DASR that the benchmark measures against gives the published numbers, and uir's."""
 
 import importlib
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from scripts import load_script
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "../shared/fixtures/dasr_wang"
@@ -15,10 +15,7 @@ FIXTURES = ROOT / "../shared/fixtures/dasr_wang"
 
 @pytest.fixture(scope="module")
 def benchmark():
-    spec = importlib.util.spec_from_file_location("benchmark_dasr", ROOT / "benchmarks/dasr.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("benchmarks/dasr.py")
 
 
 @pytest.mark.skipif(not FIXTURES.is_dir(), reason="../shared/fixtures is absent")

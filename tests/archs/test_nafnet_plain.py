@@ -1,12 +1,12 @@
 """The plain NAFNet that the benchmark measures against gives the published numbers, and uir's."""
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from scripts import load_script
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURE = ROOT / "../shared/fixtures/nafnet/nafnet"
@@ -14,10 +14,7 @@ FIXTURE = ROOT / "../shared/fixtures/nafnet/nafnet"
 
 @pytest.fixture(scope="module")
 def benchmark():
-    spec = importlib.util.spec_from_file_location("benchmark_nafnet", ROOT / "benchmarks/nafnet.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("benchmarks/nafnet.py")
 
 
 @pytest.mark.skipif(not FIXTURE.is_dir(), reason="../shared/fixtures is absent")

@@ -1,12 +1,12 @@
 """The plain Restormer that the benchmark measures against gives the published numbers, and uir's gradients."""
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from scripts import load_script
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "../shared/fixtures/restormer"
@@ -14,10 +14,7 @@ FIXTURES = ROOT / "../shared/fixtures/restormer"
 
 @pytest.fixture(scope="module")
 def benchmark():
-    spec = importlib.util.spec_from_file_location("benchmark_restormer", ROOT / "benchmarks/restormer.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("benchmarks/restormer.py")
 
 
 @pytest.mark.skipif(not FIXTURES.is_dir(), reason="../shared/fixtures is absent")

@@ -1,6 +1,5 @@
 """The plain networks that the benchmark of the rivals measures against give the published numbers."""
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from scripts import load_script
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "../shared/fixtures"
@@ -19,12 +19,9 @@ SMALL = {"frequency_grid": 2, "gate_reduction": 4}
 def benchmark():
     sys.path.insert(0, str(ROOT / "benchmarks"))
     try:
-        spec = importlib.util.spec_from_file_location("benchmark_rivals", ROOT / "benchmarks/rivals.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        return load_script("benchmarks/rivals.py")
     finally:
         sys.path.remove(str(ROOT / "benchmarks"))
-    return module
 
 
 @pytest.mark.skipif(not FIXTURES.is_dir(), reason="../shared/fixtures is absent")

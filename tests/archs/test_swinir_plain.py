@@ -1,12 +1,12 @@
 """The plain SwinIR that the benchmark measures against gives the published numbers, and uir's."""
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from scripts import load_script
 
 from uir.archs.swinir_arch import SwinIR
 
@@ -16,10 +16,7 @@ FIXTURE = ROOT / "../shared/fixtures/swinir/sr_x4_pixelshuffledirect"
 
 @pytest.fixture(scope="module")
 def benchmark():
-    spec = importlib.util.spec_from_file_location("benchmark_swinir", ROOT / "benchmarks/swinir.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("benchmarks/swinir.py")
 
 
 @pytest.mark.skipif(not FIXTURE.is_dir(), reason="../shared/fixtures is absent")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +10,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from uir.ablation.trained import Trained
+from uir.core.threads import one_thread
 from uir.degradations.record import DegradationRecord, RecordBatch
 from uir.inference.predictor import Running, predict
 from uir.layers.image_channels import image_channels
@@ -64,19 +63,9 @@ def _restore(trained: Trained, side: int) -> None:
 def _seconds(trained: Trained) -> float:
     """The shortest of a few times, in processor seconds: other programs on the machine count less."""
     times: list[float] = []
-    with _one_thread():
+    with one_thread():
         while len(times) < _REPEATS and sum(times) < _ENOUGH_SECONDS:
             began = time.process_time()
             _restore(trained, TIMED_SIDE)
             times.append(time.process_time() - began)
     return min(times)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

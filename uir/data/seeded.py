@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Subset
 
+from uir.core.threads import one_thread
+
 
 def draw_sample(dataset: Dataset[Any], index: int, seed: int) -> dict[str, Any]:
     """The sample `index` of `dataset`, with all of its random values from `seed`; the same in every process.
@@ -22,7 +24,7 @@ def draw_sample(dataset: Dataset[Any], index: int, seed: int) -> dict[str, Any]:
     """
     if isinstance(dataset, Subset):
         return draw_sample(dataset.dataset, int(dataset.indices[index]), seed)
-    with _one_thread():
+    with one_thread():
         if _has_seeded_sample(dataset):
             return dataset.sample(index, seed)  # type: ignore[attr-defined]
         with seeded_globals(seed):
@@ -42,20 +44,6 @@ def seeded_globals(seed: int) -> Iterator[None]:
         random.setstate(states[0])
         np.random.set_state(states[1])
         torch.set_rng_state(states[2])
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Use one torch thread, as in a loader's worker: with more, sums over an image may differ in the last bit."""
-    threads = torch.get_num_threads()
-    if threads == 1:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _has_seeded_sample(dataset: Dataset[Any]) -> bool:
