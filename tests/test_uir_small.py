@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from scripts import load_script
 from torch import Tensor
 
 import uir
@@ -115,3 +116,21 @@ def test_its_pictures_have_no_grid_of_half_a_grey_level(
         amplitudes += [grid_amplitude(restored, period) for period in PERIODS]
     assert len(amplitudes) >= 12
     assert max(amplitudes) < 0.5, amplitudes
+
+
+def test_evening_brings_the_pixels_of_a_square_together_in_flat_areas() -> None:
+    release = load_script("benchmarks/experiments/release_uir_small.py")
+    network = build("archs", {"type": "HalfNAFNet", "width": 4, "enc_blk_nums": [1], "dec_blk_nums": [1]})
+    with torch.no_grad():
+        for parameter in network.ending.parameters():
+            parameter.normal_(generator=torch.Generator().manual_seed(0))
+    state = network.state_dict()
+    evened = release.evened(state)
+
+    def differences(state: dict[str, Tensor]) -> Tensor:
+        flat = state["ending.weight"].sum((-1, -2)).sum(1) + state["ending.bias"]  # of features that are 1 everywhere
+        squares = flat.view(-1, 4)
+        return squares - squares.mean(1, keepdim=True)
+
+    torch.testing.assert_close(differences(evened), (1 - release.EVENED) * differences(state))
+    assert all(torch.equal(evened[key], value) for key, value in state.items() if not key.startswith("ending."))
