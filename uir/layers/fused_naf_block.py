@@ -20,8 +20,8 @@ from uir.layers.norm import LayerNorm2d
 if TYPE_CHECKING:
     from uir.layers.naf_block import NAFBlock
 
-_BYTES_AT_A_TIME = 2**20
-"""Of a part of the block's input, as float32. A smaller input is in the cache anyway."""
+_BYTES_AT_A_TIME = 2**21
+"""Of a part of the block's input. A smaller input is in the cache anyway."""
 _FEWEST_ROWS = 16
 """Of a part that is smaller than the map. The depthwise convolution needs one more on each side, computed twice."""
 
@@ -34,7 +34,7 @@ def can_fuse(block: NAFBlock, x: Tensor) -> bool:
     Not where the pooling is local, or has a hook that needs the map.
     """
     pool = block.sca[0]
-    if 4 * x.numel() <= _BYTES_AT_A_TIME or not isinstance(pool, nn.AdaptiveAvgPool2d):
+    if x.nbytes <= _BYTES_AT_A_TIME or not isinstance(pool, nn.AdaptiveAvgPool2d):
         return False
     hooks = (*pool._forward_pre_hooks.values(), *pool._forward_hooks.values())
     if not all(isinstance(hook, onednn.OutputHook) for hook in hooks):
@@ -118,7 +118,7 @@ def _linear(
 def _parts(pixels: Tensor) -> list[Part]:
     """Parts of pixels [B, H, W, C]: some images, or of one image some rows, or of wide rows some columns."""
     batch, height, width, channels = pixels.shape
-    at_a_time = max(_BYTES_AT_A_TIME // (4 * channels), 1)
+    at_a_time = max(_BYTES_AT_A_TIME // (channels * pixels.element_size()), 1)
     images = max(at_a_time // (height * width), 1)
     rows = min(max(at_a_time // width, _FEWEST_ROWS), height)
     columns = max(at_a_time // rows, _FEWEST_ROWS)
