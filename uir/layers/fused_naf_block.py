@@ -34,12 +34,13 @@ def can_fuse(block: NAFBlock, x: Tensor) -> bool:
     Not where the pooling is local, or has a hook that needs the map.
     """
     pool = block.sca[0]
-    if x.nbytes <= _BYTES_AT_A_TIME or not isinstance(pool, nn.AdaptiveAvgPool2d):
+    if not isinstance(pool, nn.AdaptiveAvgPool2d):
         return False
     hooks = (*pool._forward_pre_hooks.values(), *pool._forward_hooks.values())
     if not all(isinstance(hook, onednn.OutputHook) for hook in hooks):
         return False
-    return onednn.can_use(x, (part for part in block.modules() if part is not pool))
+    # The size comes last: an exporter of variable sizes must not meet a condition on them.
+    return onednn.can_use(x, (part for part in block.modules() if part is not pool)) and x.nbytes > _BYTES_AT_A_TIME
 
 
 def fused_block(block: NAFBlock, x: Tensor) -> Tensor:
