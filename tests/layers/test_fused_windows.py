@@ -10,12 +10,12 @@ from torch import Tensor
 
 from uir.archs.swinir_arch import SwinIR
 from uir.inference.macs import count_macs
-from uir.layers import fused_windows, swin
+from uir.layers import fused_windows, onednn, swin
 from uir.layers.swin import SwinTransformerBlock
 from uir.layers.windows import WindowLayout
 
 pytestmark = pytest.mark.skipif(
-    not fused_windows._has_onednn(torch.float32), reason="this torch or processor has no fused linear layers"
+    not onednn.has_onednn(torch.float32), reason="this torch or processor has no fused linear layers"
 )
 
 
@@ -68,7 +68,7 @@ def test_windows_in_several_groups_give_the_same(monkeypatch: pytest.MonkeyPatch
 
 
 def test_bfloat16_differs_from_float32_no_more_than_the_parts_do() -> None:
-    if not fused_windows._has_onednn(torch.bfloat16):
+    if not onednn.has_onednn(torch.bfloat16):
         pytest.skip("this processor has no bfloat16")
     exact = both(make_block())[1]
     torch.manual_seed(0)

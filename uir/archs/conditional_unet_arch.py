@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from uir.archs.nafnet_arch import add_scaled, simple_gate
 from uir.diffusion.mean_reverting import Kind, MeanRevertingSchedule, mean_reverting_schedule
 from uir.layers.features import FeaturePoint
+from uir.layers.naf_block import add_scaled, simple_gate
 from uir.layers.padding import crop, pad_to_multiple
 from uir.layers.pointwise import PointwiseConv2d
 from uir.layers.time_unet import GainNorm, SinusoidalEmbedding, TimeUNet

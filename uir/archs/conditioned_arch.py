@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from uir.archs.nafnet_arch import NAFBlock
 from uir.layers.code_modulator import build_modulator
 from uir.layers.degradation_aware_conv import in_fast_order
 from uir.layers.degradation_code import DegradationCode, require_code
 from uir.layers.features import FeaturePoint
+from uir.layers.naf_block import NAFBlock
 from uir.layers.rrdb import RRDB
 from uir.layers.upsampling import pixel_shuffle_upsampler, run_linear_tail
 from uir.registry import ARCH_REGISTRY

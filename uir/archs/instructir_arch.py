@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from uir.archs.nafnet_arch import NAFBlock, NAFNet, sizes_of
+from uir.archs.nafnet_arch import NAFNet, sizes_of
 from uir.layers.degradation_code import DegradationCode
 from uir.layers.features import FeaturePoint
+from uir.layers.naf_block import NAFBlock
 from uir.layers.padding import crop, pad_to_multiple
 from uir.registry import ARCH_REGISTRY
 

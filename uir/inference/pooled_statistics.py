@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from uir.inference.tiling import Read
 from uir.layers.global_statistic import GlobalStatistic
+from uir.layers.onednn import OutputHook
 
 PARTS = 4  # squares along each axis of the mosaic
 
@@ -39,7 +39,7 @@ class PooledStatistics:
         """Record the pooled values of the runs in the block, in their order."""
         self._values = []
 
-        def record(module: nn.Module, args: Any, output: Tensor) -> None:
+        def record(output: Tensor) -> None:
             self._values.append(output.detach().clone())
 
         with self._hooked(record):
@@ -50,15 +50,15 @@ class PooledStatistics:
         """Let the poolings of the run in the block give the recorded values, in the same order."""
         values = iter(self._values)
 
-        def replace(module: nn.Module, args: Any, output: Tensor) -> Tensor:
+        def replace(output: Tensor) -> Tensor:
             return next(values, output)
 
         with self._hooked(replace):
             yield
 
     @contextmanager
-    def _hooked(self, hook: Callable[..., Any]) -> Iterator[None]:
-        handles = [pool.register_forward_hook(hook) for pool in self._pools]
+    def _hooked(self, function: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
+        handles = [pool.register_forward_hook(OutputHook(function)) for pool in self._pools]
         try:
             yield
         finally:

@@ -8,14 +8,13 @@ which takes a hundredth of the time, so that a change of them is always seen.
 
 from __future__ import annotations
 
-import platform
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils._python_dispatch import _get_current_dispatch_mode
 
+from uir.layers import onednn
 from uir.layers.windows import WindowLayout
 
 if TYPE_CHECKING:
@@ -30,22 +29,8 @@ _MOST_PADDING = 1.1
 
 
 def can_fuse(block: SwinTransformerBlock, tokens: Tensor) -> bool:
-    """Whether `fused_block` gives what a block gives for these tokens.
-
-    Not where gradients, dropout, hooks on a part of the block, or a tracer or counter that follows every operation need
-    the parts of the block.
-    """
-    return (
-        not torch.is_grad_enabled()
-        and tokens.device.type == "cpu"
-        and tokens.dtype in (torch.float32, torch.bfloat16)
-        and _compute_dtype(tokens) in (torch.float32, torch.bfloat16)
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
-        and _get_current_dispatch_mode() is None
-        and _has_onednn(_compute_dtype(tokens))
-        and not any(map(_is_watched, block.modules()))
-    )
+    """Whether `fused_block` gives what a block gives for these tokens; see `onednn.can_use`."""
+    return onednn.can_use(tokens, block.modules())
 
 
 def fused_block(block: SwinTransformerBlock, tokens: Tensor, layout: WindowLayout) -> Tensor:
@@ -54,7 +39,7 @@ def fused_block(block: SwinTransformerBlock, tokens: Tensor, layout: WindowLayou
     windows = layout.order.view(-1, pixels)
     at_a_time = max(_BYTES_AT_A_TIME // (12 * pixels * rows.shape[1]), 1)
     free = len(windows) - (0 if layout.mask is None else len(layout.mask))  # the windows before the first mask
-    restored, dtype = torch.empty_like(rows), _compute_dtype(tokens)
+    restored, dtype = torch.empty_like(rows), onednn.compute_dtype(tokens)
     with torch.autocast("cpu", enabled=False):
         step = _Step(block, dtype, at_a_time * pixels)
         for start, stop in _groups(free, len(windows), at_a_time):
@@ -68,56 +53,6 @@ def _groups(free: int, count: int, at_a_time: int) -> list[tuple[int, int]]:
     """Groups of windows; no group has windows both with and without a mask."""
     parts = ((0, free), (free, count))
     return [(start, min(start + at_a_time, end)) for begin, end in parts for start in range(begin, end, at_a_time)]
-
-
-def _compute_dtype(tokens: Tensor) -> torch.dtype:
-    return torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else tokens.dtype
-
-
-def _has_onednn(dtype: torch.dtype) -> bool:
-    """Whether this torch has the fused layers, which it uses in compiled networks, for this processor."""
-    if platform.machine().lower() not in ("x86_64", "amd64") or not torch.backends.mkldnn.is_available():
-        return False
-    names = ("_linear_pointwise", "_reorder_linear_weight", "_is_mkldnn_bf16_supported")
-    if not all(hasattr(torch.ops.mkldnn, name) for name in names):
-        return False
-    return dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-def _is_watched(module: nn.Module) -> bool:
-    """Whether a part of a block has dropout on, or a hook that must run."""
-    return module.training or bool(module._forward_hooks or module._forward_pre_hooks)
-
-
-class _Linear:
-    """A linear layer in oneDNN's order of memory.
-
-    Args:
-        weight: [out, in].
-        bias: [out].
-        dtype: in which to compute.
-        rows: number of rows that come at a time.
-    """
-
-    def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, rows: int) -> None:
-        self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(dtype).contiguous(), rows)
-        self.bias = None if bias is None else bias.detach().to(dtype).contiguous()
-
-    def __call__(self, x: Tensor) -> Tensor:
-        mapped: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
-        return mapped
-
-    def gelu(self, x: Tensor) -> Tensor:
-        """The layer, then GELU."""
-        mapped: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "gelu", [], "none")
-        return mapped
-
-    def added_to(self, residual: Tensor, x: Tensor) -> Tensor:
-        """The layer's output added to a residual."""
-        if residual.dtype != x.dtype:
-            return residual + self(x)
-        added: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, residual, self.weight, self.bias, "add")
-        return added
 
 
 class _Step:
@@ -134,11 +69,11 @@ class _Step:
         attention = block.attn
         self.pixels = attention.window**2
         (weight, bias), proj = _padded(attention)
-        self.qkv = _Linear(weight, bias, dtype, rows)
-        self.proj = _Linear(proj, attention.proj.bias, dtype, rows)
+        self.qkv = onednn.Linear(weight, bias, dtype, rows)
+        self.proj = onednn.Linear(proj, attention.proj.bias, dtype, rows)
         first, second = (part for part in block.mlp if isinstance(part, nn.Linear))
-        self.fc1 = _Linear(first.weight, first.bias, dtype, rows)
-        self.fc2 = _Linear(second.weight, second.bias, dtype, rows)
+        self.fc1 = onednn.Linear(first.weight, first.bias, dtype, rows)
+        self.fc2 = onednn.Linear(second.weight, second.bias, dtype, rows)
         added = attention.position_bias()
         self.bias = None if added is None else added.to(dtype)[None]
 
