@@ -1,7 +1,7 @@
 """How long does `uir restore` take, how much memory does it need, and where do the seconds of a small image go?
 
-    python benchmarks/large_photographs.py [--megapixels 1 12 48 100] [--kind jpg] [--network uir-small] [--tile auto]
-                                           [--model FILE] [--rounds 5]
+    python benchmarks/large_photographs.py [--megapixels 1 12 48 100] [--kind jpg] [--bits 8] [--network uir-small]
+                                           [--tile auto] [--model FILE] [--rounds 5]
 
 Each photograph is restored by the command, in a process of its own; the time is that of the whole command, and the
 memory is the most that the process held (its resident set). The default is one megapixel. The photograph is
@@ -37,12 +37,14 @@ TINY = {"type": "NAFNet", "width": 4, "enc_blk_nums": [1], "middle_blk_num": 1, 
 MANY = ["--max_pixels", "1000000000"]
 
 
-def make_photograph(file: Path, megapixels: float) -> None:
+def make_photograph(file: Path, megapixels: float, bits: int = 8) -> None:
     """A file of so many pixels, 3:2; or 256×256 pixels of the photograph for 0. A TIFF is made by strips."""
     import cv2
     import numpy as np
 
     image = cv2.imread(str(PHOTOGRAPH))
+    if bits == 16:
+        image = image.astype(np.uint16) * 257
     if megapixels == 0:
         cv2.imwrite(str(file), image[:256, :256])
         return
@@ -131,6 +133,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megapixels", nargs="*", type=float, default=[1.0])
     parser.add_argument("--kind", choices=["jpg", "png", "tif"], default="jpg", help="of the file")
+    parser.add_argument("--bits", choices=[8, 16], type=int, default=8, help="of a PNG's or TIFF's values")
     parser.add_argument("--network", choices=["uir-small", "nafnet32", "tiny"], default="uir-small")
     parser.add_argument("--tile", nargs="+", default=["auto"], help="as for uir restore, several to compare them")
     parser.add_argument("--model", type=Path, help="in place of --network")
@@ -138,6 +141,8 @@ def main() -> None:
     parser.add_argument("--split", type=float, help=argparse.SUPPRESS)
     parser.add_argument("--photograph", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.bits == 16 and arguments.kind == "jpg":
+        parser.error("--bits 16: a JPEG has 8 bits; add --kind png or --kind tif")
     if arguments.split is not None:
         print(json.dumps(split(arguments.photograph, arguments.model, arguments.split)))
         return
@@ -150,19 +155,19 @@ def main() -> None:
             model = folder / "model.safetensors"
             make_model(model, arguments.network)
         if arguments.megapixels:
-            console.print(_large(folder, model, arguments.megapixels, arguments.tile, arguments.kind))
+            console.print(_large(folder, model, arguments))
         if arguments.rounds:
             console.print(_cold(folder, model, arguments.rounds))
     console.print(f"{os.cpu_count()} cores, load of the machine {os.getloadavg()[0]:.1f}")
 
 
-def _large(folder: Path, model: Path, sizes: list[float], tiles: list[str], kind: str) -> Table:
+def _large(folder: Path, model: Path, arguments: argparse.Namespace) -> Table:
     columns = ("megapixels", "tile", "seconds", "seconds of the cores", "MB at most", "load before")
     table = Table(*columns, title="uir restore, the whole command")
-    for megapixels in sizes:
-        photograph = folder / f"photograph.{kind}"
-        make_photograph(photograph, megapixels)
-        for tile in tiles:
+    for megapixels in arguments.megapixels:
+        photograph = folder / f"photograph.{arguments.kind}"
+        make_photograph(photograph, megapixels, arguments.bits)
+        for tile in arguments.tile:
             load = os.getloadavg()[0]
             seconds, of_cores, peak = restore(photograph, model, folder, tile)
             table.add_row(f"{megapixels:g}", tile, f"{seconds:.1f}", f"{of_cores:.1f}", f"{peak:.0f}", f"{load:.1f}")
