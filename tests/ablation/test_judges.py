@@ -144,6 +144,24 @@ def test_dasrs_verdict_is_the_announced_one(
     assert said in dasr.verdict(loss, *(interval(values) if values else None for values in (probe, gain)))
 
 
+@pytest.mark.parametrize(
+    ("over_random", "over_kaiming", "said"),
+    [
+        ([9, 10, 11], [4, 5, 6], "supported"),  # 10 ± 2.5, 5 ± 2.5
+        ([9, 10, 11], [1, 2, 3], "open"),  # 2 ± 2.5
+        ([1, 2, 3], [-1, 0, 1], "refuted"),  # 2 ± 2.5, 0 ± 2.5
+        ([2, 3, 4], [-1, 0, 1], "open"),  # 3 ± 2.5
+        ([9, 10], [4, 5, 6], ""),
+    ],
+)
+def test_the_verdict_of_features_is_the_announced_one(
+    monkeypatch: pytest.MonkeyPatch, over_random: list[float], over_kaiming: list[float], said: str
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    judge = load_script("benchmarks/knn_backbones.py")
+    assert judge.verdict([interval(over_random), interval(over_kaiming)], 3) == said
+
+
 def without_lengths(value: Any) -> Any:
     """Options of a run without lengths and names."""
     if isinstance(value, list):
