@@ -27,7 +27,7 @@ from _runs import Runs
 from rich.table import Table
 from torch import nn
 
-from uir.ablation.statistics import interval, paired
+from uir.ablation.statistics import Interval, interval, paired
 from uir.analysis.features_of import PIXELS, Pool, features_of, pixel_features
 from uir.analysis.networks import Initialisation, load_network
 from uir.analysis.patches import DegradedPatches, degraded_patches
@@ -41,6 +41,7 @@ from uir.core.progress import console
 OPTIONS = Path(__file__).resolve().parents[1] / "options"
 BASE = OPTIONS / "base" / "dcpt_controls.yml"
 INITS: tuple[Initialisation, ...] = ("random", "kaiming", "trained")
+SMALL = 5.0  # points; smaller gains refute, as docs/dcpt_question.md announced
 
 
 def part_photographs(folder: Path, photographs: Path, probed: int) -> None:
@@ -71,6 +72,11 @@ def training_file(
 ) -> Path:
     """All-in-one restoration with the data and the optimizer of the controls, of some tasks or all."""
     base, data = BASE, controls_data()
+    unknown = set(learned or ()) - set(data["train"]["tasks"])
+    if unknown:
+        raise SystemExit(
+            f"--tasks: there is no {', '.join(sorted(unknown))}; tasks are {', '.join(data['train']['tasks'])}"
+        )
     # The probed photographs are already separate, so one for validation is enough.
     tasks = {label: {"held_out": 1} if label in (learned or [label]) else None for label in data["train"]["tasks"]}
     content = {
@@ -106,10 +112,25 @@ def table_of(by_run: dict[str, Any], pixels: dict[str, float]) -> Table:
     return table
 
 
-def last_level(by_run: dict[str, Any]) -> Table:
-    """Lines: backbones; their last level over the seeds, and what training adds, seed by seed."""
+def verdict(gains: Sequence[Interval | None], seeds: int) -> str:
+    """What the announced rules say of a backbone.
+
+    Args:
+        gains: trained minus random and trained minus kaiming, in points, seed by seed.
+        seeds: how many were asked for; nothing is said before they are finished.
+    """
+    known = [gain for gain in gains if gain is not None and gain.half_width is not None and gain.count >= seeds]
+    if len(known) < len(gains):
+        return ""
+    if all(gain.mean - (gain.half_width or 0) > 0 for gain in known):
+        return "supported"
+    return "refuted" if all(gain.mean + (gain.half_width or 0) < SMALL for gain in known) else "open"
+
+
+def last_level(by_run: dict[str, Any], seeds: int) -> Table:
+    """Lines: backbones; their last level over the seeds, what training adds, seed by seed, and the verdict."""
     title = "The last level, %; ± half of the 95 % interval over the seeds"
-    table = Table("backbone", "seeds", *INITS, *(f"trained - {init}" for init in INITS[:2]), title=title)
+    table = Table("backbone", "seeds", *INITS, *(f"trained - {init}" for init in INITS[:2]), "", title=title)
     for backbone, by_seed in by_run.items():
         values = {
             init: {seed: list(inits[init].values())[-1]["mean"] for seed, inits in by_seed.items() if init in inits}
@@ -118,7 +139,7 @@ def last_level(by_run: dict[str, Any]) -> Table:
         means = [interval(list(values[init].values())).text(1) if values[init] else "" for init in INITS]
         differences = [paired(values["trained"], values[init]) for init in INITS[:2]]
         gains = [value.text(1, signed=True) if value else "" for value in differences]
-        table.add_row(backbone, str(len(values["trained"])), *means, *gains)
+        table.add_row(backbone, str(len(values["trained"])), *means, *gains, verdict(differences, seeds))
     return table
 
 
@@ -166,7 +187,7 @@ def main() -> None:
                 console.print(f"{backbone}, seed {seed}, {init}: {measured}")
     console.width = 160
     console.print(table_of(by_run, pixels))
-    console.print(last_level(by_run))
+    console.print(last_level(by_run, len(options.seeds)))
     content = {"arguments": vars(options), "pixels": pixels, "knn": by_run}
     write_text(runs.folder / "results.json", json.dumps(content, indent=2) + "\n")
     console.print(f"written: {runs.folder / 'results.json'}")

@@ -207,6 +207,24 @@ def test_twelve_degradations_are_pre_trained_and_fine_tuned() -> None:
     assert len(first) == 12
 
 
+def noise_sets_of(section: object) -> list[dict[str, object]]:
+    """The data sets of white noise, whatever is around them."""
+    if not isinstance(section, dict):
+        return []
+    if section.get("type") == "PairedImageDenoiseDataset":
+        return [section]
+    return [noise for part in section.values() for noise in noise_sets_of(part)]
+
+
+MASKED = [file for file in TRAIN + TEST if file.stem.startswith("mask_dcpt") and not file.stem.endswith("proxy")]
+
+
+def test_noise_is_clipped_as_in_mask_dcpts_code() -> None:
+    sets = [(file.name, noise) for file in MASKED for noise in noise_sets_of(read_merged(file)[0]["datasets"])]
+    assert len(sets) > 70
+    assert [name for name, noise in sets if noise.get("clip") is not True] == []
+
+
 @pytest.mark.parametrize("file", sorted((OPTIONS / "test").glob("*dcpt_*.yml")), ids=name_of)
 def test_a_test_takes_the_network_that_its_training_leaves(file: Path) -> None:
     raw, _ = read_merged(file)

@@ -38,6 +38,7 @@ SCALE, PATCH = 4, 48
 QUEUE, PHOTOGRAPHS = 2048, 272
 GATE = math.log(1 + QUEUE / PHOTOGRAPHS)
 SMALL_DB = 0.1
+SEEDS = 3
 KINDS: tuple[ProbeKind, ...] = ("linear", "knn")
 BySeed = dict[int, float]
 
@@ -54,12 +55,13 @@ def rows(run: Path) -> list[dict[str, Any]]:
 
 
 def contrastive_loss(run: Path) -> float:
-    """The mean of the last tenth of the encoder's own stage, in nats."""
-    stage = read_yaml(run / "train.yml")[0]["train"]["stages"][0]["iterations"]
-    values = [
-        row["l_contrastive"] for row in rows(run) if "l_contrastive" in row and 0.9 * stage < row["iter"] <= stage
-    ]
-    return statistics.fmean(values)
+    """The mean of the last tenth of the encoder's own stage, in nats: the log has it times `loss_weight`."""
+    train = read_yaml(run / "train.yml")[0]["train"]
+    stage = train["stages"][0]
+    weight = {**train["contrastive_opt"], **stage.get("contrastive_opt", {})}.get("loss_weight", 1.0)
+    last = stage["iterations"]
+    values = [row["l_contrastive"] for row in rows(run) if "l_contrastive" in row and 0.9 * last < row["iter"] <= last]
+    return statistics.fmean(values) / weight
 
 
 def psnr(run: Path) -> float | None:
@@ -114,6 +116,9 @@ def high(value: Interval | None) -> float:
 
 def verdict(loss: float, probe: Interval | None, gain: Interval | None) -> str:
     """What the rules say."""
+    finished = min(0 if value is None else value.count for value in (probe, gain))
+    if finished < SEEDS:
+        return f"{finished} of {SEEDS} seeds are finished; nothing follows yet"
     if loss >= GATE:
         return f"the gate is not passed: {loss:.2f} nats are not below {GATE:.2f}; nothing follows"
     if low(probe) > 0 and low(gain) > 0:

@@ -52,6 +52,15 @@ def test_seeds_differ_in_the_seed_alone(write_ablation: Write) -> None:
     assert one == other
 
 
+def test_a_run_counts_the_images_that_each_stage_learns_from(write_ablation: Write) -> None:
+    stages = [{"name": "a", "iterations": 3}, {"name": "b", "iterations": 2, "accumulate": 2}]
+    base = {"train.total_iter": None, "train.stages": stages, "datasets.train.batch_size_per_gpu": 5}
+    file = write_ablation({"seeds": [1], "grid": {"width": {"one": None}}, "reference": None}, base)
+    (run,) = plan_runs(read_ablation(file), file.parents[1]).runs
+    assert run.stages == ((3, 5), (2, 10))
+    assert [run.samples(iterations) for iterations in (2, 3, 4, 5)] == [10, 15, 25, 35]
+
+
 def test_null_deletes_a_key_of_the_base_file(write_ablation: Write) -> None:
     grid = {"width": {"fixed": {"train": {"scheduler": None}}}}
     base = {"train.scheduler": {"type": "MultiStepLR", "milestones": [2]}}

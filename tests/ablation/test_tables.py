@@ -43,7 +43,7 @@ def test_a_test_with_equal_images_is_read_as_infinite(tmp_path: Path) -> None:
 def plan(tmp_path: Path) -> Plan:
     cells = tuple(Cell(name, {"method": name}, {}) for name in ("scratch", "dcpt"))
     ablation = Ablation("a", tmp_path / "a.yml", tmp_path / "b.yml", cells, (1, 2), (), {"method": "scratch"})
-    runs = tuple(Run(cell.name, seed, tmp_path, {}, 40) for cell in cells for seed in (1, 2))
+    runs = tuple(Run(cell.name, seed, tmp_path, {}, 40, ((30, 4), (10, 8))) for cell in cells for seed in (1, 2))
     return Plan(ablation, tmp_path, tmp_path, runs, {"psnr": {"description": "PSNR (RGB)", "better": "higher"}})
 
 
@@ -64,7 +64,7 @@ def test_means_and_differences_after_all_iterations(plan: Plan, histories: dict[
     assert dcpt.differences["mean"] == interval([3, 2])
     assert dcpt.differences["mean"].half_width == pytest.approx(HALF_WIDTH[2] / 2)
     assert scratch.differences == {}
-    assert (dcpt.iterations, dcpt.seconds) == (40, pytest.approx(8))
+    assert (dcpt.iterations, dcpt.samples, dcpt.seconds) == (40, 30 * 4 + 10 * 8, pytest.approx(8))
 
 
 def test_at_equal_time_each_seed_has_the_fastest_cell_s_budget(
@@ -75,7 +75,7 @@ def test_at_equal_time_each_seed_has_the_fastest_cell_s_budget(
     assert scratch.values["haze"] == {1: 20, 2: 22}
     assert dcpt.values["haze"] == {1: 19}
     assert dcpt.differences["haze"] == interval([-1])
-    assert (dcpt.iterations, dcpt.seconds) == (20, pytest.approx(3))
+    assert (dcpt.iterations, dcpt.samples, dcpt.seconds) == (20, 80, pytest.approx(3))
 
 
 def test_cells_that_are_not_compared_have_budgets_of_their_own(
@@ -86,7 +86,7 @@ def test_cells_that_are_not_compared_have_budgets_of_their_own(
         Cell("dcpt", {"method": "scratch", "net": "large"}, {}),
     )
     ablation = Ablation("a", tmp_path, tmp_path, cells, (1, 2), (), {"method": "scratch"})
-    runs = tuple(Run(cell.name, seed, tmp_path, {}, 40) for cell in cells for seed in (1, 2))
+    runs = tuple(Run(cell.name, seed, tmp_path, {}, 40, ((30, 4), (10, 8))) for cell in cells for seed in (1, 2))
     plan = Plan(ablation, tmp_path, tmp_path, runs, {"psnr": {"description": "PSNR", "better": "higher"}})
     end, equal_time = make_tables(plan, histories)
     assert [row.values for row in equal_time.rows] == [row.values for row in end.rows]
@@ -116,13 +116,11 @@ def test_unequal_networks_look_unequal_and_the_degraded_input_has_a_row(
     }
     costs = {"scratch": Cost(1234567, 2_500_000_000, 3.456), "dcpt": Cost(765, None)}
     page = as_markdown(plan, make_tables(plan, measured, costs), [])
-    assert (
-        "| cell | seeds | haze | rain | mean | parameters | MACs (64×64) | CPU s per MP | iterations | training s |"
-        in page
-    )
-    assert "| degraded input |  | 11.000 | 17.000 | 14.000 |  |  |  |  |  |" in page
-    assert "| 1,234,567 | 2.5 G | 3.46 | 40 | 4 |" in page
-    assert "| 765 |  |  | 40 | 8 |" in page
+    costs_head = "parameters | MACs (64×64) | CPU s per MP | iterations | samples | training s |"
+    assert f"| cell | seeds | haze | rain | mean | {costs_head}" in page
+    assert "| degraded input |  | 11.000 | 17.000 | 14.000 |  |  |  |  |  |  |" in page
+    assert "| 1,234,567 | 2.5 G | 3.46 | 40 | 200 | 4 |" in page
+    assert "| 765 |  |  | 40 | 200 | 8 |" in page
 
 
 def test_several_metrics_stand_in_one_table_with_the_costs(
@@ -137,9 +135,9 @@ def test_several_metrics_stand_in_one_table_with_the_costs(
     costs = {"scratch": Cost(1234567, 2_500_000_000, 3.456), "dcpt": None}
     page = as_markdown(both, make_tables(both, measured, costs), [])
     overview = page.partition("## All metrics, after all iterations")[2].partition("\n## ")[0]
-    costs_head = "parameters | MACs (64×64) | CPU s per MP | iterations | training s |"
+    costs_head = "parameters | MACs (64×64) | CPU s per MP | iterations | samples | training s |"
     assert f"| cell | seeds | psnr | ssim | {costs_head}" in overview
-    assert "| scratch | 2 | 22.000 ± 12.706 | 0.4400 ± 0.2541 | 1,234,567 | 2.5 G | 3.46 | 40 | 4 |" in overview
+    assert "| scratch | 2 | 22.000 ± 12.706 | 0.4400 ± 0.2541 | 1,234,567 | 2.5 G | 3.46 | 40 | 200 | 4 |" in overview
     assert "All metrics" not in as_markdown(plan, make_tables(plan, histories), [])
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 
 from uir.ablation.costs import SIDE, TIMED_SIDE, Cost
 from uir.ablation.history import History, Results
-from uir.ablation.runs import Plan
+from uir.ablation.runs import Plan, Run
 from uir.ablation.statistics import Interval, interval, paired
 
 MEAN = "mean"
@@ -29,6 +29,7 @@ class Row:
         differences: cell minus reference, seed by seed; empty without a reference.
         values: value by dataset and seed.
         iterations: number of training iterations, mean over the seeds.
+        samples: images that they learned from, counted each time, mean over the seeds.
         seconds: training time, mean over the seeds; None if the log has no times.
         cost: of its networks; None if it is not known.
     """
@@ -39,6 +40,7 @@ class Row:
     differences: Mapping[str, Interval]
     values: Mapping[str, Mapping[int, float]]
     iterations: float
+    samples: float
     seconds: float | None
     cost: Cost | None = None
 
@@ -77,6 +79,7 @@ class _Measured:
 
     results: Results
     iterations: int
+    samples: int
     seconds: float | None
 
 
@@ -88,10 +91,10 @@ def make_tables(plan: Plan, histories: Histories, costs: Mapping[str, Cost | Non
         histories: of finished runs.
         costs: of the networks, by cell.
     """
-    lengths = {run.cell: run.iterations for run in plan.runs}
+    runs = {run.cell: run for run in plan.runs}
     ends = {
         cell: {
-            seed: _Measured(history.final, lengths[cell], history.seconds(lengths[cell]))
+            seed: _measured(runs[cell], history, history.final, runs[cell].iterations)
             for seed, history in by_seed.items()
         }
         for cell, by_seed in histories.items()
@@ -109,11 +112,17 @@ def make_tables(plan: Plan, histories: Histories, costs: Mapping[str, Cost | Non
     return [table for table in tables if len(table.rows) >= (1 if table.at == "end" else compared)]
 
 
+def _measured(run: Run, history: History, results: Results, iterations: int) -> _Measured:
+    """A measurement after so many iterations of a run."""
+    return _Measured(results, iterations, run.samples(iterations), history.seconds(iterations))
+
+
 def _at_equal_time(
     plan: Plan, histories: Histories, ends: Mapping[str, Mapping[int, _Measured]]
 ) -> dict[str, dict[int, _Measured]]:
     """The last validation of every cell within the whole training time of the fastest cell of its comparison."""
     groups: dict[str, list[str]] = {}
+    runs = {run.cell: run for run in plan.runs}
     for each in plan.ablation.cells:
         if each.name in histories:
             groups.setdefault(plan.ablation.group_of(each), []).append(each.name)
@@ -126,7 +135,7 @@ def _at_equal_time(
                 history = histories[cell][seed]
                 reached = history.within(min(known_totals))
                 if reached is not None:
-                    measured_by_cell[cell][seed] = _Measured(reached[1], reached[0], history.seconds(reached[0]))
+                    measured_by_cell[cell][seed] = _measured(runs[cell], history, reached[1], reached[0])
     return measured_by_cell
 
 
@@ -165,6 +174,7 @@ def _rows(
                 {name: difference for name, difference in compared.items() if difference is not None},
                 values[cell.name],
                 sum(item.iterations for item in measured) / len(measured),
+                sum(item.samples for item in measured) / len(measured),
                 sum(times) / len(times) if times else None,
                 costs.get(cell.name),
             )
@@ -253,7 +263,7 @@ def as_markdown(plan: Plan, tables: Sequence[Table], unfinished: Sequence[str]) 
 def _overview_rows(tables: Sequence[Table]) -> list[list[str]]:
     """One row for each cell with all metrics, each as the mean over the data sets, and the costs."""
     costs = _cost_titles(tables[0])
-    rows = [["cell", "seeds", *(table.metric for table in tables), *costs, "iterations", "training s"]]
+    rows = [["cell", "seeds", *(table.metric for table in tables), *costs, "iterations", "samples", "training s"]]
     by_cell = [{row.cell: row for row in table.rows} for table in tables]
     for row in tables[0].rows:
         shown = []
@@ -273,18 +283,18 @@ def _seeds(row: Row) -> str:
 
 
 def _cells_behind(row: Row, with_costs: bool) -> list[str]:
-    """The costs, iterations and seconds of a cell."""
+    """The costs, iterations, samples and seconds of a cell."""
     time = "" if row.seconds is None else _seconds(row.seconds)
-    return [*(_cost_cells(row.cost) if with_costs else []), f"{row.iterations:.0f}", time]
+    return [*(_cost_cells(row.cost) if with_costs else []), f"{row.iterations:.0f}", f"{row.samples:.0f}", time]
 
 
 def _result_rows(table: Table) -> list[list[str]]:
     digits = digits_of(table)
     costs = _cost_titles(table)
-    rows = [["cell", "seeds", *table.columns, *costs, "iterations", "training s"]]
+    rows = [["cell", "seeds", *table.columns, *costs, "iterations", "samples", "training s"]]
     if table.inputs:
         values = ["" if name not in table.inputs else f"{table.inputs[name]:.{digits}f}" for name in table.columns]
-        rows.append(["degraded input", "", *values, *("" for _ in costs), "", ""])
+        rows.append(["degraded input", "", *values, *("" for _ in costs), "", "", ""])
     for row in table.rows:
         shown = [_number(row.results.get(name), digits) for name in table.columns]
         rows.append([row.cell, _seeds(row), *shown, *_cells_behind(row, bool(costs))])

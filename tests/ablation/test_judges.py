@@ -1,0 +1,183 @@
+"""The scripts that judge announced experiments: made-up runs with known intervals get the announced verdict."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+from scripts import ROOT, load_script
+
+from uir.ablation.grid import read_ablation
+from uir.ablation.runs import plan_runs
+from uir.ablation.statistics import interval
+
+OPTIONS = ROOT / "options" / "ablation"
+SETS = ("haze", "low_light", "blur", "rain", "noise")
+SPREAD = (-0.1, -0.05, 0.0, 0.05, 0.1)
+"""Of five seeds. The interval of such differences: 2.776 · 0.0791 / √5 = 0.098."""
+
+
+@pytest.fixture(scope="module")
+def dcpt() -> ModuleType:
+    return load_script("benchmarks/experiments/dcpt_question.py")
+
+
+@pytest.fixture(scope="module")
+def dasr() -> ModuleType:
+    return load_script("benchmarks/experiments/dasr_question.py")
+
+
+def write(folder: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    folder.mkdir(parents=True)
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def validation(iteration: int, psnr: float, **others: float) -> list[dict[str, object]]:
+    """The rows of a validation; rain and noise, which do not count, are 50 dB."""
+    values = {name: psnr if name in SETS[:3] else 50.0 for name in SETS}
+    return [{"iter": iteration, "dataset": name, "metrics": {"psnr": v, **others}} for name, v in values.items()]
+
+
+def dcpt_runs(folder: Path, gains: Mapping[str, float], top1: float = 0.95, seeds: int = 5) -> None:
+    """Scratch with 20 dB; B that is `gains` dB better than each control in the mean over the seeds."""
+    for seed, spread in zip(range(11, 11 + seeds), SPREAD, strict=False):
+        best = 20.0 + spread + gains["A_scratch"]
+        ends = {"A_scratch": 20.0, "B_dcpt": best}
+        ends |= {cell: best - spread - gain for cell, gain in gains.items() if cell != "A_scratch"}
+        for cell, psnr in ends.items():
+            start = 0 if cell == "A_scratch" else 3000
+            rows = validation(start, 10.0, top1=top1) if start else []
+            write(folder / cell / f"seed{seed}" / "train" / f"run{seed}", [*rows, *validation(start + 2000, psnr)])
+
+
+def dcpt_verdict(dcpt: ModuleType, folder: Path, seeds: int = 5) -> str:
+    cells = dcpt.read(folder, 3000)
+    return dcpt.verdict(cells, {cell: dcpt.end_of(cell, 3000, 2000) for cell in cells}, seeds)
+
+
+CLEAR = {"A_scratch": 0.5, "C_reconstruction": 0.5, "D_permuted_labels": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("gains", "top1", "said"),
+    [
+        (CLEAR, 0.95, "supported"),
+        ({**CLEAR, "D_permuted_labels": 0.05}, 0.95, "open"),  # its interval has 0
+        ({**CLEAR, "A_scratch": 0.05}, 0.95, "is below 0.2 dB: refuted if the other budget agrees"),  # 0.05 + 0.098
+        ({**CLEAR, "A_scratch": 0.15, "C_reconstruction": 0.0}, 0.95, "open"),  # 0.15 + 0.098
+        (CLEAR, 0.89, "the gate is not passed"),
+        ({"A_scratch": 0.05}, 0.95, "is below 0.2 dB"),  # needs no other control
+        ({"A_scratch": 0.5}, 0.95, "open until 5 seeds of C_reconstruction and D_permuted_labels are finished"),
+    ],
+)
+def test_dcpts_verdict_is_the_announced_one(
+    dcpt: ModuleType, gains: Mapping[str, float], top1: float, said: str, tmp_path: Path
+) -> None:
+    assert interval(SPREAD).half_width == pytest.approx(0.0982, abs=1e-4)
+    dcpt_runs(tmp_path, gains, top1)
+    assert said in dcpt_verdict(dcpt, tmp_path)
+
+
+def test_dcpts_verdict_waits_for_all_announced_seeds(dcpt: ModuleType, tmp_path: Path) -> None:
+    dcpt_runs(tmp_path, CLEAR, seeds=4)
+    assert "fewer than 5 seeds of B_dcpt and A_scratch" in dcpt_verdict(dcpt, tmp_path)
+    assert "supported" in dcpt_verdict(dcpt, tmp_path, seeds=4)
+
+
+def test_dcpts_judge_leaves_out_runs_that_were_repeated_with_other_options(dcpt: ModuleType, tmp_path: Path) -> None:
+    dcpt_runs(tmp_path, CLEAR)
+    write(tmp_path / "B_dcpt" / "seed11" / "train" / "run11_archived_20260101_000000", validation(4000, 0.0))
+    assert "supported" in dcpt_verdict(dcpt, tmp_path)
+
+
+def test_dcpts_judge_waits_for_the_end_of_a_validation(dcpt: ModuleType, tmp_path: Path) -> None:
+    dcpt_runs(tmp_path, CLEAR)
+    write(tmp_path / "B_dcpt" / "seed16" / "train" / "run16", validation(3000, 10.0, top1=0.0)[:3])
+    assert "top-1 0.950" in dcpt_verdict(dcpt, tmp_path)
+
+
+def test_dcpts_judge_compares_another_setting_and_names_the_most_promising(dcpt: ModuleType, tmp_path: Path) -> None:
+    dcpt_runs(tmp_path, CLEAR)
+    for seed, spread in zip(range(11, 16), SPREAD, strict=True):
+        rows = [*validation(3000, 10.0, top1=1.0), *validation(5000, 20.0 + spread)]
+        write(tmp_path / "G_clipped" / f"seed{seed}" / "train" / f"run{seed}", rows)
+    cells = dcpt.read(tmp_path, 3000)
+    last = dict.fromkeys(cells, 2000)
+    assert dcpt.most_promising(cells, last) == "B_dcpt"
+    assert "top-1 1.000); G_clipped - A_scratch is below" in dcpt.verdict(cells, last, 5, "G_clipped")
+
+
+def test_the_gate_of_dasr_is_in_nats_whatever_the_weight_of_the_loss(dasr: ModuleType, tmp_path: Path) -> None:
+    assert pytest.approx(math.log(1 + 2048 / 272)) == dasr.GATE
+    write(
+        tmp_path / "run", [{"iter": i, "l_contrastive": nats / 255} for i, nats in ((90, 9.0), (95, 4.0), (100, 2.0))]
+    )
+    options = {
+        "contrastive_opt": {"type": "InfoNCELoss", "loss_weight": 1 / 255},
+        "stages": [{"name": "encoder", "iterations": 100}],
+    }
+    (tmp_path / "run" / "train.yml").write_text(yaml.safe_dump({"train": options}))
+    assert dasr.contrastive_loss(tmp_path / "run") == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize(
+    ("loss", "probe", "gain", "said"),
+    [
+        (2.0, [5, 6, 7], [0.19, 0.2, 0.21], "supported"),  # 6 ± 2.5, 0.2 ± 0.025
+        (2.0, [-1, 0, 1], [-0.01, 0.0, 0.01], "refuted"),  # 0 ± 2.5, 0 ± 0.025
+        (2.0, [-1, 0, 1], [-0.1, 0.0, 0.1], "open"),  # 0 ± 0.25
+        (2.0, [5, 6, 7], [-0.01, 0.0, 0.01], "open"),
+        (2.2, [5, 6, 7], [0.19, 0.2, 0.21], "the gate is not passed"),
+        (2.0, [5, 6], [0.19, 0.2], "2 of 3 seeds are finished"),
+        (2.0, [5, 6, 7], [], "0 of 3 seeds are finished"),
+    ],
+)
+def test_dasrs_verdict_is_the_announced_one(
+    dasr: ModuleType, loss: float, probe: list[float], gain: list[float], said: str
+) -> None:
+    assert said in dasr.verdict(loss, *(interval(values) if values else None for values in (probe, gain)))
+
+
+@pytest.mark.parametrize(
+    ("over_random", "over_kaiming", "said"),
+    [
+        ([9, 10, 11], [4, 5, 6], "supported"),  # 10 ± 2.5, 5 ± 2.5
+        ([9, 10, 11], [1, 2, 3], "open"),  # 2 ± 2.5
+        ([1, 2, 3], [-1, 0, 1], "refuted"),  # 2 ± 2.5, 0 ± 2.5
+        ([2, 3, 4], [-1, 0, 1], "open"),  # 3 ± 2.5
+        ([9, 10], [4, 5, 6], ""),
+    ],
+)
+def test_the_verdict_of_features_is_the_announced_one(
+    monkeypatch: pytest.MonkeyPatch, over_random: list[float], over_kaiming: list[float], said: str
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    judge = load_script("benchmarks/knn_backbones.py")
+    assert judge.verdict([interval(over_random), interval(over_kaiming)], 3) == said
+
+
+def without_lengths(value: Any) -> Any:
+    """Options of a run without lengths and names."""
+    if isinstance(value, list):
+        return [without_lengths(part) for part in value]
+    if not isinstance(value, Mapping):
+        return value
+    left_out = ("iterations", "periods", "val_freq", "path", "name")
+    return {key: without_lengths(part) for key, part in value.items() if key not in left_out}
+
+
+def test_the_second_budget_is_the_first_one_four_times_as_long() -> None:
+    first, second = (
+        {run.cell: run for run in plan_runs(read_ablation(OPTIONS / f"{name}.yml"), OPTIONS.parents[1]).runs}
+        for name in ("dcpt_question", "dcpt_question_longer")
+    )
+    assert set(second) == set(first) - {"E_equal_compute"}
+    for cell, run in second.items():
+        assert run.iterations == 4 * first[cell].iterations
+        assert without_lengths(run.options["train"]) == without_lengths(first[cell].options["train"])
