@@ -162,6 +162,8 @@ def test_the_network_after_pre_training_is_whole(make: Callable[..., Any]) -> No
     [
         ({"train.remask": "both"}, "train.remask"),
         ({"train.loss_on": "hidden", "train.mask_ratio": 0}, "loss_on: hidden, but train.mask_ratio is 0"),
+        ({"train.loss_on": "hidden", "train.pixel_opt": {"type": "PSNRLoss"}}, "PSNRLoss is no mean of the pixels"),
+        ({"train.loss_on": "hidden", "train.pixel_opt": {"type": "L1Loss", "reduction": "sum"}}, "L1Loss is no mean"),
         ({"network_r": {"type": "TapDecoder"}}, "optim_r"),
         ({"network_g": {"type": "Bicubic", "scale": 1}}, "feature_points"),
     ],

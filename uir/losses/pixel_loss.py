@@ -29,6 +29,11 @@ class _PixelLoss(nn.Module, ABC):
         self.loss_weight = loss_weight
         self.reduction = reduction
 
+    @property
+    def is_pixel_mean(self) -> bool:
+        """Whether the loss is a mean of the pixels' own errors."""
+        return self.reduction == "mean"
+
     @abstractmethod
     def elementwise(self, difference: Tensor) -> Tensor:
         """The loss of each element, from prediction − target."""

@@ -177,6 +177,12 @@ class MaskDCPTModel(ClassifyingModel):
     def start_training(self) -> None:
         """Start like every method, and prepare the masks."""
         super().start_training()
+        for slot, loss in self.losses.items() if self.train_opt.loss_on == "hidden" else ():
+            if slot != "classify_opt" and not getattr(loss, "is_pixel_mean", False):
+                raise ValueError(
+                    f"train.{slot}: {type(loss).__name__} is no mean of the pixels' errors, which `loss_on: hidden` "
+                    "needs; take L1Loss, MSELoss, SmoothL1Loss or CharbonnierLoss with reduction: mean"
+                )
         multiple: int = multiple_of(self.bare["g"])
         self._patch = self.train_opt.mask_patch or (multiple if multiple > 1 else 16)
         self._steps = 0  # of this stage: iterations continue from stage to stage, but the masks start again
