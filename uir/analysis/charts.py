@@ -14,6 +14,9 @@ from uir.analysis.extras import matplotlib_part
 from uir.core.files import replacing
 from uir.metrics.building import with_unit
 
+_MOST_FILLED = 6
+"""Runs of a radar chart whose areas are filled; more would only darken each other."""
+
 
 def confusion_picture(path: Path, counts: Sequence[Sequence[int]], classes: Sequence[str], title: str) -> Path:
     """Draw a confusion matrix; each cell is a fraction of its true class (row) in percent.
@@ -94,7 +97,8 @@ def radar_picture(path: Path, runs: Mapping[str, Sequence[float]], axes_names: S
     for name, own, colour in zip(runs, values, _colours(list(runs)), strict=True):
         closed = [*own, own[0]]
         axes.plot([*angles, angles[0]], closed, color=colour, label=name, linewidth=1.6, marker="o", markersize=4)
-        axes.fill(angles, own, color=colour, alpha=0.08)
+        if len(runs) <= _MOST_FILLED:
+            axes.fill(angles, own, color=colour, alpha=0.08)
     axes.set_ylim(low, high)
     axes.set_xticks(angles, [])
     for angle, name in zip(angles, axes_names, strict=True):
