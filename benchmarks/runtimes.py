@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from uir.core.allocator import keep_freed_memory
 from uir.registry.components import build
 
 NETWORKS: dict[str, tuple[dict[str, Any], int]] = {
@@ -99,6 +100,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--compiled", action="store_true", help="torch.compile too")
     options = parser.parse_args()
+    keep_freed_memory()  # as the command does; it holds for all of them
     torch.set_num_threads(options.threads)
     table = Table("network", "image", "runtime", "ms", "of uir's", "difference", title="least ms of computing")
     for name in options.networks:

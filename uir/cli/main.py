@@ -27,6 +27,7 @@ from uir.cli.interpolate import interpolate
 from uir.cli.prepare import prepare_app
 from uir.cli.restore import restore
 from uir.cli.web_page import web_page
+from uir.core.allocator import keep_freed_memory
 
 app = typer.Typer(
     name="uir",
@@ -411,6 +412,7 @@ def spread(argv: Sequence[str]) -> list[str]:
 
 def run(argv: Sequence[str]) -> Any:
     """Run a command and return its result; errors are raised."""
+    keep_freed_memory()
     return app(spread(argv), standalone_mode=False, prog_name="uir")
 
 
