@@ -122,9 +122,9 @@ def verdict(gains: Sequence[Interval | None], seeds: int) -> str:
     known = [gain for gain in gains if gain is not None and gain.half_width is not None and gain.count >= seeds]
     if len(known) < len(gains):
         return ""
-    if all(gain.mean - (gain.half_width or 0) > 0 for gain in known):
+    if all(gain.low > 0 for gain in known):
         return "supported"
-    return "refuted" if all(gain.mean + (gain.half_width or 0) < SMALL for gain in known) else "open"
+    return "refuted" if all(gain.high < SMALL for gain in known) else "open"
 
 
 def last_level(by_run: dict[str, Any], seeds: int) -> Table:

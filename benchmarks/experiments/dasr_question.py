@@ -104,26 +104,16 @@ def probed(run: Path, seed: int, patches: DegradedPatches) -> dict[str, dict[str
     return {"untrained": untrained, "trained": accuracies(encoder, patches)}
 
 
-def low(value: Interval | None) -> float:
-    """The lower bound; -inf if there is none."""
-    return -math.inf if value is None or value.half_width is None else value.mean - value.half_width
-
-
-def high(value: Interval | None) -> float:
-    """The upper bound; inf if there is none."""
-    return math.inf if value is None or value.half_width is None else value.mean + value.half_width
-
-
 def verdict(loss: float, probe: Interval | None, gain: Interval | None) -> str:
     """What the rules say."""
     finished = min(0 if value is None else value.count for value in (probe, gain))
-    if finished < SEEDS:
+    if probe is None or gain is None or finished < SEEDS:
         return f"{finished} of {SEEDS} seeds are finished; nothing follows yet"
     if loss >= GATE:
         return f"the gate is not passed: {loss:.2f} nats are not below {GATE:.2f}; nothing follows"
-    if low(probe) > 0 and low(gain) > 0:
+    if probe.low > 0 and gain.low > 0:
         return "gate passed; supported at this scale"
-    if low(probe) <= 0 and high(gain) < SMALL_DB:
+    if probe.low <= 0 and gain.high < SMALL_DB:
         return "gate passed; refuted at this scale"
     return "gate passed; open"
 

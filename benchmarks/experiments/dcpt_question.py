@@ -128,19 +128,14 @@ def verdict(
     if measured < GATE:
         return f"the gate is not passed: top-1 {measured:.3f} is below {GATE}; nothing follows"
     passed = f"gate passed (top-1 {measured:.3f})"
-    if len(differences) == len(CLAIMS) and all(low(value) > 0 for value in differences.values()):
+    if len(differences) == len(CLAIMS) and all(value.low > 0 for value in differences.values()):
         return f"{passed}; supported at this scale"
-    if added.mean + (added.half_width or 0) < SMALL_DB:
+    if added.high < SMALL_DB:
         return f"{passed}; {setting} - {SCRATCH} is below {SMALL_DB} dB: refuted if the other budget agrees"
-    if len(differences) < len(CLAIMS) and all(low(value) > 0 for value in differences.values()):
+    if len(differences) < len(CLAIMS) and all(value.low > 0 for value in differences.values()):
         missing = [cell for cell in CLAIMS if cell not in differences]
         return f"{passed}; open until {seeds} seeds of {' and '.join(missing)} are finished"
     return f"{passed}; open"
-
-
-def low(value: Interval) -> float:
-    """The lower bound."""
-    return value.mean - (value.half_width or 0)
 
 
 def end_of(cell: str, pretraining: int, tuning: int) -> int:

@@ -14,17 +14,14 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from uir.ablation.grid import read_ablation
-from uir.ablation.pictures import Example, write_examples
+from uir.ablation.pictures import Example, example_of, write_examples
 from uir.ablation.runs import plan_runs
 from uir.ablation.trained import Trained, read_trained
 from uir.core.images import read_rgb, to_tensor
-from uir.core.sheets import as_picture
 from uir.data.building import evaluation_loaders
-from uir.inference.predictor import Running, predict
 from uir.registry.components import build
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,8 +41,7 @@ def examples_of(trained: Trained, clean: Tensor, degradations: dict[str, dict[st
     for loader, (label, spec) in zip(evaluation_loaders(trained.measured).values(), degradations.items(), strict=True):
         lq, _ = build("degradations", spec)(clean[0], seed=7)
         batch = dict(next(iter(loader))) | {"lq": lq[None], "gt": clean, "lq_path": ["photograph"]}
-        restored = predict(trained.predictor, batch, Running(torch.device("cpu")), trained.controls).restored
-        examples[label] = Example(*(as_picture(image, clean.shape[-2:]) for image in (lq, restored[0], clean[0])))
+        examples[label] = example_of(trained, batch)
     return examples
 
 

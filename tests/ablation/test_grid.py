@@ -148,7 +148,7 @@ def test_other_options_give_another_fingerprint_and_other_seeds_do_not_change_it
 
 @pytest.fixture
 def finished(tmp_path: Path) -> Run:
-    run = Run("one", 1, tmp_path, {"train": {"lr": 1}, "test": {"metric": "psnr"}}, 4)
+    run = Run("one", 1, tmp_path, {"train": {"lr": 1}, "test": {"metric": "psnr"}}, ((4, 1),))
     run.begin()
     for step in run.options:
         run.note_done(step, {})

@@ -34,7 +34,7 @@ def test_a_test_with_equal_images_is_read_as_infinite(tmp_path: Path) -> None:
     (tmp_path / "test" / "t").mkdir(parents=True)
     sets = [{"dataset": "haze", "results": {"psnr": "Infinity"}, "inputs": {"psnr": 11.5}}]
     (tmp_path / "test" / "t" / "metrics.json").write_text(json.dumps({"datasets": sets}))
-    run = Run("scratch", 1, tmp_path, {"train": {"name": "t"}, "test": {"name": "t"}}, 40)
+    run = Run("scratch", 1, tmp_path, {"train": {"name": "t"}, "test": {"name": "t"}}, ((40, 1),))
     read = read_history(run)
     assert (read.final, read.inputs) == ({"haze": {"psnr": math.inf}}, {"haze": {"psnr": 11.5}})
 
@@ -43,7 +43,7 @@ def test_a_test_with_equal_images_is_read_as_infinite(tmp_path: Path) -> None:
 def plan(tmp_path: Path) -> Plan:
     cells = tuple(Cell(name, {"method": name}, {}) for name in ("scratch", "dcpt"))
     ablation = Ablation("a", tmp_path / "a.yml", tmp_path / "b.yml", cells, (1, 2), (), {"method": "scratch"})
-    runs = tuple(Run(cell.name, seed, tmp_path, {}, 40, ((30, 4), (10, 8))) for cell in cells for seed in (1, 2))
+    runs = tuple(Run(cell.name, seed, tmp_path, {}, ((30, 4), (10, 8))) for cell in cells for seed in (1, 2))
     return Plan(ablation, tmp_path, tmp_path, runs, {"psnr": {"description": "PSNR (RGB)", "better": "higher"}})
 
 
@@ -86,7 +86,7 @@ def test_cells_that_are_not_compared_have_budgets_of_their_own(
         Cell("dcpt", {"method": "scratch", "net": "large"}, {}),
     )
     ablation = Ablation("a", tmp_path, tmp_path, cells, (1, 2), (), {"method": "scratch"})
-    runs = tuple(Run(cell.name, seed, tmp_path, {}, 40, ((30, 4), (10, 8))) for cell in cells for seed in (1, 2))
+    runs = tuple(Run(cell.name, seed, tmp_path, {}, ((30, 4), (10, 8))) for cell in cells for seed in (1, 2))
     plan = Plan(ablation, tmp_path, tmp_path, runs, {"psnr": {"description": "PSNR", "better": "higher"}})
     end, equal_time = make_tables(plan, histories)
     assert [row.values for row in equal_time.rows] == [row.values for row in end.rows]

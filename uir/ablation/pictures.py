@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,10 +47,15 @@ def examples_of(trained: Trained) -> dict[str, Example]:
             continue
         scale = trained.measured.options.scale
         batch |= {"lq": _middle(batch["lq"], SIDE // scale), "gt": _middle(batch["gt"], SIDE // scale * scale)}
-        restored = predict(trained.predictor, batch, Running(torch.device("cpu")), trained.controls).restored
-        size = batch["gt"].shape[-2:]
-        examples[name] = Example(*(as_picture(image[0], size) for image in (batch["lq"], restored, batch["gt"])))
+        examples[name] = example_of(trained, batch)
     return examples
+
+
+def example_of(trained: Trained, batch: Mapping[str, Any]) -> Example:
+    """The first image of a batch with `lq` and `gt`, restored as in the measurement."""
+    restored = predict(trained.predictor, batch, Running(torch.device("cpu")), trained.controls).restored
+    size = batch["gt"].shape[-2:]
+    return Example(*(as_picture(image[0], size) for image in (batch["lq"], restored, batch["gt"])))
 
 
 def write_examples(path: Path, examples: Mapping[str, Mapping[str, Example]]) -> Path | None:

@@ -32,7 +32,6 @@ class Run:
         seed: seed of all random numbers.
         folder: contains its option files and logs, its run below `train`, and the test of it below `test`.
         options: the whole option file of each step, as plain data; `test` only if the ablation has one.
-        iterations: number of iterations of all stages together.
         stages: iterations of each stage, and the images that each of these iterations learns from.
     """
 
@@ -40,13 +39,17 @@ class Run:
     seed: int
     folder: Path
     options: Mapping[str, Mapping[str, Any]]
-    iterations: int
-    stages: tuple[tuple[int, int], ...] = ()
+    stages: tuple[tuple[int, int], ...]
 
     @property
     def title(self) -> str:
         """The run's name in messages."""
         return f"{self.cell} seed {self.seed}"
+
+    @property
+    def iterations(self) -> int:
+        """Number of iterations of all stages together."""
+        return sum(length for length, _ in self.stages)
 
     def samples(self, iterations: int) -> int:
         """Images that its first so many iterations learn from, all stages counted together."""
@@ -184,7 +187,7 @@ def plan_runs(ablation: Ablation, root: Path, force: Sequence[str] = ()) -> Plan
                     problems |= dict.fromkeys(map(str, error.problems))
                     break  # the other seeds have the same mistakes
                 absent |= dict.fromkeys(_absent(trained, measured, ablation, cell))
-                runs.append(Run(cell.name, seed, place, options_by_step, _iterations(trained), _stages(trained)))
+                runs.append(Run(cell.name, seed, place, options_by_step, _stages(trained)))
                 last = measured.stages[-1].file if measured.stages else measured
                 val = last.options.val
                 metrics |= {name: component.spec() for name, component in (val.metrics if val else {}).items()}
@@ -306,18 +309,14 @@ def _load_test(
         raise _at_cell(error, ablation, cell, file, f", tested by {ablation.test}") from None
 
 
-def _iterations(loaded: OptionFile) -> int:
-    files = [stage.file for stage in loaded.stages] or [loaded]
-    return sum(file.options.train.total_iter for file in files if file.options.train is not None)
-
-
 def _stages(loaded: OptionFile) -> tuple[tuple[int, int], ...]:
     """Of each stage the iterations, and the images of an iteration: an ablation trains in one process."""
     stages = []
     for file in [stage.file for stage in loaded.stages] or [loaded]:
         data, train = file.options.datasets.get("train"), file.options.train
-        if train is not None and data is not None:
-            stages.append((train.total_iter, (data.batch_size_per_gpu or 0) * train.accumulate))
+        if train is not None:
+            images = 0 if data is None else data.batch_size_per_gpu or 0
+            stages.append((train.total_iter, images * train.accumulate))
     return tuple(stages)
 
 

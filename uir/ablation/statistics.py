@@ -26,6 +26,16 @@ class Interval:
         """Whether the interval does not contain 0."""
         return self.half_width is not None and abs(self.mean) > self.half_width
 
+    @property
+    def low(self) -> float:
+        """The lower bound; -inf for a single value, which bounds nothing."""
+        return -math.inf if self.half_width is None else self.mean - self.half_width
+
+    @property
+    def high(self) -> float:
+        """The upper bound; inf for a single value."""
+        return math.inf if self.half_width is None else self.mean + self.half_width
+
     def text(self, digits: int, signed: bool = False) -> str:
         """`mean ± half width`, the mean with its sign if wished; the mean alone for a single value."""
         mean = f"{self.mean:{'+' if signed else ''}.{digits}f}"

@@ -20,10 +20,12 @@ from uir.cli.analyze import analyze_app
 from uir.cli.arguments import SETTINGS, ForceArgument, JsonArgument, PluginArgument
 from uir.cli.card import card
 from uir.cli.convert import convert
+from uir.cli.degrade import degrade
 from uir.cli.diagnose import diagnose
 from uir.cli.export import export
 from uir.cli.faults import fault_of
 from uir.cli.interpolate import interpolate
+from uir.cli.list_names import list_names
 from uir.cli.prepare import prepare_app
 from uir.cli.restore import restore
 from uir.cli.web_page import web_page
@@ -214,119 +216,8 @@ def check(
     return True
 
 
-@app.command("list")
-def list_names(
-    kind: Annotated[
-        Optional[  # noqa: UP045
-            Literal[
-                "archs",
-                "models",
-                "losses",
-                "metrics",
-                "datasets",
-                "degradations",
-                "test_sets",
-                "observers",
-                "predictors",
-                "strategies",
-                "vectorisers",
-                "modulators",
-                "encoders",
-                "optimizers",
-                "protocols",
-                "schedulers",
-                "weights",
-            ]
-        ],
-        typer.Argument(help="Kind of names; default every registry."),
-    ] = None,
-    plugin: PluginArgument = None,
-    as_json: JsonArgument = False,
-) -> None:
-    """List every name that an option file can use.
-
-    Each name has its origin (uir, basicsr or a plugin) and the packages whose class of that name it hides (shadows).
-
-    \b
-    Example: uir list degradations
-    """
-    from dataclasses import asdict
-
-    from uir.cli.listing import entries_of, shown_with
-    from uir.registry.plugins import load_plugin
-
-    for spec in plugin or []:
-        load_plugin(spec, named_in="--plugin")
-    entries_by_kind = {name: entries_of(name) for name in shown_with(kind)}
-    if as_json:
-        print(
-            json.dumps(
-                {name: [asdict(entry) for entry in entries] for name, entries in entries_by_kind.items()}, indent=2
-            )
-        )
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    for name, entries in entries_by_kind.items():
-        table = Table(
-            "name", "origin", "shadows", "what it is", title=name, title_justify="left", box=None, pad_edge=False
-        )
-        for entry in entries:
-            table.add_row(entry.name, entry.origin, ", ".join(entry.shadows), entry.summary)
-        Console().print(table)
-
-
-@app.command()
-def degrade(
-    inputs: Annotated[list[Path], typer.Argument(help="Clean images or folders.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write to.")],
-    recipe: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--recipe", help="Name of a degradation or test set, or a YAML file."),
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="The same seed gives the same files.")] = 0,
-    scale: Annotated[int | None, typer.Option("--scale", help="Scale of a recipe that makes images smaller.")] = None,
-    gt: Annotated[
-        bool, typer.Option("--gt", help="Also write the clean images, in pairs with the degraded ones.")
-    ] = False,
-    records: Annotated[
-        bool, typer.Option("--records/--no-records", help="Write manifest.json with the degradations of each image.")
-    ] = True,
-    sheet: Annotated[
-        bool,
-        typer.Option("--sheet", help="Instead, write pictures of the recipe, or of every op, at three severities."),
-    ] = False,
-    plugin: PluginArgument = None,
-    as_json: JsonArgument = False,
-) -> None:
-    """Degrade clean photographs reproducibly.
-
-    The same command gives the same files on every machine.
-
-    \b
-    Example: uir degrade datasets/demo/test -o degraded --recipe realesrgan --scale 4 --gt --seed 7
-    """
-    from uir.registry.plugins import load_plugin
-
-    for spec in plugin or []:
-        load_plugin(spec, named_in="--plugin")
-    if sheet:
-        if scale is not None or gt:
-            raise typer.BadParameter("--scale and --gt cannot be used with --sheet, which writes only pictures")
-        from uir.analysis.degradation_sheets import write_degradation_sheets
-
-        written = [str(path) for path in write_degradation_sheets(inputs, output, recipe, seed)]
-    elif recipe is None:
-        raise typer.BadParameter("--recipe is missing; `uir list degradations` lists the names")
-    else:
-        from uir.degradations.degraded_files import degrade_files
-        from uir.degradations.recipes import load_recipe
-
-        files = degrade_files(inputs, output, load_recipe(recipe, scale, gt), seed=seed, records=records)
-        written = [str(output / file.name) for file in files]
-    images = f"{len(written)} image{'s' * (len(written) != 1)}"
-    print(json.dumps(written) if as_json else f"{images} written to {output}")
+app.command("list")(list_names)
+app.command()(degrade)
 
 
 def _counted(number: int, one: str, several: str) -> str:

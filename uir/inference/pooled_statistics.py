@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from uir.inference.tiling import Read
-from uir.layers.global_statistic import GlobalStatistic
-from uir.layers.onednn import OutputHook
+from uir.layers.global_statistic import GlobalStatistic, OutputHook
 
 PARTS = 4  # squares along each axis of the mosaic
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from uir.layers import onednn
+from uir.layers.global_statistic import OutputHook
 from uir.layers.norm import LayerNorm2d
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def can_fuse(block: NAFBlock, x: Tensor) -> bool:
     if not isinstance(pool, nn.AdaptiveAvgPool2d):
         return False
     hooks = (*pool._forward_pre_hooks.values(), *pool._forward_hooks.values())
-    if not all(isinstance(hook, onednn.OutputHook) for hook in hooks):
+    if not all(isinstance(hook, OutputHook) for hook in hooks):
         return False
     # The size comes last: an exporter of variable sizes must not meet a condition on them.
     return onednn.can_use(x, (part for part in block.modules() if part is not pool)) and x.nbytes > _BYTES_AT_A_TIME

@@ -6,8 +6,7 @@ torch uses these layers in compiled networks. They compute biases, GELU and resi
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -15,23 +14,6 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 _FEWEST_CALLS = 8
 """Preparing a weight takes as long as some calls that order it themselves."""
-
-
-class OutputHook:
-    """A forward hook that uses what a module gives, and not what the module was given.
-
-    A global pooling that has only hooks of this kind may be called with the means of its input instead of the input.
-
-    Args:
-        function: gets the output, and gives what to replace it by; None leaves it.
-    """
-
-    def __init__(self, function: Callable[[Tensor], Tensor | None]) -> None:
-        self.function = function
-
-    def __call__(self, module: nn.Module, args: Any, output: Tensor) -> Tensor | None:
-        """What torch calls after the module."""
-        return self.function(output)
 
 
 def can_use(x: Tensor, parts: Iterable[nn.Module]) -> bool:
