@@ -41,6 +41,13 @@ def test_the_download_is_the_file_of_the_command(
     assert all(client.http.get(picture).headers["content-type"] == "image/png" for picture in done.pictures)
 
 
+def test_a_picture_on_a_screen_is_never_written_again(client: Client, photograph: Path) -> None:
+    path = client.upload(photograph.name, photograph.read_bytes())
+    first, second = (client.restore(path, "small").pictures for _ in range(2))
+    assert len({*first, *second}) == 4
+    assert [client.http.get(one).content for one in first] == [client.http.get(one).content for one in second]
+
+
 def test_an_upload_is_diagnosed_before_it_is_restored(client: Client, restorer: Restorer, photograph: Path) -> None:
     path = client.upload(photograph.name, photograph.read_bytes())
     _, label, button, _ = client.call("diagnose", file_of(path), "small")

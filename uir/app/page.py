@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from uir.app.gradio_parts import Page, gr
 from uir.app.work import chosen_controls, look_at_upload, restore_upload
 from uir.core.environment import problem_of_machine
-from uir.core.images import READ_EXTENSIONS
+from uir.core.images import READ_EXTENSIONS, encode_pages
 from uir.inference.controls import Control
 from uir.inference.restorer import Restorer
 from uir.inference.tiling import tile_named
@@ -96,7 +98,8 @@ class _Work:
         restorer = self.models[model]
         image, diagnosis = self._done(lambda: look_at_upload(restorer, Path(picture), self.max_pixels))
         note = "" if diagnosis is not None else _NO_CLASSIFIER
-        return (image, image), dict(diagnosis.probabilities) if diagnosis else None, nothing, note
+        (file,) = _files(_folder_beside(picture), image)
+        return (file, file), dict(diagnosis.probabilities) if diagnosis else None, nothing, note
 
     def restore(self, picture: str | None, model: str, tile: str, *values: Any) -> tuple[Any, Any, Any, Any]:
         """Restore a photograph; `values` are those of the controls of all models."""
@@ -105,7 +108,7 @@ class _Work:
         start = sum(len(other.controls) for other in list(self.models.values())[: list(self.models).index(model)])
         restorer = self.models[model]
         own = values[start : start + len(restorer.controls)]
-        folder = Path(tempfile.mkdtemp(dir=Path(picture).parents[1]))  # beside the upload, where gradio may serve it
+        folder = _folder_beside(picture)
 
         def work() -> Any:
             tiled = restorer if tile == _tile_text(restorer) else restorer.with_tile(tile_named(tile))
@@ -115,7 +118,8 @@ class _Work:
         done = self._done(work)
         button = gr.DownloadButton(f"Download {done.file.name}", value=str(done.file), interactive=True)
         bars = dict(done.diagnosis.probabilities) if done.diagnosis else None
-        return (done.before, done.after), bars, button, done.text if bars else f"{done.text}. {_NO_CLASSIFIER}"
+        before_and_after = _files(_folder_beside(picture), done.before, done.after)
+        return before_and_after, bars, button, done.text if bars else f"{done.text}. {_NO_CLASSIFIER}"
 
     def choose(self, model: str) -> list[Any]:
         """Show the settings of a model."""
@@ -137,6 +141,20 @@ class _Work:
             if problem is None:
                 raise
             raise gr.Error(problem) from None
+
+
+def _folder_beside(picture: str) -> Path:
+    """A new folder beside an upload, where gradio may serve it."""
+    return Path(tempfile.mkdtemp(dir=Path(picture).parents[1]))
+
+
+def _files(folder: Path, *images: np.ndarray) -> tuple[Path, ...]:
+    """Pictures for the screen, each in a file of its own; gradio would write equal pictures to one file again and
+    again, also while a browser reads it, and the browser would get a part."""
+    files = tuple(folder / f"{number}.png" for number in range(len(images)))
+    for file, image in zip(files, images, strict=True):
+        file.write_bytes(encode_pages(file, [image]))
+    return files
 
 
 def _tiles(models: Mapping[str, Restorer]) -> list[str]:
