@@ -62,7 +62,7 @@ def test_the_fused_block_gives_what_the_parts_give(arguments: dict[str, Any], ma
 
 
 def test_windows_in_several_groups_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused_windows, "_BYTES_AT_A_TIME", 12 * 16 * 30 * 5)  # five windows at a time
+    monkeypatch.setitem(fused_windows._BYTES_AT_A_TIME, torch.float32, 12 * 16 * 30 * 5)  # five windows at a time
     fused, parts = both(make_block())
     torch.testing.assert_close(fused, parts, rtol=1e-4, atol=1e-4)
 

@@ -20,8 +20,9 @@ from uir.layers.windows import WindowLayout
 if TYPE_CHECKING:
     from uir.layers.swin import SwinTransformerBlock, WindowAttention
 
-_BYTES_AT_A_TIME = 2**23
-"""Of the queries, keys and values of a group of windows, as float32. Smaller groups cost more calls than they save."""
+_BYTES_AT_A_TIME = {torch.float32: 2**21, torch.bfloat16: 2**22}
+"""Of the queries, keys and values of a group of windows. Smaller groups cost more calls than they save, and in bfloat16
+torch's operations of attention are several."""
 _ROUND_WIDTH = 16
 """Numbers in a register of 512 bits: heads whose width is a multiple are faster."""
 _MOST_PADDING = 1.1
@@ -37,9 +38,9 @@ def fused_block(block: SwinTransformerBlock, tokens: Tensor, layout: WindowLayou
     """What `SwinTransformerBlock.forward` gives, in evaluation mode and without gradients: [B, H·W, C] to the same."""
     rows, pixels = tokens.flatten(0, 1), layout.window**2
     windows = layout.order.view(-1, pixels)
-    at_a_time = max(_BYTES_AT_A_TIME // (12 * pixels * rows.shape[1]), 1)
     free = len(windows) - (0 if layout.mask is None else len(layout.mask))  # the windows before the first mask
     restored, dtype = torch.empty_like(rows), onednn.compute_dtype(tokens)
+    at_a_time = max(_BYTES_AT_A_TIME[dtype] // (3 * dtype.itemsize * pixels * rows.shape[1]), 1)
     with torch.autocast("cpu", enabled=False):
         step = _Step(block, dtype, at_a_time * pixels)
         for start, stop in _groups(free, len(windows), at_a_time):
