@@ -129,7 +129,7 @@ def written(name: str, folder: Path) -> tuple[Path, torch.nn.Module]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["HalfNAFNet", "NAFNet", "SwinIR"])
+@pytest.mark.parametrize("name", ["HalfNAFNet", "NAFNet", "PromptIR", "Restormer", "SwinIR"])
 def test_onnx_takes_any_size_and_gives_what_the_network_gives(tmp_path: Path, name: str) -> None:
     model, network = written(name, tmp_path)
     exported = run(["export", "-o", str(tmp_path / "net.onnx"), "--model", str(model)])
