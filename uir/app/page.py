@@ -57,7 +57,7 @@ def build_page(restorers: Restorer | Mapping[str, Restorer], *, queue: int = 32,
                                    info="Side of the squares in which a large image is restored.")  # fmt: skip
             with gr.Column(scale=2, min_width=480):
                 slider = gr.ImageSlider(
-                    label="Before | after", format="png", interactive=False, max_height=900, elem_id="slider",
+                    label="Before | after", interactive=False, max_height=900, elem_id="slider",
                     buttons=["fullscreen"],
                 )  # fmt: skip
                 download = gr.DownloadButton("Download", interactive=False, elem_id="download")
@@ -98,7 +98,7 @@ class _Work:
         restorer = self.models[model]
         image, diagnosis = self._done(lambda: look_at_upload(restorer, Path(picture), self.max_pixels))
         note = "" if diagnosis is not None else _NO_CLASSIFIER
-        (file,) = _files(_folder_beside(picture), image)
+        (file,) = self._done(lambda: _files(picture, image))
         return (file, file), dict(diagnosis.probabilities) if diagnosis else None, nothing, note
 
     def restore(self, picture: str | None, model: str, tile: str, *values: Any) -> tuple[Any, Any, Any, Any]:
@@ -118,8 +118,8 @@ class _Work:
         done = self._done(work)
         button = gr.DownloadButton(f"Download {done.file.name}", value=str(done.file), interactive=True)
         bars = dict(done.diagnosis.probabilities) if done.diagnosis else None
-        before_and_after = _files(_folder_beside(picture), done.before, done.after)
-        return before_and_after, bars, button, done.text if bars else f"{done.text}. {_NO_CLASSIFIER}"
+        files = self._done(lambda: _files(picture, done.before, done.after))
+        return files, bars, button, done.text if bars else f"{done.text}. {_NO_CLASSIFIER}"
 
     def choose(self, model: str) -> list[Any]:
         """Show the settings of a model."""
@@ -148,9 +148,13 @@ def _folder_beside(picture: str) -> Path:
     return Path(tempfile.mkdtemp(dir=Path(picture).parents[1]))
 
 
-def _files(folder: Path, *images: np.ndarray) -> tuple[Path, ...]:
-    """Pictures for the screen, each in a file of its own; gradio would write equal pictures to one file again and
-    again, also while a browser reads it, and the browser would get a part."""
+def _files(picture: str, *images: np.ndarray) -> tuple[Path, ...]:
+    """Pictures for the screen, each in a new file beside the upload.
+
+    From an array gradio would make a file whose name comes from the pixels. It would write it again for each visitor
+    with the same photograph, also while a browser reads it, which would then get a part.
+    """
+    folder = _folder_beside(picture)
     files = tuple(folder / f"{number}.png" for number in range(len(images)))
     for file, image in zip(files, images, strict=True):
         file.write_bytes(encode_pages(file, [image]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, Optional
 
@@ -56,6 +56,14 @@ def loading() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def load_plugins(plugins: Sequence[str] | None) -> None:
+    """Load what `--plugin` names."""
+    from uir.registry.plugins import load_plugin
+
+    for spec in plugins or []:
+        load_plugin(spec, named_in="--plugin")
 
 
 def settings_of(settings: list[str]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from uir.cli.arguments import JsonArgument, PluginArgument
+from uir.cli.arguments import JsonArgument, PluginArgument, load_plugins
 
 
 def card(
@@ -25,10 +25,8 @@ def card(
     """
     from uir.inference.describing import described_file, shown
     from uir.inference.model_files import model_file
-    from uir.registry.plugins import load_plugin
 
-    for spec in plugin or []:
-        load_plugin(spec, named_in="--plugin")
+    load_plugins(plugin)
     described = described_file(model_file(model))
     print(json.dumps(described, indent=1) if as_json else shown(described))
     return described

@@ -8,7 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
-from uir.cli.arguments import JsonArgument, PluginArgument
+from uir.cli.arguments import JsonArgument, PluginArgument, load_plugins
 
 
 def degrade(
@@ -40,10 +40,7 @@ def degrade(
     \b
     Example: uir degrade datasets/demo/test -o degraded --recipe realesrgan --scale 4 --gt --seed 7
     """
-    from uir.registry.plugins import load_plugin
-
-    for spec in plugin or []:
-        load_plugin(spec, named_in="--plugin")
+    load_plugins(plugin)
     if sheet:
         if scale is not None or gt:
             raise typer.BadParameter("--scale and --gt cannot be used with --sheet, which writes only pictures")

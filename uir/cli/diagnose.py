@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from uir.cli.arguments import JsonArgument, ModelArgument, PluginArgument, loading, share_cores
+from uir.cli.arguments import JsonArgument, ModelArgument, PluginArgument, load_plugins, loading, share_cores
 
 
 def diagnose(
@@ -30,10 +30,8 @@ def diagnose(
         from uir.inference.diagnosed_files import diagnose_files
         from uir.inference.model_files import model_file
         from uir.inference.restorer import Restorer
-        from uir.registry.plugins import load_plugin
 
-    for spec in plugin or []:
-        load_plugin(spec, named_in="--plugin")
+    load_plugins(plugin)
     report = diagnose_files(Restorer.from_pretrained(model_file(model), device=device), inputs)
     print(json.dumps(report.as_dict(), indent=1) if as_json else report.table())
     if report.failed:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Optional
 
 import typer
 
-from uir.cli.arguments import JsonArgument, ModelArgument, PluginArgument, settings_of
+from uir.cli.arguments import JsonArgument, ModelArgument, PluginArgument, load_plugins, settings_of
 
 
 def export(
@@ -54,7 +54,6 @@ def export(
     from uir.inference.exporting import ENDINGS
     from uir.inference.exporting import export as run_export
     from uir.inference.model_files import model_file
-    from uir.registry.plugins import load_plugin
 
     if settings and collapse is None:
         raise typer.BadParameter("--set: it needs --collapse IMAGE")
@@ -64,8 +63,7 @@ def export(
     chosen = format or by_ending.get(output.suffix)
     if chosen is None:
         raise typer.BadParameter(f"-o: expected a file that ends in {', '.join(by_ending)}, got '{output}'")
-    for spec in plugin or []:
-        load_plugin(spec, named_in="--plugin")
+    load_plugins(plugin)
     written = run_export(model_file(model), output, chosen, opt, param_key, size)
     print(json.dumps(asdict(written)) if as_json else written)
     return written
@@ -85,10 +83,8 @@ def _collapsed(
     """Fold a model of experts into a plain network."""
     from uir.inference.collapsing import collapse
     from uir.inference.model_files import model_file
-    from uir.registry.plugins import load_plugin
 
-    for spec in plugin or []:
-        load_plugin(spec, named_in="--plugin")
+    load_plugins(plugin)
     written = collapse(model_file(model), image, output, controls, opt, param_key, size)
     print(json.dumps(asdict(written)) if as_json else written)
     return written

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Optional
 
 import typer
 
-from uir.cli.arguments import JsonArgument, PluginArgument
+from uir.cli.arguments import JsonArgument, PluginArgument, load_plugins
 
 
 def list_names(
@@ -48,10 +48,8 @@ def list_names(
     from dataclasses import asdict
 
     from uir.cli.listing import entries_of, shown_with
-    from uir.registry.plugins import load_plugin
 
-    for spec in plugin or []:
-        load_plugin(spec, named_in="--plugin")
+    load_plugins(plugin)
     entries_by_kind = {name: entries_of(name) for name in shown_with(kind)}
     if as_json:
         print(

@@ -17,7 +17,7 @@ import typer
 from uir import __version__
 from uir.cli.ablate import ablate
 from uir.cli.analyze import analyze_app
-from uir.cli.arguments import SETTINGS, ForceArgument, JsonArgument, PluginArgument
+from uir.cli.arguments import SETTINGS, ForceArgument, JsonArgument, PluginArgument, load_plugins
 from uir.cli.card import card
 from uir.cli.convert import convert
 from uir.cli.degrade import degrade
@@ -266,10 +266,8 @@ def _schema(opt: Path | None, plugins: list[str] | None) -> dict[str, Any]:
     """The schema of option files: of the method that a file names, or of all methods."""
     from uir.config.json_schema import option_schema
     from uir.config.options import load_plugins_of, read_merged
-    from uir.registry.plugins import load_plugin
 
-    for spec in plugins or []:
-        load_plugin(spec, named_in="--plugin")
+    load_plugins(plugins)
     if opt is None:
         return option_schema()
     raw, marks = read_merged(opt)

@@ -9,7 +9,15 @@ from typing import Annotated, Any, Literal, Optional
 
 import typer
 
-from uir.cli.arguments import JsonArgument, ModelArgument, PluginArgument, loading, settings_of, share_cores
+from uir.cli.arguments import (
+    JsonArgument,
+    ModelArgument,
+    PluginArgument,
+    load_plugins,
+    loading,
+    settings_of,
+    share_cores,
+)
 
 
 def restore(
@@ -102,7 +110,6 @@ def restore(
         from uir.inference.model_files import model_file
         from uir.inference.restorer import Restorer
         from uir.inference.tiling import tile_named
-        from uir.registry.plugins import load_plugin
 
     with processes("none", "cpu" if device == "cpu" else None):
         plan = None
@@ -110,8 +117,7 @@ def restore(
             plan = plan_files(inputs or [], output, sweep, overwrite, resume) if is_main() else None
             plan = gathered(plan)[0]  # one plan for all processes: the files that they write must not change it
         file = model_file(model)
-        for spec in plugin or []:
-            load_plugin(spec, named_in="--plugin")
+        load_plugins(plugin)
         restorer = Restorer.from_pretrained(
             file, opt=opt, param_key=param_key, device=device, precision=precision, encoder=encoder,
             tile=tile_named(tile), overlap=overlap,

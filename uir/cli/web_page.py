@@ -10,7 +10,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from uir.cli.arguments import PluginArgument, share_cores
+from uir.cli.arguments import PluginArgument, load_plugins, share_cores
 
 
 def web_page(
@@ -53,10 +53,8 @@ def web_page(
     files = [model_file(name) for name in model or (None,)]
     from uir.app.serving import serving
     from uir.inference.restorer import Restorer
-    from uir.registry.plugins import load_plugin
 
-    for spec in plugin or []:
-        load_plugin(spec, named_in="--plugin")
+    load_plugins(plugin)
     loaded = [Restorer.from_pretrained(file, device=device) for file in files]
     restorers = dict(zip(page_names(files), loaded, strict=True))
     stop = threading.Event()
