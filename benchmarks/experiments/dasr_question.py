@@ -3,7 +3,10 @@
 It prints how well the encoder's code names five widths of a blur (a linear probe and the five nearest neighbours, with
 and without subtracting each photograph's mean code), the PSNR of each cell, and the verdict.
 
-    python benchmarks/experiments/dasr_question.py [--folder FOLDER] [--photographs DIR]
+    python benchmarks/experiments/dasr_question.py [--folder FOLDER] [--photographs DIR] [--record FILE]
+
+With --record, finished runs are added to this file, and all runs of the file are judged:
+benchmarks/experiments/dasr_question.json has those that are measured.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from _records import Record, add_to_record
 from rich.table import Table
 from torch import Tensor, nn
 
@@ -33,6 +37,7 @@ from uir.degradations.degrader import Degrader
 from uir.registry.components import build_network
 
 CONTRAST, ALONE, TRUE, SHUFFLED = "own_with_contrast", "own_without_contrast", "true_sigma", "shuffled"
+CELLS = (CONTRAST, ALONE, TRUE, SHUFFLED)
 WIDTHS = (0.2, 1.2, 2.0, 2.8, 4.0)  # of the kernel, in pixels of the large image: five classes
 SCALE, PATCH = 4, 48
 QUEUE, PHOTOGRAPHS = 2048, 272
@@ -137,23 +142,42 @@ def probe_table(by_seed: Mapping[int, Mapping[str, Mapping[str, float]]]) -> tup
     return table, asked
 
 
+def measured(folder: Path, photographs: Path) -> Record:
+    """The finished runs of a folder: PSNR of all; of those with contrast the loss and the probes as well."""
+    record: Record = {}
+    patches: DegradedPatches | None = None
+    for cell in CELLS:
+        for seed, run in runs(folder, cell).items():
+            value = psnr(run)
+            if value is None:
+                continue
+            record.setdefault(cell, {})[seed] = {"psnr_y": value}
+            if cell == CONTRAST:
+                patches = patches or widths_of(photographs)
+                about = {"nats": contrastive_loss(run), "probes": probed(run, seed, patches)}
+                record[cell][seed] |= about
+    return record
+
+
 def main() -> None:
     """Read, probe, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("experiments/ablation/dasr_question"))
     parser.add_argument("--photographs", type=Path, default=Path("datasets/blind/test"))
+    parser.add_argument("--record", type=Path, help="file of finished runs, to add to and to judge")
     arguments = parser.parse_args()
-    cells: dict[str, BySeed] = {}
-    for cell in (CONTRAST, ALONE, TRUE, SHUFFLED):
-        values = {seed: psnr(run) for seed, run in runs(arguments.folder, cell).items()}
-        cells[cell] = {seed: value for seed, value in values.items() if value is not None}
-    own = {seed: run for seed, run in runs(arguments.folder, CONTRAST).items() if seed in cells[CONTRAST]}
+    record = measured(arguments.folder, arguments.photographs)
+    if arguments.record:
+        record = add_to_record(arguments.record, record)
+    own = record.get(CONTRAST)
     if not own:
         raise SystemExit(f"{arguments.folder}: no run of {CONTRAST} is finished; uir ablate makes them")
-    loss = statistics.fmean(contrastive_loss(run) for run in own.values())
-    patches = widths_of(arguments.photographs)
-    table, probe = probe_table({seed: probed(run, seed, patches) for seed, run in own.items()})
+    loss = statistics.fmean(run["nats"] for run in own.values())
+    table, probe = probe_table({seed: run["probes"] for seed, run in own.items()})
     console.print(table)
+    cells: dict[str, BySeed] = {
+        cell: {seed: run["psnr_y"] for seed, run in record.get(cell, {}).items()} for cell in CELLS
+    }
     table = Table("cell", "seeds", "PSNR of Y, dB", f"minus {ALONE}")
     for cell, values in cells.items():
         if values:

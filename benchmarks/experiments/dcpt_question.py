@@ -1,9 +1,11 @@
 """Applies the rules of docs/dcpt_question.md to the runs of options/ablation/dcpt_question.yml.
 
-    python benchmarks/experiments/dcpt_question.py [--folder FOLDER] [--picture FILE]
+    python benchmarks/experiments/dcpt_question.py [--folder FOLDER] [--record FILE] [--picture FILE]
 
 It prints tables and the verdict, and draws the curves. It reads the metrics of all runs that are
-there; an unfinished run is left out of the last iteration's table. For the second budget, four times
+there; an unfinished run is left out of the last iteration's table. With --record, finished runs are
+added to this file, and all runs of the file are judged: benchmarks/experiments/dcpt_question.json has
+those that are measured. For the second budget, four times
 as long, of the most promising setting (options/ablation/dcpt_question_longer.yml):
 
     python benchmarks/experiments/dcpt_question.py --folder experiments/ablation/dcpt_question_longer
@@ -16,9 +18,10 @@ import argparse
 import json
 import statistics
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from _records import add_to_record
 from rich.table import Table
 
 from uir.ablation.statistics import Interval, interval, paired
@@ -29,6 +32,7 @@ APART = ("rain", "noise")
 SCRATCH, DCPT, SAME_COMPUTE = "A_scratch", "B_dcpt", "E_equal_compute"
 CLAIMS = (SCRATCH, "C_reconstruction", "D_permuted_labels")
 DESCRIBED = ("F_no_global_residual", "G_clipped")
+CELLS = (DCPT, *CLAIMS, SAME_COMPUTE, *DESCRIBED)
 GATE, SMALL_DB = 0.9, 0.2
 PARTS = {"haze, low light, blur": GROUP, "rain": ("rain",), "noise": ("noise",), "all five": (*GROUP, *APART)}
 
@@ -49,13 +53,13 @@ class Trained:
     fine_tuned: Mapping[int, Validation]
 
 
-def read(folder: Path, pretraining: int) -> dict[str, dict[int, Trained]]:
-    """The runs by cell and seed.
+Cells = dict[str, dict[int, Trained]]
+"""Runs by cell and seed."""
 
-    Raises:
-        SystemExit: there are none.
-    """
-    cells: dict[str, dict[int, Trained]] = {}
+
+def read(folder: Path, pretraining: int) -> Cells:
+    """The runs of a folder."""
+    cells: Cells = {}
     for file in sorted(folder.glob("*/seed*/train/*/metrics.jsonl")):
         cell, seed, _, run, _ = file.relative_to(folder).parts
         if "_archived_" in run:  # with other options
@@ -69,9 +73,21 @@ def read(folder: Path, pretraining: int) -> dict[str, dict[int, Trained]]:
         start = 0 if cell in (SCRATCH, SAME_COMPUTE) else pretraining
         tuned = {iteration - start: values for iteration, values in validations.items() if iteration > start}
         cells.setdefault(cell, {})[int(seed.removeprefix("seed"))] = Trained(validations.get(start, {}), tuned)
-    if not cells:
-        raise SystemExit(f"{folder}: there are no runs; uir ablate options/ablation/dcpt_question.yml makes them")
     return cells
+
+
+def recorded(file: Path, cells: Cells, last: Mapping[str, int]) -> Cells:
+    """The finished runs of a record file, after those of `cells` are added to it; unfinished ones stay in memory."""
+    finished = {
+        cell: {seed: asdict(run) for seed, run in runs.items() if last[cell] in run.fine_tuned}
+        for cell, runs in cells.items()
+    }
+    merged: Cells = {cell: dict(runs) for cell, runs in cells.items()}
+    for cell, runs in add_to_record(file, finished).items():
+        for seed, run in runs.items():
+            tuned = {int(iteration): values for iteration, values in run["fine_tuned"].items()}
+            merged.setdefault(cell, {})[seed] = Trained(run["pretrained"], tuned)
+    return {cell: dict(sorted(runs.items())) for cell, runs in sorted(merged.items())}
 
 
 def mean_of(validation: Validation, sets: tuple[str, ...], metric: str = "psnr") -> float:
@@ -197,10 +213,17 @@ def main() -> None:
     parser.add_argument("--tuning", type=int, default=2000, help="T")
     parser.add_argument("--setting", default=DCPT, help="the cell that is compared with the others")
     parser.add_argument("--seeds", type=int, default=5, help="how many are needed for a verdict")
+    parser.add_argument("--record", type=Path, help="file of finished runs, to add to and to judge")
     parser.add_argument("--picture", type=Path, help="draw the curves into this file")
     arguments = parser.parse_args()
     cells = read(arguments.folder, arguments.pretraining)
-    last = {cell: end_of(cell, arguments.pretraining, arguments.tuning) for cell in cells}
+    last = {cell: end_of(cell, arguments.pretraining, arguments.tuning) for cell in CELLS}
+    if arguments.record:
+        cells = recorded(arguments.record, cells, last)
+    if not cells:
+        raise SystemExit(
+            f"{arguments.folder}: there are no runs; uir ablate options/ablation/dcpt_question.yml makes them"
+        )
     if arguments.setting not in cells:
         raise SystemExit(f"{arguments.folder}: there is no run of {arguments.setting}")
     for table in tables(cells, last, arguments.setting):

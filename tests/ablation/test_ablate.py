@@ -210,6 +210,14 @@ def test_one_cell_runs_by_itself_and_the_table_is_of_all_finished_ones(
     assert "--cell wild: there is no such cell; did you mean wide?" in capsys.readouterr().err
 
 
+def test_machines_can_share_an_ablation_by_its_seeds(write_ablation: Write, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_ablation({"seeds": [1, 2, 3]})
+    assert call("ablate", file, "--seed", "3", "--seed", "1", "--cell", "wide", "--dry_run", "--json") == 0
+    assert [(row["cell"], row["seed"]) for row in json.loads(capsys.readouterr().out)] == [("wide", 1), ("wide", 3)]
+    assert call("ablate", file, "--seed", "4") == 2
+    assert "--seed 4: there is no such seed; there are 1, 2, 3" in capsys.readouterr().err
+
+
 def test_a_dry_run_tells_what_is_missing_once(
     write_ablation: Write, write_options: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,6 +23,14 @@ OPTIONS = ROOT / "options" / "ablation"
 SETS = ("haze", "low_light", "blur", "rain", "noise")
 SPREAD = (-0.1, -0.05, 0.0, 0.05, 0.1)
 """Of five seeds. The interval of such differences: 2.776 · 0.0791 / √5 = 0.098."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def beside_the_judges() -> Iterator[None]:
+    """They import a module that lies beside them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "benchmarks" / "experiments"))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +121,34 @@ def test_dcpts_judge_compares_another_setting_and_names_the_most_promising(dcpt:
     last = dict.fromkeys(cells, 2000)
     assert dcpt.most_promising(cells, last) == "B_dcpt"
     assert "top-1 1.000); G_clipped - A_scratch is below" in dcpt.verdict(cells, last, 5, "G_clipped")
+
+
+def test_a_record_has_the_finished_runs_of_several_folders(dcpt: ModuleType, tmp_path: Path) -> None:
+    dcpt_runs(tmp_path / "all", CLEAR)
+    write(tmp_path / "all" / "G_clipped" / "seed11" / "train" / "run11", validation(4000, 20.0))  # not at its end
+    file, last = tmp_path / "record.json", {cell: dcpt.end_of(cell, 3000, 2000) for cell in dcpt.CELLS}
+    for seed in ("seed11", "seed12", "seed1[345]"):
+        one = tmp_path / "one" / seed
+        for run in (tmp_path / "all").glob(f"*/{seed}"):
+            shutil.copytree(run, one / run.parent.name / run.name)
+        cells = dcpt.recorded(file, dcpt.read(one, 3000), last)
+    in_one_folder = dcpt.read(tmp_path / "all", 3000)
+    assert cells == {cell: in_one_folder[cell] for cell in ("A_scratch", *CLEAR, "B_dcpt") if cell in in_one_folder}
+    assert "supported" in dcpt.verdict(cells, last, 5)
+
+
+def test_a_repeated_run_replaces_its_record_and_says_so(
+    dcpt: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = sys.modules["_records"]
+    file = tmp_path / "record.json"
+    records.add_to_record(file, {"A": {1: {"psnr": 20.0}, 2: {"psnr": 21.0}}})
+    assert not capsys.readouterr().out
+    again = {"A": {1: {"psnr": 20.5}, 2: {"psnr": 21.0}}}
+    assert records.add_to_record(file, again) == again == records.read_record(file)
+    said = " ".join(capsys.readouterr().out.split())
+    assert "A seed 1 is replaced" in said
+    assert "seed 2" not in said
 
 
 def test_the_gate_of_dasr_is_in_nats_whatever_the_weight_of_the_loss(dasr: ModuleType, tmp_path: Path) -> None:

@@ -134,17 +134,28 @@ class Plan:
     metrics: Mapping[str, Mapping[str, str]]
     absent: tuple[str, ...] = ()
 
-    def only(self, cells: Sequence[str]) -> Plan:
-        """The same plan with the runs of some cells; with all of them if none is named.
+    def only(self, cells: Sequence[str], seeds: Sequence[int] = ()) -> Plan:
+        """The same plan with the runs of some cells and seeds; with those of all if none is named.
 
         Raises:
-            OptionError: there is no such cell.
+            OptionError: there is no such cell, or no such seed.
         """
         known = list(dict.fromkeys(run.cell for run in self.runs))
-        unknown = [cell for cell in cells if cell not in known]
+        unknown = [f"--cell {cell}: there is no such cell{nearest(cell, known)}" for cell in cells if cell not in known]
+        there = ", ".join(map(str, self.ablation.seeds))
+        unknown += [
+            f"--seed {seed}: there is no such seed; there are {there}"
+            for seed in seeds
+            if seed not in self.ablation.seeds
+        ]
         if unknown:
-            raise OptionError([f"--cell {cell}: there is no such cell{nearest(cell, known)}" for cell in unknown])
-        return replace(self, runs=tuple(run for run in self.runs if run.cell in cells)) if cells else self
+            raise OptionError(unknown)
+        return replace(
+            self,
+            runs=tuple(
+                run for run in self.runs if (not cells or run.cell in cells) and (not seeds or run.seed in seeds)
+            ),
+        )
 
 
 def smoke_test_of(ablation: Ablation) -> Ablation:

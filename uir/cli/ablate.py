@@ -26,6 +26,10 @@ def ablate(
         Optional[list[str]],  # noqa: UP045
         typer.Option("--cell", help="Train only this cell, by the name that --dry_run shows; may be repeated."),
     ] = None,
+    seed: Annotated[
+        Optional[list[int]],  # noqa: UP045
+        typer.Option("--seed", help="Train only this seed of the file; may be repeated, so that machines can share."),
+    ] = None,
     force_yml: ForceArgument = None,
     root: Annotated[Optional[Path], typer.Option("--root", help="Folder where relative paths start.")] = None,  # noqa: UP045
     as_json: JsonArgument = False,
@@ -51,7 +55,7 @@ def ablate(
     if smoke:
         ablation = smoke_test_of(ablation)
     plan = plan_runs(ablation, root.resolve() if root else find_root(ablation.file), force_yml or ())
-    chosen = plan.only(cell or ())
+    chosen = plan.only(cell or (), seed or ())
     if dry_run:
         _list(chosen, as_json)
         return 0
