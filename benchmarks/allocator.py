@@ -1,15 +1,18 @@
-"""What does it gain that freed memory stays with the process (`uir/core/allocator.py`)?
+"""What does it gain that freed memory stays with the process, in huge pages (`uir/core/allocator.py`)?
 
-    python benchmarks/allocator.py [--rounds 3]
+    python benchmarks/allocator.py [--rounds 3] [--threads 1] [--networks "NAFNet, width 16" ...]
 
-Each network restores and trains in processes of its own with one thread, with and without, in turn: the median over the
-steps of a process, and of that the least of the rounds; seconds of the core, of which the system's for clearing pages.
+Each network restores and trains in processes of its own, without, with, and with small pages alone, in turn: the median
+over the steps of a process, and of that the least of the rounds; milliseconds on the clock, of which the system's for
+clearing pages, the pages that a step clears, and the most memory. A busy machine needs the milliseconds of the cores
+instead (--computing).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -38,16 +41,21 @@ NETWORKS: dict[str, tuple[dict[str, Any], int, int]] = {
 STEPS = {"restore": 5, "train": 5}
 
 
-def measure(name: str, job: str, keeps: bool) -> dict[str, float]:
+HOW = ("plain", "kept, 4 KiB", "kept, 2 MiB")
+
+
+def measure(name: str, job: str, how: str, is_computing: bool) -> dict[str, float]:
     """Median milliseconds of a step, those of the system among them, and the pages that a step clears."""
     import torch
 
-    from uir.core.allocator import keep_freed_memory
+    from uir.core import allocator
     from uir.registry.components import build
 
-    if keeps and not keep_freed_memory():
+    clock = time.process_time if is_computing else time.perf_counter
+    if how == "kept, 4 KiB":
+        allocator._ask_for_huge_pages = lambda: None
+    if how != "plain" and not allocator.keep_freed_memory():
         raise SystemExit("another C library than glibc, or a variable of the environment sets the allocator")
-    torch.set_num_threads(1)
     torch.manual_seed(0)
     options, batch, side = NETWORKS[name]
     network, image = build("archs", options), torch.rand(batch, 3, side, side)
@@ -56,9 +64,9 @@ def measure(name: str, job: str, keeps: bool) -> dict[str, float]:
     step()
     before, seconds = resource.getrusage(resource.RUSAGE_SELF), []
     for _ in range(STEPS[job]):
-        began = time.process_time()
+        began = clock()
         step()
-        seconds.append(time.process_time() - began)
+        seconds.append(clock() - began)
     after = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "ms": 1e3 * statistics.median(seconds),
@@ -97,27 +105,32 @@ def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--networks", nargs="+", choices=list(NETWORKS), default=list(NETWORKS))
+    parser.add_argument("--computing", action="store_true", help="milliseconds of all cores, not on the clock")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        name, job, keeps = arguments.one
-        print(json.dumps(measure(name, job, keeps == "keep")))
+        print(json.dumps(measure(*arguments.one, arguments.computing)))
         return
     from rich.table import Table
 
     from uir.core.progress import console
 
-    table = Table("network", "step", "plain: ms (system), pages, MiB", "kept: ms (system), pages, MiB", "plain / kept")
-    for name in NETWORKS:
+    title = f"{arguments.threads} threads: ms (system), pages, MiB"
+    table = Table("network", "step", *HOW, *(f"{HOW[0]} / {how}" for how in HOW[1:]), title=title)
+    environment = {**os.environ, "OMP_NUM_THREADS": str(arguments.threads)}
+    words = [sys.executable, __file__, *(["--computing"] if arguments.computing else []), "--one"]
+    for name in arguments.networks:
         for job in STEPS:
             best: dict[str, dict[str, float]] = {}
             for _ in range(arguments.rounds):
-                for how in ("plain", "keep"):
-                    words = [sys.executable, __file__, "--one", name, job, how]
-                    one = json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+                for how in HOW:
+                    done = subprocess.run([*words, name, job, how], capture_output=True, check=True, env=environment)
+                    one = json.loads(done.stdout)
                     best[how] = min(best.get(how, one), one, key=lambda value: value["ms"])
             cells = [f"{b['ms']:.0f} ({b['system']:.0f}), {b['pages']:,.0f}, {b['MiB']:.0f}" for b in best.values()]
-            table.add_row(name, job, *cells, f"{best['plain']['ms'] / best['keep']['ms']:.2f}")
+            table.add_row(name, job, *cells, *(f"{best[HOW[0]]['ms'] / best[how]['ms']:.2f}" for how in HOW[1:]))
     console.print(table)
 
 

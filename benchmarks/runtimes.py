@@ -2,20 +2,23 @@
 
     python benchmarks/runtimes.py [--networks NAFNet Restormer SwinIR] [--rounds 3] [--threads 1] [--compiled]
 
-Every network is exported to ONNX once, and each runtime restores the same image. The outputs are compared before the
-timing. The numbers are the least milliseconds of computing (of all cores) of the rounds, which a busy machine changes
-less than the time. OpenVINO is left out where it is not installed (`pip install openvino`). `--compiled` adds
-torch.compile, which takes minutes.
+Every network is exported to ONNX once, and each runtime restores the same image in a process of its own, as it does
+for its users: threads of one that wait do not hinder another. The outputs are compared before the timing. The numbers
+are the least milliseconds of the rounds, on the clock and of computing (of all cores); the second changes less on a
+busy machine. OpenVINO is left out where it is not installed (`pip install openvino`). `--compiled` adds torch.compile,
+which takes minutes. `--folder` keeps the exported networks, and the next call uses them.
 """
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import os
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib.util import find_spec
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -43,53 +46,91 @@ NETWORKS: dict[str, tuple[dict[str, Any], int]] = {
     ),
 }  # fmt: skip
 Run = Callable[[], np.ndarray]
+HALF = ", bf16"
 
 
-def ours(network: nn.Module, lq: Tensor, bf16: bool) -> Run:
+def network_and_image(name: str) -> tuple[nn.Module, Tensor]:
+    """The network with random weights, the same in every process, and what it restores."""
+    arguments, side = NETWORKS[name]
+    torch.manual_seed(0)
+    return build("archs", arguments).eval(), torch.rand(1, 3, side, side)
+
+
+def of_uir(name: str, runtime: str) -> Run:
     """uir as it restores."""
+    keep_freed_memory()  # as the command does
+    network, lq = network_and_image(name)
+    restore = torch.compile(network) if "compiled" in runtime else network
 
     def run() -> np.ndarray:
-        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            return np.asarray(network(lq).float())
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=runtime.endswith(HALF)):
+            return np.asarray(restore(lq).float())
 
     return run
 
 
-def runs_of(network: nn.Module, lq: Tensor, file: Path, threads: int, compiled: bool) -> dict[str, Run]:
-    """What is timed, by name."""
-    runs = {"uir": ours(network, lq, False), "uir, bf16": ours(network, lq, True)}
-    if compiled:
-        runs["uir, compiled"] = ours(torch.compile(network), lq, False)
-    torch.onnx.export(network, (lq,), str(file), dynamo=True, external_data=False, verbose=False)
+def of_onnxruntime(lq: np.ndarray, file: Path, threads: int) -> Run:
+    """onnxruntime with its own settings but for the threads."""
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = threads
     session: Any = onnxruntime.InferenceSession(str(file), settings, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
-    runs["onnxruntime"] = lambda: session.run(None, {name: lq.numpy()})[0]
-    if find_spec("openvino") is not None:
-        import openvino
-
-        core = openvino.Core()
-        for label, precision in (("OpenVINO", "f32"), ("OpenVINO, bf16", "bf16")):
-            hints = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision, "NUM_STREAMS": 1}
-            request = core.compile_model(
-                str(file), "CPU", {**hints, "ENABLE_CPU_PINNING": False}
-            ).create_infer_request()
-            runs[label] = lambda request=request: next(iter(request.infer([lq.numpy()]).values()))
-    return runs
+    return lambda: session.run(None, {name: lq})[0]
 
 
-def alternate(runs: Mapping[str, Run], rounds: int) -> dict[str, float]:
-    """The least milliseconds of computing of each, in turn."""
-    least = dict.fromkeys(runs, float("inf"))
+def of_openvino(lq: np.ndarray, file: Path, threads: int, precision: str) -> Run:
+    """OpenVINO with one stream; other work may have the cores, so its threads are not pinned to them."""
+    import openvino
+
+    settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision, "NUM_STREAMS": 1}
+    compiled = openvino.Core().compile_model(str(file), "CPU", {**settings, "ENABLE_CPU_PINNING": False})
+    request = compiled.create_infer_request()
+    return lambda: next(iter(request.infer([lq]).values()))
+
+
+def serve(connection: Connection, name: str, runtime: str, file: Path, threads: int) -> None:
+    """In a process of its own: send the output once, then the seconds of a run for each thing that comes."""
+    if runtime.startswith("uir"):
+        run = of_uir(name, runtime)
+    else:
+        lq = network_and_image(name)[1].numpy()
+        half = "bf16" if runtime.endswith(HALF) else "f32"
+        run = of_onnxruntime(lq, file, threads) if runtime == "onnxruntime" else of_openvino(lq, file, threads, half)
+    connection.send(run())
+    while connection.recv():
+        on_the_clock, computing = time.perf_counter(), time.process_time()
+        run()
+        connection.send((time.perf_counter() - on_the_clock, time.process_time() - computing))
+
+
+def compare(name: str, runtimes: list[str], file: Path, threads: int, rounds: int) -> dict[str, tuple[float, ...]]:
+    """By runtime: least milliseconds on the clock and of computing, and the largest difference from uir's output."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # of torch in the new processes
+    context = multiprocessing.get_context("spawn")
+    connections, processes, outputs = {}, [], {}
+    for runtime in runtimes:  # one after the other, so that no two of them compute at the same time
+        connections[runtime], theirs = context.Pipe()
+        processes.append(context.Process(target=serve, args=(theirs, name, runtime, file, threads), daemon=True))
+        processes[-1].start()
+        theirs.close()
+        outputs[runtime] = connections[runtime].recv()
+    taken: dict[str, list[tuple[float, float]]] = {runtime: [] for runtime in runtimes}
     for _ in range(rounds):
-        for name, run in runs.items():
-            start = time.process_time()
-            run()
-            least[name] = min(least[name], 1e3 * (time.process_time() - start))
-    return least
+        for runtime, connection in connections.items():
+            connection.send(True)
+            taken[runtime].append(connection.recv())
+    for connection, process in zip(connections.values(), processes, strict=True):
+        connection.send(False)
+        process.join()
+    return {
+        runtime: (
+            *(1e3 * min(times) for times in zip(*taken[runtime], strict=True)),
+            float(np.abs(outputs[runtime] - outputs["uir"]).max()),
+        )
+        for runtime in runtimes
+    }
 
 
 def main() -> None:
@@ -99,22 +140,26 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--compiled", action="store_true", help="torch.compile too")
+    parser.add_argument("--folder", type=Path, help="keep the exported networks here")
     options = parser.parse_args()
-    keep_freed_memory()  # as the command does; it holds for all of them
-    torch.set_num_threads(options.threads)
-    table = Table("network", "image", "runtime", "ms", "of uir's", "difference", title="least ms of computing")
-    for name in options.networks:
-        arguments, side = NETWORKS[name]
-        torch.manual_seed(0)
-        network, lq = build("archs", arguments).eval(), torch.rand(1, 3, side, side)
-        with tempfile.TemporaryDirectory() as folder:
-            runs = runs_of(network, lq, Path(folder) / "net.onnx", options.threads, options.compiled)
-            exact = runs["uir"]()
-            differences = {label: float(np.abs(run() - exact).max()) for label, run in runs.items()}
-            least = alternate(runs, options.rounds)
-        for label, taken in least.items():
-            base = least["uir, bf16" if "bf16" in label else "uir"]
-            table.add_row(name, f"{side}²", label, f"{taken:.0f}", f"{taken / base:.2f}", f"{differences[label]:.0e}")
+    runtimes = ["uir", f"uir{HALF}", "onnxruntime"]
+    runtimes += ["uir, compiled"] if options.compiled else []
+    runtimes += ["OpenVINO", f"OpenVINO{HALF}"] if find_spec("openvino") else []
+    columns = ("network", "image", "runtime", "ms", "of uir's", "ms of computing", "of uir's", "difference")
+    table = Table(*columns, title=f"the least of {options.rounds} rounds, {options.threads} threads")
+    with tempfile.TemporaryDirectory() as temporary:
+        for name in options.networks:
+            network, lq = network_and_image(name)
+            file = (options.folder or Path(temporary)) / f"{name}.onnx"
+            if not file.exists():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                torch.onnx.export(network, (lq,), str(file), dynamo=True, external_data=False, verbose=False)
+            measured = compare(name, runtimes, file, options.threads, options.rounds)
+            for runtime, (*times, difference) in measured.items():
+                ours = measured[f"uir{HALF}" if runtime.endswith(HALF) else "uir"]
+                cells = [cell for mine, base in zip(times, ours, strict=False)
+                         for cell in (f"{mine:.0f}", f"{mine / base:.2f}")]  # fmt: skip
+                table.add_row(name, f"{lq.shape[-1]}²", runtime, *cells, f"{difference:.0e}")
     Console(width=120).print(table)
     print(f"load of the machine {os.getloadavg()[0]:.1f}")
 
