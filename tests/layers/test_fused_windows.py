@@ -62,18 +62,23 @@ def test_the_fused_block_gives_what_the_parts_give(arguments: dict[str, Any], ma
 
 
 def test_windows_in_several_groups_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(fused_windows._BYTES_AT_A_TIME, torch.float32, 12 * 16 * 30 * 5)  # five windows at a time
+    monkeypatch.setattr(fused_windows, "_BYTES_AT_A_TIME", 12 * 16 * 30 * 5)  # five windows at a time
     fused, parts = both(make_block())
     torch.testing.assert_close(fused, parts, rtol=1e-4, atol=1e-4)
 
 
-def test_bfloat16_differs_from_float32_no_more_than_the_parts_do() -> None:
-    if not onednn.has_onednn(torch.bfloat16):
-        pytest.skip("this processor has no bfloat16")
-    exact = both(make_block())[1]
+@pytest.mark.skipif(not onednn.has_onednn(torch.bfloat16), reason="this processor has no bfloat16")
+@pytest.mark.parametrize("scale", [None, 50.0], ids=["exponentials as they are", "too large for a number"])
+@pytest.mark.parametrize("arguments", [{}, {"qkv_bias": False}, {"channels": 20, "heads": 2}])
+@pytest.mark.parametrize("masked", [True, False])
+def test_bfloat16_differs_from_float32_no_more_than_the_parts_do(
+    arguments: dict[str, Any], masked: bool, scale: float | None
+) -> None:
+    block = make_block(qk_scale=scale, **arguments)
+    exact = both(block, masked=masked)[1]
     torch.manual_seed(0)
-    block = make_block()
-    fused, parts = both(block, torch.bfloat16)
+    block = make_block(qk_scale=scale, **arguments)
+    fused, parts = both(block, torch.bfloat16, masked)
     assert (fused - exact).abs().mean() <= 1.5 * (parts - exact).abs().mean()
 
 

@@ -8,18 +8,18 @@ from collections.abc import Mapping
 from functools import cache
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # the numbers of mallopt's parameters in malloc.h
-_KEPT = 2**29
-"""Bytes that may be free at the end of the heap before they go back to the system."""
+_KEPT = 2**30
+"""Bytes that may be free at the end of the heap before they go back to the system; half of them are reserved below."""
 _MAPPED = 2**25
 """Bytes of a piece from which on it is mapped by itself, and goes back when it is freed: glibc's largest value."""
 _HUGE_PAGE = 2**21
 _ADVISE_HUGE_PAGES = 14  # MADV_HUGEPAGE in Linux's mman.h
 _RESERVED = 15
-"""Pieces of almost `_MAPPED` bytes by which the heap grows at once: as far as it can without going over `_KEPT`."""
+"""Pieces of almost `_MAPPED` bytes by which the heap grows at once; this takes no memory before it is used."""
 
 
 def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
-    """Let glibc keep up to 512 MiB of freed memory for the next tensors, instead of giving it back at once.
+    """Let glibc keep up to 1 GiB of freed memory for the next tensors, instead of giving it back at once.
 
     A network frees and takes tensors of many megabytes all the time. Each time glibc gives their memory back, the
     system must clear every page again when it is next used: up to a fifth of the time of a training step on a CPU

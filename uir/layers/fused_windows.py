@@ -20,11 +20,13 @@ from uir.layers.windows import WindowLayout
 if TYPE_CHECKING:
     from uir.layers.swin import SwinTransformerBlock, WindowAttention
 
-_BYTES_AT_A_TIME = {torch.float32: 2**21, torch.bfloat16: 2**22}
-"""Of the queries, keys and values of a group of windows. Smaller groups cost more calls than they save, and in bfloat16
-torch's operations of attention are several."""
+_BYTES_AT_A_TIME = 2**21
+"""Of the queries, keys and values of a group of windows; in bfloat16 so many for each thread, because attention is
+several of torch's operations there. Smaller groups cost more calls than they save."""
 _ROUND_WIDTH = 16
 """Numbers in a register of 512 bits: heads whose width is a multiple are faster."""
+_SAFE_LOGIT = 60.0
+"""Exponentials of smaller logits, and 64 times their product with a value, are far from the largest bfloat16 number."""
 _MOST_PADDING = 1.1
 """Heads are padded if they grow by no more than this factor; more costs more than it saves."""
 
@@ -40,7 +42,7 @@ def fused_block(block: SwinTransformerBlock, tokens: Tensor, layout: WindowLayou
     windows = layout.order.view(-1, pixels)
     free = len(windows) - (0 if layout.mask is None else len(layout.mask))  # the windows before the first mask
     restored, dtype = torch.empty_like(rows), onednn.compute_dtype(tokens)
-    at_a_time = max(_BYTES_AT_A_TIME[dtype] // (3 * dtype.itemsize * pixels * rows.shape[1]), 1)
+    at_a_time = max(_bytes_at_a_time(dtype) // (3 * dtype.itemsize * pixels * rows.shape[1]), 1)
     with torch.autocast("cpu", enabled=False):
         step = _Step(block, dtype, at_a_time * pixels)
         for start, stop in _groups(free, len(windows), at_a_time):
@@ -48,6 +50,10 @@ def fused_block(block: SwinTransformerBlock, tokens: Tensor, layout: WindowLayou
             mask = None if layout.mask is None or start < free else layout.mask[start - free : stop - free]
             restored.index_copy_(0, places, step(rows.index_select(0, places), mask))
     return restored.view_as(tokens)
+
+
+def _bytes_at_a_time(dtype: torch.dtype) -> int:
+    return _BYTES_AT_A_TIME * (torch.get_num_threads() if dtype == torch.bfloat16 else 1)
 
 
 def _groups(free: int, count: int, at_a_time: int) -> list[tuple[int, int]]:
@@ -69,7 +75,7 @@ class _Step:
         self.norm1, self.norm2, self.dtype, self.heads = block.norm1, block.norm2, dtype, block.attn.heads
         attention = block.attn
         self.pixels = attention.window**2
-        (weight, bias), proj = _padded(attention)
+        (weight, bias), proj, self.counts = _padded(attention, ones=dtype == torch.bfloat16)
         self.qkv = onednn.Linear(weight, bias, dtype, rows)
         self.proj = onednn.Linear(proj, attention.proj.bias, dtype, rows)
         first, second = (part for part in block.mlp if isinstance(part, nn.Linear))
@@ -91,16 +97,32 @@ class _Step:
             attended = F.scaled_dot_product_attention(parts[0], parts[1], parts[2], attn_mask=added, scale=1.0)
         else:  # torch's fused attention computes in float32 here, and oneDNN's matrix products do not
             q, k, v = parts.contiguous().flatten(1, 2)
-            shape = (parts.shape[1], self.heads, -1, -1)
-            logits = torch.baddbmm(added.expand(shape).flatten(0, 1), q, k.transpose(1, 2))
-            attended = (logits.softmax(-1) @ v).unflatten(0, shape[:2])
+            logits = added.new_empty(len(qkv), self.heads, self.pixels, self.pixels).copy_(added).flatten(0, 1)
+            attended = self._averaged(logits.baddbmm_(q, k.transpose(1, 2)), v).unflatten(0, (-1, self.heads))
         return attended.transpose(1, 2).flatten(2)
 
+    def _averaged(self, logits: Tensor, values: Tensor) -> Tensor:
+        """Values [B, N, C] averaged with the softmax of logits [B, N, N], which may be overwritten.
 
-def _padded(attention: WindowAttention) -> tuple[tuple[Tensor, Tensor | None], Tensor]:
+        The values' last channel is 1 if `counts`. Then one product gives the sums of the exponentials too, in less time
+        than a softmax takes; it is only right where no exponential is too large or too small for a number.
+        """
+        if self.counts:
+            least, most = logits.aminmax()
+            if least > -_SAFE_LOGIT and most < _SAFE_LOGIT:
+                sums = logits.exp_() @ values
+                return sums / sums[..., -1:]
+        return logits.softmax(-1) @ values
+
+
+def _padded(attention: WindowAttention, ones: bool) -> tuple[tuple[Tensor, Tensor | None], Tensor, bool]:
     """Weight and bias of the queries, keys and values, and the weight of the output, with heads of a round width.
 
-    The queries' weights contain the factor of the logits; the added channels are zero and change nothing.
+    The queries' weights contain the factor of the logits; the added channels have no weight in the output.
+
+    Args:
+        attention: the layers.
+        ones: make the values' last channel 1, if there are added channels. The last output says whether it is.
     """
     heads = attention.heads
     width = attention.qkv.in_features // heads
@@ -113,6 +135,11 @@ def _padded(attention: WindowAttention) -> tuple[tuple[Tensor, Tensor | None], T
         scaled = torch.cat([parts[:1] * scale, parts[1:]])
         return F.pad(scaled, (0, 0) * (value.ndim - 1) + (0, more)).flatten(0, 2)
 
-    proj = attention.proj.weight.detach().unflatten(1, (heads, width))
+    proj = F.pad(attention.proj.weight.detach().unflatten(1, (heads, width)), (0, more)).flatten(1)
+    weight = padded(attention.qkv.weight)
     bias = None if attention.qkv.bias is None else padded(attention.qkv.bias)
-    return (padded(attention.qkv.weight), bias), F.pad(proj, (0, more)).flatten(1)
+    if not (ones and more):
+        return (weight, bias), proj, False
+    bias = weight.new_zeros(len(weight)) if bias is None else bias
+    bias.unflatten(0, (3, heads, round_width))[2, :, -1] = 1
+    return (weight, bias), proj, True
