@@ -82,6 +82,18 @@ def test_bfloat16_differs_from_float32_no_more_than_the_parts_do(
     assert (fused - exact).abs().mean() <= 1.5 * (parts - exact).abs().mean()
 
 
+@pytest.mark.skipif(not onednn.has_onednn(torch.bfloat16), reason="this processor has no bfloat16")
+@pytest.mark.parametrize("logit", [0.0, 85.0, 200.0, -200.0])  # the largest number is the exponential of 88.7
+def test_sums_of_exponentials_are_taken_only_where_they_are_numbers(logit: float) -> None:
+    step = fused_windows._Step(make_block(), torch.bfloat16, 16)
+    assert step.counts
+    values = torch.linspace(10, 20, 16).bfloat16()[None, :, None].repeat(2, 1, 32)
+    values[..., -1] = 1
+    nothing = torch.zeros(2, 16, 32, dtype=torch.bfloat16)
+    averaged = step._products(nothing, nothing, values, torch.full((1, 1, 16, 16), logit).bfloat16())
+    torch.testing.assert_close(averaged[..., :-1], torch.full((2, 16, 31), 15.0).bfloat16())
+
+
 def test_a_changed_weight_is_seen_at_once() -> None:
     block = make_block()
     before, _ = both(block)

@@ -25,8 +25,8 @@ _BYTES_AT_A_TIME = 2**21
 several of torch's operations there. Smaller groups cost more calls than they save."""
 _ROUND_WIDTH = 16
 """Numbers in a register of 512 bits: heads whose width is a multiple are faster."""
-_SAFE_LOGIT = 60.0
-"""Exponentials of smaller logits, and 64 times their product with a value, are far from the largest bfloat16 number."""
+_SAFE_SUM = 1e30
+"""Sums of exponentials below this, and above its inverse, are exact to the last bit of a bfloat16 number."""
 _MOST_PADDING = 1.1
 """Heads are padded if they grow by no more than this factor; more costs more than it saves."""
 
@@ -97,22 +97,26 @@ class _Step:
             attended = F.scaled_dot_product_attention(parts[0], parts[1], parts[2], attn_mask=added, scale=1.0)
         else:  # torch's fused attention computes in float32 here, and oneDNN's matrix products do not
             q, k, v = parts.contiguous().flatten(1, 2)
-            logits = added.new_empty(len(qkv), self.heads, self.pixels, self.pixels).copy_(added).flatten(0, 1)
-            attended = self._averaged(logits.baddbmm_(q, k.transpose(1, 2)), v).unflatten(0, (-1, self.heads))
+            attended = self._products(q, k, v, added).unflatten(0, (-1, self.heads))
         return attended.transpose(1, 2).flatten(2)
 
-    def _averaged(self, logits: Tensor, values: Tensor) -> Tensor:
-        """Values [B, N, C] averaged with the softmax of logits [B, N, N], which may be overwritten.
+    def _products(self, queries: Tensor, keys: Tensor, values: Tensor, added: Tensor) -> Tensor:
+        """Attention by products, [windows·heads, N, width] to the same shape.
 
-        The values' last channel is 1 if `counts`. Then one product gives the sums of the exponentials too, in less time
-        than a softmax takes; it is only right where no exponential is too large or too small for a number.
+        The values' last channel is 1 if `counts`: one product then gives the sums of the exponentials too, in less time
+        than a softmax takes. Where these are too large or too small for a number, a softmax is taken.
         """
         if self.counts:
-            least, most = logits.aminmax()
-            if least > -_SAFE_LOGIT and most < _SAFE_LOGIT:
-                sums = logits.exp_() @ values
-                return sums / sums[..., -1:]
-        return logits.softmax(-1) @ values
+            sums = self._logits(queries, keys, added).exp_() @ values
+            least, most = sums[..., -1].aminmax()
+            if least > 1 / _SAFE_SUM and most < _SAFE_SUM:
+                return sums.div_(sums[..., -1:].clone())
+        return self._logits(queries, keys, added).softmax(-1) @ values
+
+    def _logits(self, queries: Tensor, keys: Tensor, added: Tensor) -> Tensor:
+        """[windows·heads, N, N]; `added` is of some or all windows, [1 or windows, 1 or heads, N, N]."""
+        logits = added.new_empty(len(queries) // self.heads, self.heads, self.pixels, self.pixels)
+        return logits.copy_(added).flatten(0, 1).baddbmm_(queries, keys.transpose(1, 2))
 
 
 def _padded(attention: WindowAttention, ones: bool) -> tuple[tuple[Tensor, Tensor | None], Tensor, bool]:
