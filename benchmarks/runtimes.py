@@ -58,7 +58,6 @@ def network_and_image(name: str) -> tuple[nn.Module, Tensor]:
 
 def of_uir(name: str, runtime: str) -> Run:
     """uir as it restores."""
-    keep_freed_memory()  # as the command does
     network, lq = network_and_image(name)
     restore = torch.compile(network) if "compiled" in runtime else network
 
@@ -92,6 +91,7 @@ def of_openvino(lq: np.ndarray, file: Path, threads: int, precision: str) -> Run
 
 def serve(connection: Connection, name: str, runtime: str, file: Path, threads: int) -> None:
     """In a process of its own: send the output once, then the seconds of a run for each thing that comes."""
+    keep_freed_memory()  # as uir's command does; here it holds for all of them
     if runtime.startswith("uir"):
         run = of_uir(name, runtime)
     else:
