@@ -5,8 +5,7 @@ and without subtracting each photograph's mean code), the PSNR of each cell, and
 
     python benchmarks/experiments/dasr_question.py [--folder FOLDER] [--photographs DIR] [--record FILE]
 
-With --record, finished runs are added to this file, and all runs of the file are judged:
-benchmarks/experiments/dasr_question.json has those that are measured.
+With --record, finished runs are added to this file, and all runs of the file are judged.
 """
 
 from __future__ import annotations

@@ -25,10 +25,11 @@ _BYTES_AT_A_TIME = 2**21
 several of torch's operations there. Smaller groups cost more calls than they save."""
 _ROUND_WIDTH = 16
 """Numbers in a register of 512 bits: heads whose width is a multiple are faster."""
-_SAFE_SUM = 1e30
-"""Sums of exponentials below this, and above its inverse, are exact to the last bit of a bfloat16 number."""
 _MOST_PADDING = 1.1
 """Heads are padded if they grow by no more than this factor; more costs more than it saves."""
+_SAFE_SUM = 1e30
+"""Sums of exponentials below this, and above its inverse, leave room for the products with the values: the largest
+number of bfloat16 is 3e38."""
 
 
 def can_fuse(block: SwinTransformerBlock, tokens: Tensor) -> bool:
@@ -75,7 +76,8 @@ class _Step:
         self.norm1, self.norm2, self.dtype, self.heads = block.norm1, block.norm2, dtype, block.attn.heads
         attention = block.attn
         self.pixels = attention.window**2
-        (weight, bias), proj, self.counts = _padded(attention, ones=dtype == torch.bfloat16)
+        (weight, bias), proj = _padded(attention)
+        self.counts = len(weight) > 3 * attention.qkv.in_features  # padded heads: their values have a channel of ones
         self.qkv = onednn.Linear(weight, bias, dtype, rows)
         self.proj = onednn.Linear(proj, attention.proj.bias, dtype, rows)
         first, second = (part for part in block.mlp if isinstance(part, nn.Linear))
@@ -119,14 +121,11 @@ class _Step:
         return logits.copy_(added).flatten(0, 1).baddbmm_(queries, keys.transpose(1, 2))
 
 
-def _padded(attention: WindowAttention, ones: bool) -> tuple[tuple[Tensor, Tensor | None], Tensor, bool]:
+def _padded(attention: WindowAttention) -> tuple[tuple[Tensor, Tensor | None], Tensor]:
     """Weight and bias of the queries, keys and values, and the weight of the output, with heads of a round width.
 
-    The queries' weights contain the factor of the logits; the added channels have no weight in the output.
-
-    Args:
-        attention: the layers.
-        ones: make the values' last channel 1, if there are added channels. The last output says whether it is.
+    The queries' weights contain the factor of the logits. The added channels have no weight in the output; the last one
+    of the values is 1.
     """
     heads = attention.heads
     width = attention.qkv.in_features // heads
@@ -142,8 +141,7 @@ def _padded(attention: WindowAttention, ones: bool) -> tuple[tuple[Tensor, Tenso
     proj = F.pad(attention.proj.weight.detach().unflatten(1, (heads, width)), (0, more)).flatten(1)
     weight = padded(attention.qkv.weight)
     bias = None if attention.qkv.bias is None else padded(attention.qkv.bias)
-    if not (ones and more):
-        return (weight, bias), proj, False
-    bias = weight.new_zeros(len(weight)) if bias is None else bias
-    bias.unflatten(0, (3, heads, round_width))[2, :, -1] = 1
-    return (weight, bias), proj, True
+    if more:
+        bias = weight.new_zeros(len(weight)) if bias is None else bias
+        bias.unflatten(0, (3, heads, round_width))[2, :, -1] = 1
+    return (weight, bias), proj
