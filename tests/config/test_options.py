@@ -79,6 +79,11 @@ def test_grad_clip_works_at_both_places(write_options: Write) -> None:
     assert train.grad_clip.max_norm == 1.0  # type: ignore[union-attr]
 
 
+def test_two_norms_to_clip_at_are_refused(write_options: Write) -> None:
+    message = "grad_clip: 0.01, but train.grad_clip is 1.0; keep one of them"
+    assert message in problems_of(write_options({"grad_clip": 0.01, "train.grad_clip": 1.0}))
+
+
 def test_exponents_without_a_dot_are_numbers(write_options: Write) -> None:
     file = write_options()
     file.write_text(file.read_text().replace("lr: 0.001", "lr: 1e-4"))

@@ -41,6 +41,23 @@ def test_keys_of_train_may_stand_in_the_entry_itself(key: str, value: Any) -> No
     assert key not in whole
 
 
+@pytest.mark.parametrize("place", ["top", "train"])
+@pytest.mark.parametrize(("value", "applies"), [(1.0, 1.0), (None, None)])
+def test_a_stage_changes_the_clipping_at_whichever_place_the_file_has_it(
+    place: str, value: float | None, applies: float | None
+) -> None:
+    raw = copy.deepcopy(FILE)
+    (raw if place == "top" else raw["train"])["grad_clip"] = 0.01
+    raw["train"]["stages"] = [
+        {"name": "one", "iterations": 5, "grad_clip": value},
+        {"name": "two", "iterations": 5, "train": {"grad_clip": value}},
+        {"name": "three", "iterations": 5},
+    ]
+    plans = [plan.raw for plan in plan_stages(raw, {})]
+    assert [plan["train"].get("grad_clip") for plan in plans] == [applies, applies, 0.01]
+    assert not any("grad_clip" in plan for plan in plans)
+
+
 def test_the_keys_of_the_stage_s_own_method_count() -> None:
     whole = planned(model_type="DCPTModel", labels=["a", "b"])
     assert whole["train"]["labels"] == ["a", "b"]

@@ -15,7 +15,7 @@ from uir.config.methods import Method, file_of_unknown_method, is_training_metho
 from uir.config.named_keys import DATASET_PHASES, LOSS_SUFFIX, phase_of, says_its_name
 from uir.config.problems import ADVICE, Problem, nearest, type_message
 from uir.config.roles import Need, Phase
-from uir.config.schema import Options, PathOptions
+from uir.config.schema import KEYS_AT_BOTH_PLACES, Options, PathOptions
 from uir.config.spec import (
     PLACES,
     Either,
@@ -222,6 +222,10 @@ class _Checker(ForeignChecker):
     def _rules(self) -> None:
         train, method = self.raw.get("train"), self.method
         model: Any = method.target if method else None
+        for key in KEYS_AT_BOTH_PLACES:
+            everywhere, own = self.raw.get(key), mapping_at(self.raw, "train").get(key)
+            if everywhere is not None and own is not None and everywhere != own:
+                self._say((key,), f": {everywhere}, but train.{key} is {own}; keep one of them")
         if self.is_train:
             if not isinstance(train, Mapping):
                 self._say(("train",), "is missing; a training file needs it (use `uir test` to test)")

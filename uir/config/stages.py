@@ -15,7 +15,7 @@ from typing import Any
 
 from uir.config.methods import train_keys_of
 from uir.config.named_keys import says_its_name
-from uir.config.schema import KEYS_OF_NO_STAGE, Options, StageOptions
+from uir.config.schema import KEYS_AT_BOTH_PLACES, KEYS_OF_NO_STAGE, Options, StageOptions
 from uir.config.yaml_file import KeyPath, Mark, mapping_at
 from uir.registry import MODEL_REGISTRY
 
@@ -92,6 +92,9 @@ def _plan(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark], entry: Any, pat
     whole: dict[str, Any] = copy.deepcopy(dict(raw))
     del whole["train"]["stages"]
     whole["train"]["total_iter"] = entry["iterations"]
+    for key in KEYS_AT_BOTH_PLACES:  # one place, so that a stage changes what applies
+        if key in whole and key not in whole["train"]:
+            whole["train"][key] = whole.pop(key)
     places: dict[KeyPath, Mark] = {}
     _keep_losses(whole, entry.get("losses"), path)
     for key, value in entry.items():
@@ -114,6 +117,8 @@ def _plan(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark], entry: Any, pat
 
 def _belongs_to_train(key: str, raw: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
     """Whether a key of a stage is one of `train`: known to its method, used there, or told by its name."""
+    if key in KEYS_AT_BOTH_PLACES:
+        return True
     if key in Options.model_fields or says_its_name(key, "") is not None:
         return False
     known = train_keys_of(entry.get("model_type", raw.get("model_type"))).keys
