@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -50,11 +51,21 @@ def ablate(file: Path) -> tuple[Plan, list[str]]:
     return plan, told
 
 
+def say_seconds_of_an_iteration(cell: Path, seconds: float) -> None:
+    """Write these times into the logs, because those of so short a training depend on what else the machine does."""
+    for log in cell.rglob("*.log"):
+        log.write_text(re.sub(r"time \(data\): [\d.]+", f"time (data): {seconds}", log.read_text()))
+
+
 def test_two_cells_with_two_seeds(write_ablation: Write, capfd: pytest.CaptureFixture[str]) -> None:
     file = write_ablation()
     assert call("ablate", file, "--jobs", 2, "--json") == 0
-    printed = json.loads(capfd.readouterr().out)
+    capfd.readouterr()
     folder = file.parents[1] / "experiments" / "ablation" / "small"
+    say_seconds_of_an_iteration(folder / "narrow", 0.1)
+    say_seconds_of_an_iteration(folder / "wide", 0.19)
+    assert call("ablate", file, "--jobs", 2, "--json") == 0
+    printed = json.loads(capfd.readouterr().out)
     assert json.loads((folder / "results.json").read_text()) == printed
     end, equal_time = printed["tables"]
     assert (end["metric"], end["at"], equal_time["at"]) == ("psnr", "end", "equal_time")
@@ -65,7 +76,7 @@ def test_two_cells_with_two_seeds(write_ablation: Write, capfd: pytest.CaptureFi
     assert wide["differences"]["val"]["mean"] == pytest.approx(sum(difference) / 2)
     assert narrow["differences"] == {}
     assert {row["iterations"] for row in end["rows"]} == {4}
-    assert all(row["iterations"] in (2, 3, 4) for row in equal_time["rows"])
+    assert [row["iterations"] for row in equal_time["rows"]] == [4, 2]
     page = (folder / "results.md").read_text()
     assert "| wide minus narrow | 2 |" in page
     assert "at equal training time" in page
