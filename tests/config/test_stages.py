@@ -41,13 +41,15 @@ def test_keys_of_train_may_stand_in_the_entry_itself(key: str, value: Any) -> No
     assert key not in whole
 
 
-@pytest.mark.parametrize("place", ["top", "train"])
+@pytest.mark.parametrize("places", ["top", "train", "top and train"])
 @pytest.mark.parametrize(("value", "applies"), [(1.0, 1.0), (None, None)])
 def test_a_stage_changes_the_clipping_at_whichever_place_the_file_has_it(
-    place: str, value: float | None, applies: float | None
+    places: str, value: float | None, applies: float | None
 ) -> None:
     raw = copy.deepcopy(FILE)
-    (raw if place == "top" else raw["train"])["grad_clip"] = 0.01
+    for place, section in (("top", raw), ("train", raw["train"])):
+        if place in places:
+            section["grad_clip"] = 0.01
     raw["train"]["stages"] = [
         {"name": "one", "iterations": 5, "grad_clip": value},
         {"name": "two", "iterations": 5, "train": {"grad_clip": value}},

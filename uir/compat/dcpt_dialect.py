@@ -440,9 +440,6 @@ class _Translator:
                 raise DialectError((*path, "grad_clip"), ": expected the largest norm of the gradient, got true")
             if not clip:
                 section.pop("grad_clip", None)  # `false` or 0: off
-        everywhere, own = self.raw.get("grad_clip"), self.train.get("grad_clip")
-        if everywhere is not None and own is not None and everywhere != own:
-            raise DialectError(("grad_clip",), f": {everywhere}, but train.grad_clip is {own}; keep one of them")
         loss_keys = [key for key, spec in self.train.items() if str(key).endswith("_opt") and isinstance(spec, dict)]
         for key in loss_keys:
             kind = self.train[key].get("type")

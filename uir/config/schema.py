@@ -438,8 +438,6 @@ class Options(Section):
 
 # The only key of a file that is removed when the file is read.
 BASE_TEXT = "An option file to start from: mappings merge, lists replace, null deletes."
-# The keys of `datasets`: one of these words, alone or followed by `_<name>`.
-
 
 KEYS_AT_BOTH_PLACES = tuple(key for key in Options.model_fields if key in TrainOptions.model_fields)
 """Keys that mean the same at the top of a file and in `train`."""

@@ -93,7 +93,7 @@ def _plan(raw: Mapping[str, Any], marks: Mapping[KeyPath, Mark], entry: Any, pat
     del whole["train"]["stages"]
     whole["train"]["total_iter"] = entry["iterations"]
     for key in KEYS_AT_BOTH_PLACES:  # one place, so that a stage changes what applies
-        if key in whole and key not in whole["train"]:
+        if whole.get(key) is not None and whole["train"].get(key) in (None, whole[key]):
             whole["train"][key] = whole.pop(key)
     places: dict[KeyPath, Mark] = {}
     _keep_losses(whole, entry.get("losses"), path)
