@@ -185,24 +185,29 @@ def tables(cells: Mapping[str, Mapping[int, Trained]], last: Mapping[str, int], 
     return [final, differences, curves]
 
 
-def draw(cells: Mapping[str, Mapping[int, Trained]], file: Path) -> None:
-    """The curves of fine-tuning: the mean over the seeds, with the range of the seeds."""
+def draw(cells: Mapping[str, Mapping[int, Trained]], tuning: int, file: Path) -> None:
+    """The curves of fine-tuning, up to T and whole: the mean over the seeds, with the range of the seeds."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(figsize=(7, 4.5))
-    for cell, runs in cells.items():
+    figure, panels = pyplot.subplots(1, 2, figsize=(11, 4.5))
+    for index, (cell, runs) in enumerate(cells.items()):
+        color = f"C{index}"
         iterations = sorted({mark for run in runs.values() for mark in run.fine_tuned})
         values = [list(by_seed(runs, mark, GROUP).values()) for mark in iterations]
         means = [statistics.fmean(seeds) for seeds in values]
-        (line,) = axes.plot(iterations, means, marker="o", markersize=3, label=cell)
-        axes.fill_between(iterations, list(map(min, values)), list(map(max, values)), color=line.get_color(), alpha=0.1)
-    axes.set(xlabel="iterations of fine-tuning", ylabel="PSNR over haze, low light and blur, dB")
-    axes.legend()
+        for axes in panels[1:] if cell == SAME_COMPUTE else panels:
+            axes.plot(iterations, means, marker="o", markersize=3, label=cell, color=color)
+            ends = list(map(min, values)), list(map(max, values))
+            axes.fill_between(iterations, *ends, color=color, alpha=0.1)
+    panels[0].set(xlim=(0, 1.02 * tuning), ylabel="PSNR over haze, low light and blur, dB")
+    for axes in panels:
+        axes.set(xlabel="iterations of fine-tuning")
+    panels[1].legend(loc="lower right")
     figure.tight_layout()
-    figure.savefig(file, dpi=110)
+    figure.savefig(file, dpi=90)
 
 
 def main() -> None:
@@ -231,7 +236,7 @@ def main() -> None:
     console.print(f"most promising: {most_promising(cells, last)}")
     console.print(verdict(cells, last, arguments.seeds, arguments.setting))
     if arguments.picture:
-        draw(cells, arguments.picture)
+        draw(cells, arguments.tuning, arguments.picture)
 
 
 if __name__ == "__main__":
