@@ -198,9 +198,9 @@ def draw(cells: Mapping[str, Mapping[int, Trained]], tuning: int, file: Path) ->
         iterations = sorted({mark for run in runs.values() for mark in run.fine_tuned})
         values = [list(by_seed(runs, mark, GROUP).values()) for mark in iterations]
         means = [statistics.fmean(seeds) for seeds in values]
+        ends = list(map(min, values)), list(map(max, values))
         for axes in panels[1:] if cell == SAME_COMPUTE else panels:
             axes.plot(iterations, means, marker="o", markersize=3, label=cell, color=color)
-            ends = list(map(min, values)), list(map(max, values))
             axes.fill_between(iterations, *ends, color=color, alpha=0.1)
     panels[0].set(xlim=(0, 1.02 * tuning), ylabel="PSNR over haze, low light and blur, dB")
     for axes in panels:
