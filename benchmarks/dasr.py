@@ -1,8 +1,10 @@
 """How fast is uir's DASR on this CPU? It runs alternately with a plain version of the published forward pass.
 
     python benchmarks/dasr.py [--rounds 5] [--threads 1 2] [--size 180 320] [--scale 4]
+    python benchmarks/dasr.py --training --batch 32 --size 48 48 --network 2 2 32 --threads 1
 
-Both have the same weights and get the same code; their outputs are compared before the timing. Times are medians. On a
+Both have the same weights and get the same code; their outputs (in training: the gradients of all weights) are compared
+before the timing, relative to the largest. Times are medians. On a
 busy machine only the ratio is useful, so the load is printed. Memory is the largest amount that one pass adds to the
 process; each network has its own process.
 """
@@ -116,6 +118,8 @@ def make_pair(**arguments: Any) -> tuple[PlainDASR, DASR]:
     torch.manual_seed(0)
     ours, plain = DASR(**arguments).eval(), PlainDASR(**arguments).eval()
     plain.load_state_dict(ours.state_dict(), strict=True)
+    for shift in (plain.sub_mean, plain.add_mean):
+        shift.requires_grad_(False)
     return plain, ours
 
 
@@ -126,14 +130,23 @@ def run(network: nn.Module, lq: Tensor, vector: Tensor) -> Tensor:
     return network(lq, DegradationCode(vector=vector))
 
 
-@torch.no_grad()
-def alternate(networks: Sequence[nn.Module], lq: Tensor, vector: Tensor, rounds: int) -> list[float]:
+def train(network: nn.Module, lq: Tensor, vector: Tensor) -> Tensor:
+    """One forward and backward pass; the gradients of all weights in one vector."""
+    network.zero_grad()
+    run(network, lq, vector).square().mean().backward()
+    return torch.cat(
+        [weight.grad.flatten() for _, weight in sorted(network.named_parameters()) if weight.requires_grad]
+    )
+
+
+def alternate(networks: Sequence[nn.Module], lq: Tensor, vector: Tensor, rounds: int, training: bool) -> list[float]:
     """Median milliseconds of each network, timed in turns."""
+    step = train if training else torch.no_grad()(run)
     times: list[list[float]] = [[] for _ in networks]
     for turn in range(rounds + 1):  # the first turn warms up
         for network, taken in zip(networks, times, strict=True):
             start = time.perf_counter()
-            run(network, lq, vector)
+            step(network, lq, vector)
             if turn:
                 taken.append(1e3 * (time.perf_counter() - start))
     return [statistics.median(taken) for taken in times]
@@ -176,17 +189,23 @@ def main() -> None:
     parser.add_argument("--size", type=int, nargs=2, default=[180, 320], metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--scale", type=int, default=4)
     parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--training", action="store_true", help="time a forward and backward pass; no memory")
+    sizes = ("GROUPS", "BLOCKS", "CHANNELS")
+    parser.add_argument("--network", type=int, nargs=3, default=[5, 5, 64], metavar=sizes, help="the published size")
     options = parser.parse_args()
-    table = Table(title="DASR: plain version of the published forward pass, and uir's (median ms)")
-    for column in ("input", "scale", "threads", "load", "plain", "uir", "ratio", "max difference"):
+    what = "training" if options.training else "forward pass"
+    table = Table(title=f"DASR: plain version of the published {what}, and uir's (median ms)")
+    for column in ("input", "scale", "threads", "load", "plain", "uir", "ratio", "largest difference"):
         table.add_column(column, justify="right")
-    plain, ours = make_pair(scale=options.scale)
+    groups, blocks, channels = options.network
+    plain, ours = make_pair(scale=options.scale, n_groups=groups, n_blocks=blocks, n_feats=channels)
     lq, vector = torch.rand(options.batch, 3, *options.size), torch.randn(options.batch, 256)
-    with torch.no_grad():
-        difference = (run(plain, lq, vector) - run(ours, lq, vector)).abs().max().item()
+    step = train if options.training else torch.no_grad()(run)
+    wanted = step(plain, lq, vector)
+    difference = ((wanted - step(ours, lq, vector)).abs().max() / wanted.abs().max()).item()
     for threads in options.threads:
         torch.set_num_threads(threads)
-        before, after = alternate([plain, ours], lq, vector, options.rounds)
+        before, after = alternate([plain, ours], lq, vector, options.rounds, options.training)
         table.add_row(
             f"{options.batch}×{options.size[0]}×{options.size[1]}", f"×{options.scale}", str(threads),
             f"{os.getloadavg()[0]:.1f}", f"{before:.0f}", f"{after:.0f}", f"{before / after:.2f}×",
@@ -194,6 +213,8 @@ def main() -> None:
         )  # fmt: skip
     console = Console(width=120)
     console.print(table)
+    if options.training:
+        return
     peaks = memory_of_both(options.scale, options.size)
     console.print(f"Peak memory of one pass of one image: plain {peaks[0]:.0f} MiB, uir {peaks[1]:.0f} MiB")
 

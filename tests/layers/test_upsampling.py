@@ -25,19 +25,40 @@ def test_the_short_way_gives_the_same_to_the_last_pixel(scale):
     torch.testing.assert_close(run_linear_tail(tail, features, scale), tail(features))
 
 
-@torch.no_grad()
-def test_the_short_way_is_taken_and_is_shorter():
-    calls = []
-    tail, features = make_tail(4, 4), torch.randn(1, 4, 60, 60)
-    tail[1].register_forward_hook(lambda _module, inputs, _output: calls.append(inputs[0].shape[-2:].numel()))
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_the_short_way_gives_the_same_gradients(scale):
+    tail, features = make_tail(4, scale).double(), torch.randn(2, 4, 49, 53, dtype=torch.float64, requires_grad=True)
+    wanted = [*tail.parameters(), features]
+    target = torch.randn(2, 3, 49 * scale, 53 * scale, dtype=torch.float64)
+    short = torch.autograd.grad((run_linear_tail(tail, features, scale) - target).square().sum(), wanted)
+    whole = torch.autograd.grad((tail(features) - target).square().sum(), wanted)
+    torch.testing.assert_close(short, whole)
+
+
+class CountingConv(nn.Conv2d):
+    """A convolution that notes how many pixels it has computed; a hook would make the tail take the long way."""
+
+    pixels = 0
+
+    def forward(self, input):
+        self.pixels += input.shape[-2:].numel()
+        return super().forward(input)
+
+
+@pytest.mark.parametrize("learns", [False, True])
+def test_the_short_way_is_taken_and_is_shorter(learns):
+    tail, features = make_tail(4, 4).requires_grad_(learns), torch.randn(1, 4, 60, 60)
+    tail[1] = CountingConv(4, 3, 3, padding=1)
     run_linear_tail(tail, features, 4)
-    assert 0 < sum(calls) < 0.4 * 16 * 60 * 60
+    assert 0 < tail[1].pixels < 0.4 * 16 * 60 * 60
 
 
-def test_with_gradients_the_long_way_is_taken():
+def test_a_hook_in_the_tail_sees_the_whole_image():
+    seen = []
     tail, features = make_tail(4, 2), torch.randn(1, 4, 60, 60)
-    run_linear_tail(tail, features, 2).sum().backward()
-    assert all(parameter.grad is not None for parameter in tail.parameters())
+    tail[0].register_forward_hook(lambda _module, _inputs, output: seen.append(output.shape[-2:]))
+    run_linear_tail(tail, features, 2)
+    assert seen == [(120, 120)]
 
 
 @torch.no_grad()

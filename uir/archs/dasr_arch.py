@@ -179,7 +179,7 @@ class DASR(nn.Module):
         for group in self.body[:-1]:
             x = group(x, vector)
         x = add(self.body[-1](x), shallow)
-        restored: Tensor = self.add_mean(run_linear_tail(self.tail, x, self.scale))
+        restored = run_linear_tail(nn.Sequential(self.tail, self.add_mean), x, self.scale)
         return (restored / self.rgb_range).contiguous()
 
     def _vector(self, code: DegradationCode | None) -> Tensor:

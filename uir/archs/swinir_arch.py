@@ -16,6 +16,7 @@ from uir.core.state_keys import count_of
 from uir.layers.features import FeaturePoint
 from uir.layers.padding import crop, pad_to_multiple
 from uir.layers.swin import BasicLayer, SwinTransformerBlock
+from uir.layers.upsampling import run_linear_tail
 from uir.layers.windows import WindowLayout, relative_position_index, shifted_window_mask
 from uir.registry import ARCH_REGISTRY
 
@@ -333,8 +334,9 @@ class SwinIR(nn.Module):
         if self.upsampler == "pixelshuffledirect":
             return self.upsample(deep)
         if self.upsampler == "pixelshuffle":
-            deep = self.upsample(self.conv_before_upsample(deep))
-        elif self.upsampler == "nearest+conv":
+            tail = nn.Sequential(self.upsample, self.conv_last)
+            return run_linear_tail(tail, self.conv_before_upsample(deep), self.scale)
+        if self.upsampler == "nearest+conv":
             deep = self.conv_before_upsample(deep)
             for stage in range(self.scale.bit_length() - 1):
                 enlarged = F.interpolate(deep, scale_factor=2, mode="nearest")

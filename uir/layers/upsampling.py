@@ -40,11 +40,14 @@ def pixel_shuffle_upsampler(channels: int, scale: int) -> nn.Sequential:
 
 
 def run_linear_tail(tail: nn.Module, features: Tensor, scale: int) -> Tensor:
-    """The result of `tail(features)`, for a tail that is linear except for its biases; faster if no gradient is needed.
+    """The result of `tail(features)`, for a tail that is linear except for its biases; faster, in training too.
 
     Such a tail (3×3 convolutions and pixel shuffles, up to the image's few channels) equals one 5×5 convolution with
     channels · scale² outputs and a pixel shuffle. The two differ only in the outermost pixels, where every convolution
-    of the tail pads with zeros: the tail itself computes those pixels.
+    of the tail pads with zeros: the tail itself computes those pixels. The weights of the 5×5 convolution are computed
+    from those of the tail, so the gradients of the tail's weights are the same too.
+
+    The tail itself computes everything if one of its layers has a hook, in 16 bits and in compiled networks.
 
     Args:
         tail: [B, C, H, W] to [B, K, H·scale, W·scale]; its result for a pixel depends on 5×5 pixels.
@@ -53,8 +56,7 @@ def run_linear_tail(tail: nn.Module, features: Tensor, scale: int) -> Tensor:
     """
     height, width = features.shape[-2:]
     whole = (
-        torch.is_grad_enabled()
-        or features.device.type == "meta"
+        features.device.type == "meta"
         or features.dtype not in (torch.float32, torch.float64)
         or torch.is_autocast_enabled(features.device.type)
         or torch.compiler.is_compiling()
@@ -62,17 +64,19 @@ def run_linear_tail(tail: nn.Module, features: Tensor, scale: int) -> Tensor:
         or scale == 1
         or min(height, width) < 8
         or height * width < _FEWEST_PIXELS
+        or any(layer._forward_hooks or layer._forward_pre_hooks for layer in tail.modules())
     )
     if whole:
         restored: Tensor = tail(features)
         return restored
     weight, bias = collapse_linear_tail(tail, features, scale)
-    image = F.pixel_shuffle(F.conv2d(features, weight, bias, padding=2), scale)
-    image[..., :scale, :] = tail(features[..., :3, :])[..., :scale, :]
-    image[..., -scale:, :] = tail(features[..., -3:, :])[..., -scale:, :]
-    image[..., :, :scale] = tail(features[..., :, :3])[..., :, :scale]
-    image[..., :, -scale:] = tail(features[..., :, -3:])[..., :, -scale:]
-    return image
+    inner = F.pixel_shuffle(F.conv2d(features, weight, bias, padding=1), scale)  # without the outermost pixels
+    rows = slice(scale, -scale)
+    left = tail(features[..., :, :3])[..., rows, :scale]
+    right = tail(features[..., :, -3:])[..., rows, -scale:]
+    top = tail(features[..., :3, :])[..., :scale, :]
+    bottom = tail(features[..., -3:, :])[..., -scale:, :]
+    return torch.cat((top, torch.cat((left, inner, right), -1), bottom), -2)
 
 
 def collapse_linear_tail(tail: nn.Module, features: Tensor, scale: int) -> tuple[Tensor, Tensor]:
