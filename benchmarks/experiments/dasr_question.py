@@ -93,7 +93,7 @@ def accuracies(encoder: nn.Module, patches: DegradedPatches) -> dict[str, float]
     of_photograph = codes.unflatten(0, (len(patches.photographs), len(patches.classes)))
     codes_by_name = {"plain": codes, "centred": (of_photograph - of_photograph.mean(1, keepdim=True)).flatten(0, 1)}
     return {
-        f"{kind}, {level.level}": 100 * level.accuracy
+        f"{kind}, {level.level}": 100 * level.mean
         for kind in KINDS
         for level in probe_features(codes_by_name, patches, kind)
     }

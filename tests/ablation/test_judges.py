@@ -12,12 +12,14 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from scripts import ROOT, load_script
 
 from uir.ablation.grid import read_ablation
 from uir.ablation.runs import plan_runs
 from uir.ablation.statistics import interval
+from uir.registry.components import build_network
 
 OPTIONS = ROOT / "options" / "ablation"
 SETS = ("haze", "low_light", "blur", "rain", "noise")
@@ -162,6 +164,21 @@ def test_the_gate_of_dasr_is_in_nats_whatever_the_weight_of_the_loss(dasr: Modul
     }
     (tmp_path / "run" / "train.yml").write_text(yaml.safe_dump({"train": options}))
     assert dasr.contrastive_loss(tmp_path / "run") == pytest.approx(3.0)
+
+
+def test_dasrs_probes_read_the_trained_encoder_of_a_run(dasr: ModuleType, tmp_path: Path) -> None:
+    spec = {"type": "ConvBN6Encoder", "widths": [4, 4, 4]}
+    (tmp_path / "models").mkdir()
+    (tmp_path / "train.yml").write_text(yaml.safe_dump({"network_e": spec}))
+    torch.manual_seed(5)
+    trained = build_network(spec)
+    torch.save({"params": trained.state_dict()}, tmp_path / "models" / "net_e_latest.pth")
+    patches = dasr.widths_of(ROOT / "datasets" / "demo" / "test")
+    found = dasr.probed(tmp_path, 4, patches)
+    torch.manual_seed(4)
+    assert found["untrained"] == dasr.accuracies(build_network(spec), patches)
+    assert found["trained"] == dasr.accuracies(trained, patches) != found["untrained"]
+    assert set(found["trained"]) == {f"{kind}, {codes}" for kind in ("linear", "knn") for codes in ("plain", "centred")}
 
 
 @pytest.mark.parametrize(
