@@ -4,9 +4,8 @@
     python benchmarks/dasr.py --training --batch 32 --size 48 48 --network 2 2 32 --threads 1
 
 Both have the same weights and get the same code; their outputs (in training: the gradients of all weights) are compared
-before the timing, relative to the largest. Times are medians. On a
-busy machine only the ratio is useful, so the load is printed. Memory is the largest amount that one pass adds to the
-process; each network has its own process.
+before the timing, relative to the largest. Times are medians. On a busy machine only the ratio is useful, so the load
+is printed. Memory is the largest amount that one pass adds to the process; each network has its own process.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import multiprocessing
 import os
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -139,9 +138,11 @@ def train(network: nn.Module, lq: Tensor, vector: Tensor) -> Tensor:
     )
 
 
-def alternate(networks: Sequence[nn.Module], lq: Tensor, vector: Tensor, rounds: int, training: bool) -> list[float]:
-    """Median milliseconds of each network, timed in turns."""
-    step = train if training else torch.no_grad()(run)
+Step = Callable[[nn.Module, Tensor, Tensor], Tensor]
+
+
+def alternate(step: Step, networks: Sequence[nn.Module], lq: Tensor, vector: Tensor, rounds: int) -> list[float]:
+    """Median milliseconds that each network takes for a step, timed in turns."""
     times: list[list[float]] = [[] for _ in networks]
     for turn in range(rounds + 1):  # the first turn warms up
         for network, taken in zip(networks, times, strict=True):
@@ -191,7 +192,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--training", action="store_true", help="time a forward and backward pass; no memory")
     sizes = ("GROUPS", "BLOCKS", "CHANNELS")
-    parser.add_argument("--network", type=int, nargs=3, default=[5, 5, 64], metavar=sizes, help="the published size")
+    parser.add_argument("--network", type=int, nargs=3, default=[5, 5, 64], metavar=sizes, help="default: as published")
     options = parser.parse_args()
     what = "training" if options.training else "forward pass"
     table = Table(title=f"DASR: plain version of the published {what}, and uir's (median ms)")
@@ -205,7 +206,7 @@ def main() -> None:
     difference = ((wanted - step(ours, lq, vector)).abs().max() / wanted.abs().max()).item()
     for threads in options.threads:
         torch.set_num_threads(threads)
-        before, after = alternate([plain, ours], lq, vector, options.rounds, options.training)
+        before, after = alternate(step, [plain, ours], lq, vector, options.rounds)
         table.add_row(
             f"{options.batch}×{options.size[0]}×{options.size[1]}", f"×{options.scale}", str(threads),
             f"{os.getloadavg()[0]:.1f}", f"{before:.0f}", f"{after:.0f}", f"{before / after:.2f}×",

@@ -4,7 +4,15 @@ import pytest
 import torch
 from torch import nn
 
+from uir.layers.degradation_code import DegradationCode
 from uir.layers.upsampling import collapse_linear_tail, pixel_shuffle_upsampler, prime_factors, run_linear_tail
+from uir.registry.components import build_network
+
+DASR = {"type": "DASR", "scale": 4, "n_groups": 1, "n_blocks": 1, "n_feats": 8}
+SWINIR = {
+    "type": "SwinIR", "upscale": 4, "upsampler": "pixelshuffle", "embed_dim": 8, "depths": [1], "num_heads": [2],
+    "window_size": 8, "img_size": 48, "num_feat": 8,
+}  # fmt: skip
 
 
 def make_tail(channels: int, scale: int) -> nn.Sequential:
@@ -59,6 +67,17 @@ def test_a_hook_in_the_tail_sees_the_whole_image():
     tail[0].register_forward_hook(lambda _module, _inputs, output: seen.append(output.shape[-2:]))
     run_linear_tail(tail, features, 2)
     assert seen == [(120, 120)]
+
+
+@pytest.mark.parametrize(("spec", "last"), [(DASR, "add_mean"), (SWINIR, "conv_last")])
+@torch.no_grad()
+def test_a_network_gives_the_same_by_both_ways(spec, last):
+    torch.manual_seed(0)
+    network, lq = build_network(spec).eval(), torch.rand(1, 3, 48, 48)
+    inputs = (lq, DegradationCode(vector=torch.randn(1, 256))) if spec is DASR else (lq,)
+    short = network(*inputs)
+    network.get_submodule(last).register_forward_hook(lambda *_: None)
+    torch.testing.assert_close(short, network(*inputs), atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
