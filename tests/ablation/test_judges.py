@@ -125,6 +125,18 @@ def test_dcpts_judge_compares_another_setting_and_names_the_most_promising(dcpt:
     assert "top-1 1.000); G_clipped - A_scratch is below" in dcpt.verdict(cells, last, 5, "G_clipped")
 
 
+def test_the_norms_table_has_the_differences_from_the_classifier_with_it(tmp_path: Path) -> None:
+    norm, spreads = load_script("benchmarks/experiments/classifier_norm_trained.py"), (-0.1, 0.0, 0.1)
+    for seed, spread in enumerate(spreads, start=1):
+        for cell, psnr, top1 in (("norm", 20.0, 0.5), ("no_norm", 20.5 + spread, 0.75 + spread)):
+            rows = [*validation(1000, 10.0, top1=top1), *validation(2000, psnr)]
+            write(tmp_path / cell / f"seed{seed}" / "train" / f"run{seed}", rows)
+    _, count, _, gain, top1, wider = (list(column.cells) for column in norm.table(norm.read(tmp_path, 1000)).columns)
+    assert (count, top1[1]) == (["3", "3"], "50.00 ± 0.00")
+    assert gain == ["**+0.30 ± 0.15**", ""]  # three of five sets gain 0.5; t is 4.303: 0.6 * 4.303 * 0.1 / sqrt(3)
+    assert wider == ["**+25.00 ± 24.84**", ""]
+
+
 def test_a_record_has_the_finished_runs_of_several_folders(dcpt: ModuleType, tmp_path: Path) -> None:
     dcpt_runs(tmp_path / "all", CLEAR)
     write(tmp_path / "all" / "G_clipped" / "seed11" / "train" / "run11", validation(4000, 20.0))  # not at its end
