@@ -26,7 +26,7 @@ ALL = (*GROUP, *APART)
 
 def table(cells: Cells) -> Table:
     """A row a cell; the reference has no difference."""
-    shown = Table("cell", "seeds", "PSNR, dB", f"minus {REFERENCE}", "top-1, %", f"minus {REFERENCE} ")
+    shown = Table("cell", "seeds", "PSNR, dB", f"minus {REFERENCE}", "top-1, %", f"minus {REFERENCE}")
     measured = {
         cell: (
             by_seed(runs, TUNING, ALL),
