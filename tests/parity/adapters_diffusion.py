@@ -102,6 +102,9 @@ def compare_residual_diffusion(meta: Meta, arrays: Arrays) -> dict[str, Comparis
     compared: dict[str, Comparison] = {}
     for key, expected in buffers.items():
         atol = float(expected.abs().max()) * meta["tolerance"]["buffers"]["rtol"]
+        if key in ("buffer_alphas", "buffer_posterior_mean_coef2"):
+            # Made of differences of neighbours near 1, whose last bits hang on the processor's square root.
+            atol += 2 * torch.finfo(torch.float32).eps
         compared[key] = (made[key.removeprefix("buffer_")], expected, atol)
 
     clean, residual, degraded, noise, times = (

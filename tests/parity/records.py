@@ -145,6 +145,16 @@ def packed(network: nn.Module, outputs: Mapping[str, Tensor], form: str) -> dict
     return arrays
 
 
+def standard_values(recorded: Mapping[str, np.ndarray], form: str, name: str) -> np.ndarray:
+    """A recorded output, less its mean and over its spread.
+
+    Neither of its two parts can be compared alone: where the last bits of an output move it across the middle of two
+    float16, both change by a whole step.
+    """
+    rounded, remainder = (recorded[f"{form}/{name}{part}"].astype(np.float64) for part in ("", "/remainder"))
+    return rounded + remainder / REMAINDER
+
+
 def read_record(name: str, folder: Path = FOLDER) -> dict[str, np.ndarray]:
     """A network's record.
 
@@ -184,8 +194,7 @@ def output_problems(recorded: Mapping[str, np.ndarray], form: str, outputs: Mapp
         return [f"{form}: gives {sorted(outputs)}, its record holds {sorted(names)}"]
     problems = []
     for name, output in outputs.items():
-        remainder = recorded[f"{form}/{name}/remainder"].astype(np.float64) / REMAINDER
-        stored = recorded[f"{form}/{name}"].astype(np.float64) + remainder
+        stored = standard_values(recorded, form, name)
         mean, spread = recorded[f"{form}/{name}/mean_and_spread"]
         if stored.shape != tuple(output.shape):
             problems.append(f"{form}: {name} is {list(output.shape)}, its record {list(stored.shape)}")
