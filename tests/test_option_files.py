@@ -13,6 +13,7 @@ from uir.ablation.grid import read_ablation
 from uir.ablation.runs import Plan, plan_runs
 from uir.config.options import Stage, load_options, read_merged
 from uir.engine.dry_run import describe_stage
+from uir.models.label_classes import LabelClasses
 
 pytestmark = pytest.mark.thorough
 
@@ -207,6 +208,16 @@ def test_twelve_degradations_are_pre_trained_and_fine_tuned() -> None:
     assert len(first) == 12
 
 
+CLASSIFYING = [file for file in TRAIN if read_merged(file)[0]["train"].get("labels")]
+
+
+@pytest.mark.parametrize("file", CLASSIFYING, ids=name_of)
+def test_every_task_that_is_trained_on_is_a_class(file: Path) -> None:
+    raw, _ = read_merged(file)
+    classes = LabelClasses(tuple(raw["train"]["labels"]), raw["train"].get("label_parts") or {})
+    classes.check(raw["datasets"]["train"]["tasks"])
+
+
 def noise_sets_of(section: object) -> list[dict[str, object]]:
     """The data sets of white noise, whatever is around them."""
     if not isinstance(section, dict):
@@ -234,6 +245,22 @@ def test_a_test_takes_the_network_that_its_training_leaves(file: Path) -> None:
     mine, theirs = raw["network_g"], {**trained["network_g"], **last.get("network_g", {})}
     local = {"type": "NAFNet", "train_size": None}  # of the same weights
     assert mine == theirs or {**mine, "train_size": None} == {**theirs, **local}
+
+
+SMALL_MASKED = sorted((OPTIONS / "train").glob("mask_dcpt_*_proxy.yml"))
+WITHOUT_PLACES = ("mask_dcpt_idr_5d_proxy", "mask_dcpt_daclip_5d_proxy")  # a hub's keys, and a time's embedding
+
+
+@pytest.mark.parametrize(
+    "file",
+    [pytest.param(f, marks=[] if f.stem in WITHOUT_PLACES else pytest.mark.slow, id=f.stem) for f in SMALL_MASKED],
+)
+def test_all_can_be_masked_in_every_backbone(file: Path) -> None:
+    small = ["datasets:train:batch_size_per_gpu=2", "datasets:train:num_worker_per_gpu=0", "num_gpu=0"]
+    first, *_ = load_options(file, force=[*small, "train:stages:0:remask=all"]).stages
+    with torch.random.fork_rng():
+        described = describe_stage(first)
+    assert all(torch.isfinite(torch.tensor(value)) for value in described["losses"].values())
 
 
 @pytest.mark.parametrize(

@@ -232,6 +232,46 @@ def test_an_unknown_module_is_named(make: Callable[..., Any]) -> None:
         make(**{"train.remask": ["encoder9"]})
 
 
+class Vectors(nn.Module):
+    """Ones [B, 3], or keys [B, 4, 3], as many as the pixels of a map of 2×2."""
+
+    def __init__(self, keys: bool) -> None:
+        super().__init__()
+        self.shape, self.gives_places = ((4, 3) if keys else (3,)), not keys
+
+    def forward(self, lq: Tensor) -> Tensor:
+        return torch.ones(len(lq), *self.shape)
+
+
+class WithVectors(Plain):
+    def __init__(self, keys: bool) -> None:
+        super().__init__()
+        self.vectors = Vectors(keys)
+
+    def encoder_blocks(self) -> list[str]:
+        return ["inward"]
+
+    decoder_blocks = encoder_blocks
+
+    def depths(self) -> list[list[str]]:
+        return [["inward", "vectors"], ["outward"]]
+
+    def forward(self, lq: Tensor) -> Tensor:
+        return super().forward(lq) + self.vectors(lq).mean()
+
+
+@pytest.mark.parametrize("keys", [False, True])
+def test_what_has_no_places_is_not_masked_and_cannot_be_named(keys: bool) -> None:
+    net, lq, mask = WithVectors(keys), torch.rand(1, 3, 8, 8), torch.zeros(1, 1, 8, 8)
+    masked = _MaskedStep(net, None, "all")
+    inward, vectors = outputs_of([net.inward, net.vectors]), outputs_of([net.vectors])
+    masked(lq, mask)
+    assert not inward[0].any()
+    assert (vectors[0] == 1).all()
+    with pytest.raises(ValueError, match=r"train\.remask: the output of 'vectors' cannot be masked: it has no places"):
+        _MaskedStep(WithVectors(keys), None, ["vectors"])(lq, mask)
+
+
 def test_the_average_is_not_masked(make: Callable[..., Any]) -> None:
     model, data = make(**{"train.ema_decay": 0.9}), batch(size=32)
     step(model, data)

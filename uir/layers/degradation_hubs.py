@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -179,6 +179,8 @@ class Ingredients(nn.Module):
         hubs: number of hubs.
         keys: keys of each hub.
     """
+
+    gives_places: ClassVar[bool] = False  # keys are no tokens of an image
 
     def __init__(self, hubs: int, keys: int) -> None:
         super().__init__()

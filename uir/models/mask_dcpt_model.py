@@ -43,7 +43,8 @@ class MaskOptions(PretrainingOptions):
         "encoder",
         description="Where the hidden patches are set to zero again: in the output of every block that network_g "
         "declares as its encoder; of everything before its output layers (`all`); or of these modules, such as "
-        "[encoders], where a list of modules means each of them.",
+        "[encoders], where a list of modules means each of them. `all` leaves an output without places, such as the "
+        "embedding of a time, as it is.",
     )
     loss_on: Literal["all", "hidden"] = Field(
         "all", description="The pixels of the losses on images; for `hidden`, a loss must be a mean of pixel errors."
@@ -64,9 +65,9 @@ class _MaskedStep(TappedRestorer):
     ) -> None:
         super().__init__(net, names)
         self._mask, self._stop = _Mask(), stop
-        for module in _modules_of(net, remask):
+        for module, name in _modules_of(net, remask).items():
             # In front of the hook that reads a feature, so that features are read as they are masked.
-            module.register_forward_hook(self._mask, prepend=True)
+            module.register_forward_hook(_Hider(self._mask, name, named=not isinstance(remask, str)), prepend=True)
 
     def forward(self, lq: Tensor, mask: Tensor) -> tuple[Tensor | None, list[Tensor]]:  # type: ignore[override]
         """The restored image for `lq` times `mask` [B, 1, H, W] (None if it stops), and its features."""
@@ -75,27 +76,46 @@ class _MaskedStep(TappedRestorer):
 
 
 class _Mask:
-    """Forward hook that hides patches of a module's output in training.
-
-    It keeps the mask until the next one, because a backward pass that computes activations again needs it.
-    """
+    """The mask of the present step; it stays until the next one, as a backward pass may compute activations again."""
 
     tensor: Tensor | None = None
 
+
+class _Hider:
+    """Forward hook that hides patches of a module's output in training.
+
+    Args:
+        mask: that of the step.
+        name: of the module, for errors.
+        named: the options name it, so that it must have places.
+    """
+
+    def __init__(self, mask: _Mask, name: str, named: bool) -> None:
+        self._mask, self._name, self._named = mask, name, named
+
     def __call__(self, module: nn.Module, args: Any, output: Tensor) -> Tensor:
-        return hide(output, self.tensor) if module.training and self.tensor is not None else output
+        mask, placeless = self._mask.tensor, output.ndim < 3 or not getattr(module, "gives_places", True)
+        if not module.training or mask is None or (placeless and not self._named):
+            return output
+        try:
+            if placeless:
+                raise ValueError("it has no places")
+            return hide(output, mask)
+        except ValueError as error:
+            raise ValueError(f"train.remask: the output of '{self._name}' cannot be masked: {error}") from None
 
 
-def _modules_of(net: nn.Module, remask: str | Sequence[str]) -> list[nn.Module]:
-    """The modules whose output is masked again, each once."""
+def _modules_of(net: nn.Module, remask: str | Sequence[str]) -> dict[nn.Module, str]:
+    """The modules whose output is masked again, each once, with their names."""
     known = dict(net.named_modules())
-    modules: dict[nn.Module, None] = {}
+    modules: dict[nn.Module, str] = {}
     for name, source in _named_by(net, remask):
         if name not in known:
             raise ValueError(f"{source}: there is no module '{name}' in {type(net).__name__}")
         module = known[name]
-        modules |= dict.fromkeys(module if isinstance(module, nn.ModuleList) else [module])
-    return list(modules)
+        for each in module if isinstance(module, nn.ModuleList) else [module]:
+            modules.setdefault(each, name)
+    return modules
 
 
 def _named_by(net: nn.Module, remask: str | Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -128,8 +148,9 @@ class MaskDCPTModel(ClassifyingModel):
 
     A network names its encoder's blocks in a method `encoder_blocks() -> list[str]` (module paths); for `all`, the
     others in `decoder_blocks()`, and all modules in `depths()`. For a network without these, `train.remask` must name
-    the modules; an empty list masks only the input. The masks depend on the run's seed, the step and the image's place
-    in the batch of all processes.
+    the modules; an empty list masks only the input. `all` does not mask vectors [B, C], which have no places; a module
+    whose output [B, N, C] are no tokens of the image says so by `gives_places = False`. The masks depend on the run's
+    seed, the step and the image's place in the batch of all processes.
     """
 
     network_roles: ClassVar[Mapping[str, Role]] = {
