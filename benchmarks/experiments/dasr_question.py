@@ -4,8 +4,9 @@ It prints how well the encoder's code names five widths of a blur (a linear prob
 and without subtracting each photograph's mean code), the PSNR of each cell, and the verdict.
 
     python benchmarks/experiments/dasr_question.py [--folder FOLDER] [--photographs DIR] [--record FILE]
+        [--picture FILE]
 
-With --record, finished runs are added to this file, and all runs of the file are judged.
+With --record, finished runs are added to this file, and all runs of the file are judged and drawn.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from _records import Record, add_to_record
 from rich.table import Table
 from torch import Tensor, nn
 
+from uir.ablation.history import read_clock
 from uir.ablation.statistics import Interval, interval, paired
 from uir.analysis.features_of import features_of
 from uir.analysis.patches import DegradedPatches
@@ -58,14 +60,25 @@ def rows(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-def contrastive_loss(run: Path) -> float:
-    """The mean of the last tenth of the encoder's own stage, in nats: the log has it times `loss_weight`."""
+def contrastive_losses(run: Path) -> dict[int, float]:
+    """The loss of the encoder's own stage by iteration, in nats: the log has it times `loss_weight`."""
     train = read_yaml(run / "train.yml")[0]["train"]
     stage = train["stages"][0]
     weight = {**train["contrastive_opt"], **stage.get("contrastive_opt", {})}.get("loss_weight", 1.0)
-    last = stage["iterations"]
-    values = [row["l_contrastive"] for row in rows(run) if "l_contrastive" in row and 0.9 * last < row["iter"] <= last]
-    return statistics.fmean(values) / weight
+    logged = [row for row in rows(run) if "l_contrastive" in row and row["iter"] <= stage["iterations"]]
+    return {row["iter"]: row["l_contrastive"] / weight for row in logged}
+
+
+def at_the_end(losses: Mapping[int, float]) -> float:
+    """The mean of the last tenth."""
+    return statistics.fmean(loss for iteration, loss in losses.items() if iteration > 0.9 * max(losses))
+
+
+def restoring_losses(run: Path) -> dict[int, float]:
+    """The L1 loss of the restorer by its own iteration, in the last stage."""
+    logged = {row["iter"]: row["l_pix"] for row in rows(run) if "l_pix" in row}
+    start = sum(stage["iterations"] for stage in read_yaml(run / "train.yml")[0]["train"]["stages"][:-1])
+    return {iteration - start: loss for iteration, loss in logged.items()}
 
 
 def psnr(run: Path) -> float | None:
@@ -150,12 +163,40 @@ def measured(folder: Path, photographs: Path) -> Record:
             value = psnr(run)
             if value is None:
                 continue
-            record.setdefault(cell, {})[seed] = {"psnr_y": value}
+            run_values = record.setdefault(cell, {})[seed] = {"psnr_y": value, "restoring": restoring_losses(run)}
+            run_values["seconds"] = max(read_clock(run).values(), default=None)
             if cell == CONTRAST:
                 patches = patches or widths_of(photographs)
-                about = {"nats": contrastive_loss(run), "probes": probed(run, seed, patches)}
-                record[cell][seed] |= about
+                losses = contrastive_losses(run)
+                run_values |= {"nats": at_the_end(losses), "contrast": losses, "probes": probed(run, seed, patches)}
     return record
+
+
+def draw(record: Record, file: Path) -> None:
+    """The contrastive loss of each seed with the gate; the loss of restoring of each cell, the mean over these seeds."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4))
+    drawn = [{seed for seed, run in runs_of_cell.items() if "restoring" in run} for runs_of_cell in record.values()]
+    seeds = sorted(set.intersection(*drawn))  # with the same batches in all cells
+    for seed in seeds:
+        curve = {int(iteration): loss for iteration, loss in record[CONTRAST][seed]["contrast"].items()}
+        left.plot(list(curve), list(curve.values()), linewidth=1, label=f"seed {seed}")
+    left.axhline(GATE, color="black", linestyle="--", linewidth=1, label="gate")
+    left.set(xlabel="iterations of the encoder alone", ylabel="contrastive loss, nats")
+    for cell, runs_of_cell in record.items():
+        curves = [runs_of_cell[seed]["restoring"] for seed in seeds]
+        marks = sorted({int(iteration) for curve in curves for iteration in curve})
+        means = [statistics.fmean(curve[str(mark)] for curve in curves if str(mark) in curve) for mark in marks]
+        right.plot(marks, means, marker="o", markersize=3, label=cell)
+    right.set(xlabel="iterations of restoring", ylabel="L1 loss of the training")
+    for axes in (left, right):
+        axes.legend()
+    figure.tight_layout()
+    figure.savefig(file, dpi=90)
 
 
 def main() -> None:
@@ -164,6 +205,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("experiments/ablation/dasr_question"))
     parser.add_argument("--photographs", type=Path, default=Path("datasets/blind/test"))
     parser.add_argument("--record", type=Path, help="file of finished runs, to add to and to judge")
+    parser.add_argument("--picture", type=Path, help="draw the losses of the record's runs into this file")
     arguments = parser.parse_args()
     record = measured(arguments.folder, arguments.photographs)
     if arguments.record:
@@ -185,6 +227,8 @@ def main() -> None:
     console.print(table)
     console.print(f"{TRUE} minus {SHUFFLED}: {said(paired(cells[TRUE], cells[SHUFFLED]), 2)} dB")
     gain = paired(cells[CONTRAST], cells[ALONE])
+    if arguments.picture:
+        draw(record, arguments.picture)
     console.print(f"contrastive loss {loss:.2f} nats, gate {GATE:.2f}: {verdict(loss, probe, gain)}")
 
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from _records import add_to_record
 from rich.table import Table
 
+from uir.ablation.history import read_clock
 from uir.ablation.statistics import Interval, interval, paired
 from uir.core.progress import console
 
@@ -31,10 +32,12 @@ GROUP = ("haze", "low_light", "blur")
 APART = ("rain", "noise")
 SCRATCH, DCPT, SAME_COMPUTE = "A_scratch", "B_dcpt", "E_equal_compute"
 CLAIMS = (SCRATCH, "C_reconstruction", "D_permuted_labels")
-DESCRIBED = ("F_no_global_residual", "G_clipped")
+PROMISING = (DCPT, "F_no_global_residual", "G_clipped")
+DESCRIBED = (*PROMISING[1:], "H_clipped_at_1")
 CELLS = (DCPT, *CLAIMS, SAME_COMPUTE, *DESCRIBED)
 GATE, SMALL_DB = 0.9, 0.2
 PARTS = {"haze, low light, blur": GROUP, "rain": ("rain",), "noise": ("noise",), "all five": (*GROUP, *APART)}
+SPLIT = {"haze": ("haze",), "low light": ("low_light",), "blur": ("blur",)}
 
 Validation = Mapping[str, Mapping[str, float]]
 """Metrics by name, for each data set."""
@@ -47,10 +50,12 @@ class Trained:
     Attributes:
         pretrained: the validation at the end of pre-training; empty for a run without it.
         fine_tuned: validations by the iterations of fine-tuning.
+        seconds: of training, by the clock of the wall, without validation; None if its log is not there any more.
     """
 
     pretrained: Validation
     fine_tuned: Mapping[int, Validation]
+    seconds: float | None = None
 
 
 Cells = dict[str, dict[int, Trained]]
@@ -72,7 +77,8 @@ def read(folder: Path, pretraining: int) -> Cells:
         validations = {iteration: sets for iteration, sets in validations.items() if {*GROUP, *APART} <= set(sets)}
         start = 0 if cell in (SCRATCH, SAME_COMPUTE) else pretraining
         tuned = {iteration - start: values for iteration, values in validations.items() if iteration > start}
-        cells.setdefault(cell, {})[int(seed.removeprefix("seed"))] = Trained(validations.get(start, {}), tuned)
+        seconds = max(read_clock(file.parent).values(), default=None)
+        cells.setdefault(cell, {})[int(seed.removeprefix("seed"))] = Trained(validations.get(start, {}), tuned, seconds)
     return cells
 
 
@@ -86,7 +92,7 @@ def recorded(file: Path, cells: Cells, last: Mapping[str, int]) -> Cells:
     for cell, runs in add_to_record(file, finished).items():
         for seed, run in runs.items():
             tuned = {int(iteration): values for iteration, values in run["fine_tuned"].items()}
-            merged.setdefault(cell, {})[seed] = Trained(run["pretrained"], tuned)
+            merged.setdefault(cell, {})[seed] = Trained(run["pretrained"], tuned, run.get("seconds"))
     return {cell: dict(sorted(runs.items())) for cell, runs in sorted(merged.items())}
 
 
@@ -116,7 +122,7 @@ def gate(runs: Mapping[int, Trained]) -> float | None:
 
 def most_promising(cells: Mapping[str, Mapping[int, Trained]], last: Mapping[str, int]) -> str:
     """The setting with the highest mean over the seeds, which the second budget is for."""
-    ends = {cell: by_seed(cells[cell], last[cell], GROUP) for cell in (DCPT, *DESCRIBED) if cell in cells}
+    ends = {cell: by_seed(cells[cell], last[cell], GROUP) for cell in PROMISING if cell in cells}
     means = {cell: statistics.fmean(values.values()) for cell, values in ends.items() if values}
     return max(means, key=means.__getitem__, default="none is finished")
 
@@ -161,19 +167,20 @@ def end_of(cell: str, pretraining: int, tuning: int) -> int:
 
 def tables(cells: Mapping[str, Mapping[int, Trained]], last: Mapping[str, int], setting: str = DCPT) -> list[Table]:
     """All cells, the differences, the curves and the gate."""
-    final = Table("cell", "seeds", *PARTS, "top-1 after pre-training", title="PSNR after the last iteration, dB")
+    final = Table("cell", "seeds", *PARTS, "top-1", "training, s", title="PSNR after the last iteration, dB")
     for cell, runs in cells.items():
         ends = [by_seed(runs, last[cell], sets) for sets in PARTS.values()]
         said = [interval(list(values.values())).text(2) if values else "" for values in ends]
-        hits = gate(runs)
-        final.add_row(cell, str(len(ends[0])), *said, "" if hits is None else f"{hits:.3f}")
-    differences = Table("difference", "seeds", *PARTS, title="seed by seed, dB")
+        hits, times = gate(runs), [run.seconds for run in runs.values() if run.seconds]
+        timed = f"{statistics.fmean(times):.0f} ({len(times)} runs)" if times else ""
+        final.add_row(cell, str(len(ends[0])), *said, "" if hits is None else f"{hits:.3f}", timed)
+    differences = Table("difference", "seeds", *PARTS, *SPLIT, title="seed by seed, dB")
     pairs = [(setting, other) for other in (*CLAIMS, SAME_COMPUTE)] + [(other, DCPT) for other in DESCRIBED]
-    for one, other in pairs:
+    for one, other in [*pairs, (CLAIMS[1], SCRATCH)]:
         if one in cells and other in cells:
             values = [
                 paired(by_seed(cells[one], last[one], sets), by_seed(cells[other], last[other], sets))
-                for sets in PARTS.values()
+                for sets in (PARTS | SPLIT).values()
             ]
             count = values[0].count if values[0] else 0
             differences.add_row(f"{one} - {other}", str(count), *(difference(value) for value in values))
@@ -182,7 +189,20 @@ def tables(cells: Mapping[str, Mapping[int, Trained]], last: Mapping[str, int], 
     for cell, runs in cells.items():
         points = [by_seed(runs, mark, GROUP) for mark in marks]
         curves.add_row(cell, *(interval(list(values.values())).text(2) if values else "" for values in points))
-    return [final, differences, curves]
+    return [final, differences, curves, gates(cells)]
+
+
+def gates(cells: Mapping[str, Mapping[int, Trained]]) -> Table:
+    """Top-1 of the held-out images after pre-training: each seed over all classes, each class over the seeds."""
+    classes = (*GROUP, *APART)
+    table = Table("cell", "by seed", *classes, title="top-1 after pre-training")
+    for cell, runs in cells.items():
+        pretrained = [run.pretrained for run in runs.values() if run.pretrained]
+        if pretrained:
+            seeds = ", ".join(f"{mean_of(validation, classes, 'top1'):.3f}" for validation in pretrained)
+            hits = [statistics.fmean(validation[name]["top1"] for validation in pretrained) for name in classes]
+            table.add_row(cell, seeds, *(f"{value:.3f}" for value in hits))
+    return table
 
 
 def draw(cells: Mapping[str, Mapping[int, Trained]], tuning: int, file: Path) -> None:
@@ -229,6 +249,7 @@ def main() -> None:
         raise SystemExit(
             f"{arguments.folder}: there are no runs; uir ablate options/ablation/dcpt_question.yml makes them"
         )
+    console.width = max(console.width, 160)
     if arguments.setting not in cells:
         raise SystemExit(f"{arguments.folder}: there is no run of {arguments.setting}")
     for table in tables(cells, last, arguments.setting):

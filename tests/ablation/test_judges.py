@@ -175,7 +175,7 @@ def test_the_gate_of_dasr_is_in_nats_whatever_the_weight_of_the_loss(dasr: Modul
         "stages": [{"name": "encoder", "iterations": 100}],
     }
     (tmp_path / "run" / "train.yml").write_text(yaml.safe_dump({"train": options}))
-    assert dasr.contrastive_loss(tmp_path / "run") == pytest.approx(3.0)
+    assert dasr.at_the_end(dasr.contrastive_losses(tmp_path / "run")) == pytest.approx(3.0)
 
 
 def test_dasrs_probes_read_the_trained_encoder_of_a_run(dasr: ModuleType, tmp_path: Path) -> None:
