@@ -1,15 +1,14 @@
 """Do a restorer's features separate degradations, before and after it learned to restore? Backbone by backbone.
 
-It trains each backbone of options/ablation/dcpt_controls.yml to restore some degradations of some photographs: all five
-or, as DCPT asks (Hu et al., ICLR 2025, section 3), `--tasks haze rain noise`. Then it classifies the features of the
-other photographs, with all five degradations in the ranges of the training, by nearest neighbours: untrained (the
+It trains each backbone of options/ablation/dcpt_controls.yml to restore five degradations of some photographs. Then it
+classifies the features of the other photographs, with these degradations, by nearest neighbours: untrained (the
 backbone's own initialisation, and DCPT's kaiming_uniform) and trained. Every class uses the same photographs, and the
-splits are by photograph. Plain pixels are the control. The last table is of the last level, the features just before
-the output layers: mean and 95 % interval over the seeds, and the gain seed by seed.
+splits are by photograph. Plain pixels are the control. Networks that learned three of the five, as DCPT asks (Hu et
+al., ICLR 2025, section 3), are those of options/ablation/knn_question.yml.
 
 Complete runs are not repeated, and a run that the time limit stopped continues: start it again with the same arguments.
 
-    python benchmarks/knn_backbones.py --photographs DIR --tasks haze rain noise --seeds 1 2 3 --minutes 60
+    python benchmarks/knn_backbones.py --photographs DIR --seeds 1 --minutes 60
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,6 @@ from _runs import Runs
 from rich.table import Table
 from torch import nn
 
-from uir.ablation.statistics import Interval, interval, paired
 from uir.analysis.features_of import PIXELS, Pool, features_of, pixel_features
 from uir.analysis.networks import Initialisation, load_network
 from uir.analysis.patches import DegradedPatches, degraded_patches
@@ -41,7 +38,6 @@ from uir.core.progress import console
 OPTIONS = Path(__file__).resolve().parents[1] / "options"
 BASE = OPTIONS / "base" / "dcpt_controls.yml"
 INITS: tuple[Initialisation, ...] = ("random", "kaiming", "trained")
-SMALL = 5.0  # points; smaller gains refute, as docs/dcpt_question.md announced
 
 
 def part_photographs(folder: Path, photographs: Path, probed: int) -> None:
@@ -67,18 +63,11 @@ def recipe_of(folder: Path) -> Path:
     return file
 
 
-def training_file(
-    runs: Runs, backbone: str, network: dict[str, Any], iterations: int, seed: int, learned: Sequence[str] | None
-) -> Path:
-    """All-in-one restoration with the data and the optimizer of the controls, of some tasks or all."""
+def training_file(runs: Runs, backbone: str, network: dict[str, Any], iterations: int, seed: int) -> Path:
+    """All-in-one restoration with the data and the optimizer of the controls."""
     base, data = BASE, controls_data()
-    unknown = set(learned or ()) - set(data["train"]["tasks"])
-    if unknown:
-        raise SystemExit(
-            f"--tasks: there is no {', '.join(sorted(unknown))}; tasks are {', '.join(data['train']['tasks'])}"
-        )
     # The probed photographs are already separate, so one for validation is enough.
-    tasks = {label: {"held_out": 1} if label in (learned or [label]) else None for label in data["train"]["tasks"]}
+    tasks = {label: {"held_out": 1} for label in data["train"]["tasks"]}
     content = {
         "name": f"{backbone}_{seed}", "base": str(base), "manual_seed": seed, "network_g": network,
         "datasets": {"train": {"tasks": tasks}, **{name: None for name in data if name != "train"}},
@@ -112,37 +101,6 @@ def table_of(by_run: dict[str, Any], pixels: dict[str, float]) -> Table:
     return table
 
 
-def verdict(gains: Sequence[Interval | None], seeds: int) -> str:
-    """What the announced rules say of a backbone.
-
-    Args:
-        gains: trained minus random and trained minus kaiming, in points, seed by seed.
-        seeds: how many were asked for; nothing is said before they are finished.
-    """
-    known = [gain for gain in gains if gain is not None and gain.half_width is not None and gain.count >= seeds]
-    if len(known) < len(gains):
-        return ""
-    if all(gain.low > 0 for gain in known):
-        return "supported"
-    return "refuted" if all(gain.high < SMALL for gain in known) else "open"
-
-
-def last_level(by_run: dict[str, Any], seeds: int) -> Table:
-    """Lines: backbones; their last level over the seeds, what training adds, seed by seed, and the verdict."""
-    title = "The last level, %; ± half of the 95 % interval over the seeds"
-    table = Table("backbone", "seeds", *INITS, *(f"trained - {init}" for init in INITS[:2]), "", title=title)
-    for backbone, by_seed in by_run.items():
-        values = {
-            init: {seed: list(inits[init].values())[-1]["mean"] for seed, inits in by_seed.items() if init in inits}
-            for init in INITS
-        }
-        means = [interval(list(values[init].values())).text(1) if values[init] else "" for init in INITS]
-        differences = [paired(values["trained"], values[init]) for init in INITS[:2]]
-        gains = [value.text(1, signed=True) if value else "" for value in differences]
-        table.add_row(backbone, str(len(values["trained"])), *means, *gains, verdict(differences, seeds))
-    return table
-
-
 def shown(value: dict[str, float]) -> str:
     """Mean ± deviation."""
     return f"{value['mean']:.1f} ± {value['deviation']:.1f}"
@@ -156,7 +114,6 @@ def main() -> None:
     parser.add_argument("--folder", default="experiments/knn_backbones", help="folder for all output")
     parser.add_argument("--minutes", type=float, default=3, help="time for training; the rest is done next time")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
-    parser.add_argument("--tasks", nargs="+", help="what is learned, such as haze rain noise; default all five")
     parser.add_argument("--iterations", type=int, default=1500)
     parser.add_argument(
         "--pool", choices=("mean", "flatten"), default="mean", help="pooling of features; flatten is large"
@@ -168,7 +125,7 @@ def main() -> None:
     part_photographs(runs.folder, photographs, min(options.probed, len(list_images(photographs)) // 2))
     backbones = read_yaml(OPTIONS / "ablation" / "dcpt_controls.yml")[0]["grid"]["backbone"]
     files = {
-        (backbone, seed): training_file(runs, backbone, overrides["network_g"], options.iterations, seed, options.tasks)
+        (backbone, seed): training_file(runs, backbone, overrides["network_g"], options.iterations, seed)
         for seed in options.seeds
         for backbone, overrides in backbones.items()
     }
@@ -187,7 +144,6 @@ def main() -> None:
                 console.print(f"{backbone}, seed {seed}, {init}: {measured}")
     console.width = 160
     console.print(table_of(by_run, pixels))
-    console.print(last_level(by_run, len(options.seeds)))
     content = {"arguments": vars(options), "pixels": pixels, "knn": by_run}
     write_text(runs.folder / "results.json", json.dumps(content, indent=2) + "\n")
     console.print(f"written: {runs.folder / 'results.json'}")

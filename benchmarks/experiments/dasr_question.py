@@ -173,7 +173,7 @@ def measured(folder: Path, photographs: Path) -> Record:
 
 
 def draw(record: Record, file: Path) -> None:
-    """The contrastive loss of each seed with the gate; the loss of restoring of each cell, the mean over these seeds."""
+    """The contrastive loss of each seed with the gate; the loss of restoring of each cell, the mean over seeds."""
     import matplotlib
 
     matplotlib.use("Agg")

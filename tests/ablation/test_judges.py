@@ -45,6 +45,11 @@ def dasr() -> ModuleType:
     return load_script("benchmarks/experiments/dasr_question.py")
 
 
+@pytest.fixture(scope="module")
+def knn() -> ModuleType:
+    return load_script("benchmarks/experiments/knn_question.py")
+
+
 def write(folder: Path, rows: Sequence[Mapping[str, object]]) -> None:
     folder.mkdir(parents=True)
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -222,11 +227,30 @@ def test_dasrs_verdict_is_the_announced_one(
     ],
 )
 def test_the_verdict_of_features_is_the_announced_one(
-    monkeypatch: pytest.MonkeyPatch, over_random: list[float], over_kaiming: list[float], said: str
+    knn: ModuleType, over_random: list[float], over_kaiming: list[float], said: str
 ) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    judge = load_script("benchmarks/knn_backbones.py")
-    assert judge.verdict([interval(over_random), interval(over_kaiming)], 3) == said
+    assert knn.verdict([interval(over_random), interval(over_kaiming)], 3) == said
+
+
+def test_the_features_of_a_finished_run_are_asked(knn: ModuleType, tmp_path: Path) -> None:
+    network = {"type": "NAFNet", "width": 4, "enc_blk_nums": [1], "middle_blk_num": 1, "dec_blk_nums": [1]}
+    for seed in (21, 22):
+        run = tmp_path / "runs" / "nafnet" / f"seed{seed}" / "train" / f"run{seed}"
+        write(run, validation(1000, 20.0) if seed == 21 else [{"iter": 50, "l_pix": 0.1}])  # 22 is not finished
+        (run.parents[1] / "train.yml").write_text(yaml.safe_dump({"name": "x", "network_g": network}))
+        (run / "models").mkdir()
+        torch.manual_seed(3)
+        torch.save({"params": build_network(network).state_dict()}, run / "models" / "net_g_latest.pth")
+    photographs = tmp_path / "photographs"
+    photographs.mkdir()
+    for file in sorted((ROOT / "datasets" / "demo" / "test").iterdir())[:4]:
+        shutil.copy(file, photographs)
+    record = knn.measured(tmp_path / "runs", photographs)
+    assert list(record["nafnet"]) == [21]
+    levels = {init: record["nafnet"][21][init] for init in knn.INITS}
+    assert all(list(values) == ["decoders.0"] and 0 < values["decoders.0"] <= 100 for values in levels.values())
+    assert 0 < record["pixels"][0]["pixels"] <= 100
+    assert knn.table(record).row_count == 1
 
 
 def without_lengths(value: Any) -> Any:
