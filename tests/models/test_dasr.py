@@ -207,7 +207,14 @@ OF_TWICE = {"network_g": {"type": "ExpertNet", "experts": 3, "backbone": {**PLAI
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("method", [DYNAMIC, OF_TWICE, OF_SAME_SIZE], ids=["dynamic", "MSRResNet", "NAFNet"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(DYNAMIC, marks=pytest.mark.slow, id="dynamic"),
+        pytest.param(OF_TWICE, marks=pytest.mark.slow, id="MSRResNet"),
+        pytest.param(OF_SAME_SIZE, id="NAFNet"),
+    ],
+)
 def test_two_processes_learn_what_one_does(write_options, pair_folders, method):
     more = {"datasets.val": None, "train.total_iter": 2}
     if method.get("scale") == 1:

@@ -71,7 +71,9 @@ def test_a_step_has_the_gradients_of_the_published_arrangement(
 
 
 @pytest.mark.thorough
-@pytest.mark.parametrize("model_type", METHODS)
+@pytest.mark.parametrize(
+    "model_type", [pytest.param(m, marks=[] if m == "MaskDCPTModel" else pytest.mark.slow) for m in METHODS]
+)
 def test_a_compiled_step_is_the_same(
     make: Callable[..., Any], model_type: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,7 +31,7 @@ BACKBONES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", [pytest.param("SwinIR", marks=pytest.mark.slow), "PromptIR"])
 def test_two_processes_do_what_one_does(write_options: Write, pair_folders: Path, backbone: str) -> None:
     more: dict[str, Any] = {
         "network_g": BACKBONES[backbone], "train.total_iter": 2, "train.pixel_opt": {"type": "MSELoss"},

@@ -15,8 +15,11 @@ from uir.config.options import load_options
 from uir.core.images import decode_image
 
 
+LONG = ("same_seed", "steady_use")
+
+
 @pytest.mark.thorough
-@pytest.mark.parametrize("name", CHECKS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n in LONG else []) for n in CHECKS])
 def test_the_promise_is_kept(name: str, tmp_path: Path) -> None:
     finding = CHECKS[name].run(tmp_path, CHECKS[name].short)
     assert finding.holds, "\n".join(finding.failures)
