@@ -14,7 +14,6 @@ from soak.run import BEGIN, CHECKS, END, PAGE, table, with_table
 from uir.config.options import load_options
 from uir.core.images import decode_image
 
-
 LONG = ("same_seed", "steady_use")
 
 
