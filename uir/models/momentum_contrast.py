@@ -1,7 +1,7 @@
 """Momentum contrast: an encoder that follows slowly, and a queue of its codes of earlier images.
 
 MoCo (He et al., CVPR 2020, Algorithm 1) as DASR uses it, without shuffling for the batch normalisation
-(docs/blind_sr.md measures what it does).
+(docs/blind_sr.md measures what that costs).
 """
 
 from __future__ import annotations
