@@ -13,7 +13,6 @@ from uir.ablation.grid import read_ablation
 from uir.ablation.runs import Plan, plan_runs
 from uir.config.options import Stage, load_options, read_merged
 from uir.engine.dry_run import describe_stage
-from uir.models.label_classes import LabelClasses
 
 pytestmark = pytest.mark.thorough
 
@@ -208,14 +207,14 @@ def test_twelve_degradations_are_pre_trained_and_fine_tuned() -> None:
     assert len(first) == 12
 
 
-CLASSIFYING = [file for file in TRAIN if read_merged(file)[0]["train"].get("labels")]
-
-
-@pytest.mark.parametrize("file", CLASSIFYING, ids=name_of)
-def test_every_task_that_is_trained_on_is_a_class(file: Path) -> None:
-    raw, _ = read_merged(file)
-    classes = LabelClasses(tuple(raw["train"]["labels"]), raw["train"].get("label_parts") or {})
-    classes.check(raw["datasets"]["train"]["tasks"])
+def test_every_task_that_is_trained_on_is_a_class() -> None:
+    merged = {file.name: read_merged(file)[0] for file in TRAIN}
+    classifying = {name: raw for name, raw in merged.items() if raw["train"].get("labels")}
+    assert len(classifying) > 20
+    for name, raw in classifying.items():
+        parts = raw["train"].get("label_parts") or {}
+        needed = {part for task in raw["datasets"]["train"]["tasks"] for part in parts.get(task, [task])}
+        assert sorted(needed - set(raw["train"]["labels"])) == [], name
 
 
 def noise_sets_of(section: object) -> list[dict[str, object]]:

@@ -1,17 +1,36 @@
-"""What finished runs measured, kept in one small file: their folders are large, and lie on the machine that trained."""
+"""Runs of an ablation, and a small file of what they measured: their folders are large, and stay where they trained."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from uir.ablation.history import read_clock
 from uir.core.files import write_text
 from uir.core.progress import console
 
 Record = dict[str, dict[int, dict[str, Any]]]
 """By cell and seed: plain data, as JSON stores it."""
+
+
+def runs_of(folder: Path) -> Iterator[tuple[str, int, Path]]:
+    """Cell, seed and folder of each run of an ablation, without those that were archived: they had other options."""
+    for file in sorted(folder.glob("*/seed*/train/*/metrics.jsonl")):
+        cell, seed, _, run, _ = file.relative_to(folder).parts
+        if "_archived_" not in run:
+            yield cell, int(seed.removeprefix("seed")), file.parent
+
+
+def rows_of(run: Path) -> list[dict[str, Any]]:
+    """What a run has measured, in its order."""
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def seconds_of(run: Path) -> float | None:
+    """Seconds of training by the wall's clock, without validation; None if the run's log is not there any more."""
+    return max(read_clock(run).values(), default=None)
 
 
 def read_record(file: Path) -> Record:

@@ -12,19 +12,16 @@ With --record, finished runs are added to this file, and all runs of the file ar
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import statistics
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-from _records import Record, add_to_record
+from _records import Record, add_to_record, rows_of, runs_of, seconds_of
 from rich.table import Table
 from torch import Tensor, nn
 
-from uir.ablation.history import read_clock
 from uir.ablation.statistics import Interval, interval, paired
 from uir.analysis.features_of import features_of
 from uir.analysis.patches import DegradedPatches
@@ -49,23 +46,12 @@ KINDS: tuple[ProbeKind, ...] = ("linear", "knn")
 BySeed = dict[int, float]
 
 
-def runs(folder: Path, cell: str) -> dict[int, Path]:
-    """The folder of each seed's run."""
-    files = sorted(folder.glob(f"{cell}/seed*/train/*/metrics.jsonl"))
-    return {int(file.parts[-4].removeprefix("seed")): file.parent for file in files if "_archived_" not in str(file)}
-
-
-def rows(run: Path) -> list[dict[str, Any]]:
-    """What a run has measured, in its order."""
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-
-
 def contrastive_losses(run: Path) -> dict[int, float]:
     """The loss of the encoder's own stage by iteration, in nats: the log has it times `loss_weight`."""
     train = read_yaml(run / "train.yml")[0]["train"]
     stage = train["stages"][0]
     weight = {**train["contrastive_opt"], **stage.get("contrastive_opt", {})}.get("loss_weight", 1.0)
-    logged = [row for row in rows(run) if "l_contrastive" in row and row["iter"] <= stage["iterations"]]
+    logged = [row for row in rows_of(run) if "l_contrastive" in row and row["iter"] <= stage["iterations"]]
     return {row["iter"]: row["l_contrastive"] / weight for row in logged}
 
 
@@ -76,14 +62,14 @@ def at_the_end(losses: Mapping[int, float]) -> float:
 
 def restoring_losses(run: Path) -> dict[int, float]:
     """The L1 loss of the restorer by its own iteration, in the last stage."""
-    logged = {row["iter"]: row["l_pix"] for row in rows(run) if "l_pix" in row}
+    logged = {row["iter"]: row["l_pix"] for row in rows_of(run) if "l_pix" in row}
     start = sum(stage["iterations"] for stage in read_yaml(run / "train.yml")[0]["train"]["stages"][:-1])
     return {iteration - start: loss for iteration, loss in logged.items()}
 
 
 def psnr(run: Path) -> float | None:
     """The PSNR after the last iteration; None while the run is not finished."""
-    values = [row["metrics"]["psnr_y"] for row in rows(run) if "metrics" in row]
+    values = [row["metrics"]["psnr_y"] for row in rows_of(run) if "metrics" in row]
     return values[-1] if values else None
 
 
@@ -158,17 +144,16 @@ def measured(folder: Path, photographs: Path) -> Record:
     """The finished runs of a folder: PSNR of all; of those with contrast the loss and the probes as well."""
     record: Record = {}
     patches: DegradedPatches | None = None
-    for cell in CELLS:
-        for seed, run in runs(folder, cell).items():
-            value = psnr(run)
-            if value is None:
-                continue
-            run_values = record.setdefault(cell, {})[seed] = {"psnr_y": value, "restoring": restoring_losses(run)}
-            run_values["seconds"] = max(read_clock(run).values(), default=None)
-            if cell == CONTRAST:
-                patches = patches or widths_of(photographs)
-                losses = contrastive_losses(run)
-                run_values |= {"nats": at_the_end(losses), "contrast": losses, "probes": probed(run, seed, patches)}
+    for cell, seed, run in runs_of(folder):
+        value = psnr(run)
+        if value is None:
+            continue
+        values = {"psnr_y": value, "restoring": restoring_losses(run), "seconds": seconds_of(run)}
+        if cell == CONTRAST:
+            patches = patches or widths_of(photographs)
+            losses = contrastive_losses(run)
+            values |= {"nats": at_the_end(losses), "contrast": losses, "probes": probed(run, seed, patches)}
+        record.setdefault(cell, {})[seed] = values
     return record
 
 

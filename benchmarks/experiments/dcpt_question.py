@@ -15,25 +15,23 @@ as long, of the most promising setting (options/ablation/dcpt_question_longer.ym
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from _records import add_to_record
+from _records import add_to_record, rows_of, runs_of, seconds_of
 from rich.table import Table
 
-from uir.ablation.history import read_clock
 from uir.ablation.statistics import Interval, interval, paired
 from uir.core.progress import console
 
 GROUP = ("haze", "low_light", "blur")
 APART = ("rain", "noise")
-SCRATCH, DCPT, SAME_COMPUTE = "A_scratch", "B_dcpt", "E_equal_compute"
-CLAIMS = (SCRATCH, "C_reconstruction", "D_permuted_labels")
-PROMISING = (DCPT, "F_no_global_residual", "G_clipped")
-DESCRIBED = (*PROMISING[1:], "H_clipped_at_1")
+SCRATCH, DCPT, RECONSTRUCTION, SAME_COMPUTE = "A_scratch", "B_dcpt", "C_reconstruction", "E_equal_compute"
+CLAIMS = (SCRATCH, RECONSTRUCTION, "D_permuted_labels")
+VARIANTS = ("F_no_global_residual", "G_clipped")  # one of them, or DCPT itself, has the second budget
+DESCRIBED = (*VARIANTS, "H_clipped_at_1")
 CELLS = (DCPT, *CLAIMS, SAME_COMPUTE, *DESCRIBED)
 GATE, SMALL_DB = 0.9, 0.2
 PARTS = {"haze, low light, blur": GROUP, "rain": ("rain",), "noise": ("noise",), "all five": (*GROUP, *APART)}
@@ -50,7 +48,7 @@ class Trained:
     Attributes:
         pretrained: the validation at the end of pre-training; empty for a run without it.
         fine_tuned: validations by the iterations of fine-tuning.
-        seconds: of training, by the clock of the wall, without validation; None if its log is not there any more.
+        seconds: of training; None if they are not known.
     """
 
     pretrained: Validation
@@ -65,20 +63,15 @@ Cells = dict[str, dict[int, Trained]]
 def read(folder: Path, pretraining: int) -> Cells:
     """The runs of a folder."""
     cells: Cells = {}
-    for file in sorted(folder.glob("*/seed*/train/*/metrics.jsonl")):
-        cell, seed, _, run, _ = file.relative_to(folder).parts
-        if "_archived_" in run:  # with other options
-            continue
-        rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    for cell, seed, run in runs_of(folder):
         validations: dict[int, dict[str, Mapping[str, float]]] = {}
-        for row in rows:
+        for row in rows_of(run):
             if "dataset" in row:
                 validations.setdefault(row["iter"], {})[row["dataset"]] = row["metrics"]
         validations = {iteration: sets for iteration, sets in validations.items() if {*GROUP, *APART} <= set(sets)}
         start = 0 if cell in (SCRATCH, SAME_COMPUTE) else pretraining
         tuned = {iteration - start: values for iteration, values in validations.items() if iteration > start}
-        seconds = max(read_clock(file.parent).values(), default=None)
-        cells.setdefault(cell, {})[int(seed.removeprefix("seed"))] = Trained(validations.get(start, {}), tuned, seconds)
+        cells.setdefault(cell, {})[seed] = Trained(validations.get(start, {}), tuned, seconds_of(run))
     return cells
 
 
@@ -122,7 +115,7 @@ def gate(runs: Mapping[int, Trained]) -> float | None:
 
 def most_promising(cells: Mapping[str, Mapping[int, Trained]], last: Mapping[str, int]) -> str:
     """The setting with the highest mean over the seeds, which the second budget is for."""
-    ends = {cell: by_seed(cells[cell], last[cell], GROUP) for cell in PROMISING if cell in cells}
+    ends = {cell: by_seed(cells[cell], last[cell], GROUP) for cell in (DCPT, *VARIANTS) if cell in cells}
     means = {cell: statistics.fmean(values.values()) for cell, values in ends.items() if values}
     return max(means, key=means.__getitem__, default="none is finished")
 
@@ -176,7 +169,7 @@ def tables(cells: Mapping[str, Mapping[int, Trained]], last: Mapping[str, int], 
         final.add_row(cell, str(len(ends[0])), *said, "" if hits is None else f"{hits:.3f}", timed)
     differences = Table("difference", "seeds", *PARTS, *SPLIT, title="seed by seed, dB")
     pairs = [(setting, other) for other in (*CLAIMS, SAME_COMPUTE)] + [(other, DCPT) for other in DESCRIBED]
-    for one, other in [*pairs, (CLAIMS[1], SCRATCH)]:
+    for one, other in [*pairs, (RECONSTRUCTION, SCRATCH)]:
         if one in cells and other in cells:
             values = [
                 paired(by_seed(cells[one], last[one], sets), by_seed(cells[other], last[other], sets))
@@ -249,9 +242,9 @@ def main() -> None:
         raise SystemExit(
             f"{arguments.folder}: there are no runs; uir ablate options/ablation/dcpt_question.yml makes them"
         )
-    console.width = max(console.width, 160)
     if arguments.setting not in cells:
         raise SystemExit(f"{arguments.folder}: there is no run of {arguments.setting}")
+    console.width = max(console.width, 160)
     for table in tables(cells, last, arguments.setting):
         console.print(table)
     console.print(f"most promising: {most_promising(cells, last)}")

@@ -19,11 +19,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
-from _records import Record, add_to_record
+from _records import Record, add_to_record, rows_of, runs_of, seconds_of
 from rich.table import Table
 from torch import nn
 
-from uir.ablation.history import read_clock
 from uir.ablation.statistics import Interval, interval, paired
 from uir.analysis.features_of import PIXELS, features_of, pixel_features
 from uir.analysis.networks import Initialisation, load_network
@@ -59,23 +58,21 @@ def measured(folder: Path, photographs: Path) -> Record:
     """The finished runs of a folder: accuracies by initialisation and level, seconds of training."""
     record: Record = {}
     patches: DegradedPatches | None = None
-    for file in sorted(folder.glob("*/seed*/train/*/metrics.jsonl")):
-        cell, seed, _, run, _ = file.relative_to(folder).parts
-        if "_archived_" in run or '"dataset"' not in file.read_text(encoding="utf-8"):
-            continue  # with other options, or not at its end, where it is validated
+    for cell, seed, run in runs_of(folder):
+        if not any("dataset" in row for row in rows_of(run)):
+            continue  # it is validated at its end
         if patches is None:
             patches = patches_of(photographs)
             pixels = probe_features({PIXELS: pixel_features(patches.images)}, patches, "knn", k=5)[0]
             record[PIXEL_CELL] = {0: {"pixels": 100 * pixels.mean}}
-        number = int(seed.removeprefix("seed"))
-        weights = file.parent / "models" / "net_g_latest.pth"
+        options = folder / cell / f"seed{seed}" / "train.yml"
+        models = (None, None, run / "models" / "net_g_latest.pth")
         values = {
-            init: accuracies(load_network(folder / cell / seed / "train.yml", model, init=init, seed=number), patches)
-            for init, model in zip(INITS, (None, None, weights), strict=True)
+            init: accuracies(load_network(options, model, init=init, seed=seed), patches)
+            for init, model in zip(INITS, models, strict=True)
         }
-        seconds = max(read_clock(file.parent).values(), default=None)
-        record.setdefault(cell, {})[number] = {**values, "seconds": seconds}
-        console.print(f"{cell}, {seed}: {values}")
+        record.setdefault(cell, {})[seed] = {**values, "seconds": seconds_of(run)}
+        console.print(f"{cell}, seed {seed}: {values}")
     return record
 
 

@@ -67,7 +67,7 @@ class _MaskedStep(TappedRestorer):
         self._mask, self._stop = _Mask(), stop
         for module, name in _modules_of(net, remask).items():
             # In front of the hook that reads a feature, so that features are read as they are masked.
-            module.register_forward_hook(_Hider(self._mask, name, named=not isinstance(remask, str)), prepend=True)
+            module.register_forward_hook(_Hider(self._mask, name, needed=remask != "all"), prepend=True)
 
     def forward(self, lq: Tensor, mask: Tensor) -> tuple[Tensor | None, list[Tensor]]:  # type: ignore[override]
         """The restored image for `lq` times `mask` [B, 1, H, W] (None if it stops), and its features."""
@@ -87,15 +87,15 @@ class _Hider:
     Args:
         mask: that of the step.
         name: of the module, for errors.
-        named: the options name it, so that it must have places.
+        needed: whether the output must have places; of everything (`all`), what has none is left as it is.
     """
 
-    def __init__(self, mask: _Mask, name: str, named: bool) -> None:
-        self._mask, self._name, self._named = mask, name, named
+    def __init__(self, mask: _Mask, name: str, needed: bool) -> None:
+        self._mask, self._name, self._needed = mask, name, needed
 
     def __call__(self, module: nn.Module, args: Any, output: Tensor) -> Tensor:
         mask, placeless = self._mask.tensor, output.ndim < 3 or not getattr(module, "gives_places", True)
-        if not module.training or mask is None or (placeless and not self._named):
+        if not module.training or mask is None or (placeless and not self._needed):
             return output
         try:
             if placeless:
