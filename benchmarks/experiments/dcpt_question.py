@@ -199,13 +199,14 @@ def gates(cells: Mapping[str, Mapping[int, Trained]]) -> Table:
 
 
 def draw(cells: Mapping[str, Mapping[int, Trained]], tuning: int, file: Path) -> None:
-    """The curves of fine-tuning, up to T and whole: the mean over the seeds, with the range of the seeds."""
+    """The curves of fine-tuning up to T, and whole where a cell goes on: mean and range of the seeds."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, panels = pyplot.subplots(1, 2, figsize=(11, 4.5))
+    count = 2 if SAME_COMPUTE in cells else 1
+    figure, (panels,) = pyplot.subplots(1, count, figsize=(5.5 * count, 4.5), squeeze=False)
     for index, (cell, runs) in enumerate(cells.items()):
         color = f"C{index}"
         iterations = sorted({mark for run in runs.values() for mark in run.fine_tuned})
@@ -218,7 +219,7 @@ def draw(cells: Mapping[str, Mapping[int, Trained]], tuning: int, file: Path) ->
     panels[0].set(xlim=(0, 1.02 * tuning), ylabel="PSNR over haze, low light and blur, dB")
     for axes in panels:
         axes.set(xlabel="iterations of fine-tuning")
-    panels[1].legend(loc="lower right")
+    panels[-1].legend(loc="lower right")
     figure.tight_layout()
     figure.savefig(file, dpi=90)
 
